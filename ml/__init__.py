@@ -1,0 +1,1 @@
+"""Sincere's library: retrains, judges and promotes the classifier of insincere questions. Knows nothing of Airflow."""

@@ -1,0 +1,46 @@
+"""One look for all report pages: a single HTML file with its pictures inside, readable offline."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from jinja2 import Environment
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2f6fb3", "#d9822b", "#8a94a0"
+
+_TEMPLATE = Path(__file__).with_name("page.html.jinja")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One box of a page; `body` is HTML that is safe already."""
+
+    heading: str
+    body: Markup
+    note: str = ""
+
+
+def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
+    """Write a page whole or not at all."""
+    template = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    beside = path.with_suffix(".part")
+    beside.write_text(template.render(title=title, lead=lead, sections=sections), encoding="utf-8")
+    beside.replace(path)
+
+
+def fragment(template: str, **values: object) -> Markup:
+    """A piece of HTML from a Jinja template; every value is escaped."""
+    return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))  # noqa: S704, escaped above
+
+
+def svg(figure: Figure) -> Markup:
+    """The figure as inline SVG; the same figure gives the same text."""
+    with matplotlib.rc_context({"svg.hashsalt": "sincere", "svg.fonttype": "none"}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])  # noqa: S704, matplotlib escapes its texts

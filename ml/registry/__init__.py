@@ -1,0 +1,68 @@
+"""Where model versions live: the interface that every registry keeps, and the way to open one by its URL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ml.errors import ConfigError
+from ml.records import Champion, Decision, FoundChampion
+
+CHAMPION_ALIAS = "production"
+CANDIDATE_ALIAS = "candidate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows."""
+
+    time: str
+    run_id: str
+    promoted: bool
+    verdict: str
+    reason: str
+    version: str
+    previous: Champion
+    decision: str
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+
+
+class Registry(Protocol):
+    """Versions by digest, aliases that move atomically, and a history that only grows."""
+
+    def resolve(self, alias: str) -> Champion:
+        """What the alias points at, or proven absence; raises RegistryUnavailable when neither is sure."""
+        ...
+
+    def register(self, artifact: Path, model: str) -> FoundChampion:
+        """Keep an artifact as a version; the same digest again is the same version."""
+        ...
+
+    def fetch(self, version: str) -> Path:
+        """The version's files as a local folder, verified against its digest."""
+        ...
+
+    def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
+        """Point the alias at a version if it still points at `expected`; raises RegistryConflict if it does not."""
+        ...
+
+    def record(self, entry: HistoryEntry, decision: Decision) -> None:
+        """Append to the history, once for each decision of a run."""
+        ...
+
+    def history(self) -> Sequence[HistoryEntry]:
+        """All entries, oldest first."""
+        ...
+
+
+def open_registry(url: str) -> Registry:
+    """The registry at `file:PATH`; raises ConfigError for any other scheme."""
+    scheme, _, rest = url.partition(":")
+    if scheme == "file" and rest:
+        from ml.registry.local import LocalRegistry
+
+        return LocalRegistry(Path(rest))
+    raise ConfigError(f"no registry answers to the scheme {scheme!r}", where="SINCERE_REGISTRY", fix="use file:PATH")

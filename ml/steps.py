@@ -1,0 +1,70 @@
+"""The pipeline's steps, in order: one table that the command line and the Airflow operator both read.
+
+A step is a function (config, workspace, *records it takes) -> the record it gives. A code path is imported
+only when its step runs, so that reading this table costs nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+
+from ml.config import Config
+from ml.errors import LineageError
+from ml.records import Comparison, Decision, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
+from ml.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Where a step's code is, which records it takes, and what it is for."""
+
+    function: str
+    takes: tuple[type, ...]
+    help: str
+
+
+STEPS: dict[str, Step] = {
+    "snapshot": Step(function="ml.data.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"),
+    "validate": Step(
+        function="ml.data.validate:validate",
+        takes=(RawSnapshot,),
+        help="check schema, labels and drift; write Data Docs",
+    ),
+    "split": Step(
+        function="ml.data.split:split",
+        takes=(RawSnapshot, ValidationReport),
+        help="divide the rows into train, validation and test",
+    ),
+    "train": Step(
+        function="ml.model.train:train", takes=(Splits,), help="fine-tune the encoder and export the candidate"
+    ),
+    "evaluate": Step(
+        function="ml.gate.evaluate:evaluate",
+        takes=(Splits, TrainedModel),
+        help="score candidate and champion on the same test rows",
+    ),
+    "decide": Step(function="ml.gate.decide:decide", takes=(Comparison,), help="judge the candidate by the policy"),
+    "promote": Step(
+        function="ml.gate.promote:promote",
+        takes=(Comparison, Decision),
+        help="register the candidate; move the alias if the verdict says so",
+    ),
+}
+
+
+def run_step(name: str, config: Config, workspace: Workspace, records: Iterable[Record]) -> Record:
+    """Run one step on those of the given records that it takes; raises LineageError if one is missing."""
+    step = STEPS[name]
+    by_kind = {type(record): record for record in records}
+    missing = [kind.__name__ for kind in step.takes if kind not in by_kind]
+    if missing:
+        raise LineageError(
+            f"step {name} was not given a {' and a '.join(missing)}",
+            where="--input",
+            fix="give it the records that the steps before it printed",
+        )
+    module, _, function = step.function.partition(":")
+    record: Record = getattr(import_module(module), function)(
+        config, workspace, *(by_kind[kind] for kind in step.takes)
+    )
+    return record

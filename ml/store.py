@@ -1,0 +1,78 @@
+"""The content-addressed store: `store/<kind>/<digest>/`. What is in it is whole, and never changes."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from ml.errors import LineageError
+
+Kind = Literal["snapshots", "splits", "models", "trainings", "comparisons", "decisions"]
+_CHUNK_BYTES = 1 << 20
+
+
+class Store:
+    """Folders of files by kind and digest, under one root on one file system."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def contains(self, kind: Kind, digest: str) -> bool:
+        """Whether it is stored, whole."""
+        return self._place(kind, digest).is_dir()
+
+    def open(self, kind: Kind, digest: str) -> Path:
+        """The folder of what is stored; raises LineageError if it is not there."""
+        place = self._place(kind, digest)
+        if not place.is_dir():
+            raise LineageError(
+                f"{kind} {digest[:12]} is not in the store",
+                where=f"store/{kind}",
+                fix="run the step that makes it again, or point SINCERE_HOME at the home that holds it",
+            )
+        return place
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """An empty folder on the store's file system, gone at the end; `commit` what is worth keeping."""
+        parent = self.root / "staging"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
+        """Move a staged folder to its place by rename; the same content stored before stays as it is."""
+        place = self._place(kind, digest)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staged.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+        return place
+
+    def _place(self, kind: Kind, digest: str) -> Path:
+        return self.root / kind / digest
+
+
+def file_digest(path: Path) -> str:
+    """Sha256, in hex, of a file's bytes."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """Sha256, in hex, over the sorted relative names and digests of all files below a folder."""
+    sha = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sha.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())
+    return sha.hexdigest()

@@ -1,0 +1,24 @@
+"""The places that a step may write to, handed to it by whoever runs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.registry import Registry
+from ml.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Store, registry and this run's folder of reports; `run_id` names the run in records and history."""
+
+    store: Store
+    registry: Registry
+    reports: Path
+    run_id: str
+
+    @property
+    def run_reports(self) -> Path:
+        """This run's reports; made when asked for."""
+        folder = self.reports / self.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
