@@ -131,7 +131,7 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
     tree = _read(name)
     for override in overrides:
         _merge(tree, _parse_override(override))
-    config = _build(Config, tree, "")
+    config: Config = _build(Config, tree, "")
     _check(config)
     return config
 

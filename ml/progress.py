@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Never
 
 from tqdm import tqdm
 
@@ -22,10 +23,10 @@ class _Lines:
 
 
 @contextmanager
-def progress(what: str, total: int | None, unit: str, *, scaled: bool = False) -> Iterator["tqdm[None]"]:
+def progress(what: str, total: int | None, unit: str, *, scaled: bool = False) -> Iterator["tqdm[Never]"]:
     """A tqdm bar to `update`; `scaled` prints thousands as k, M, G. `total` None means that it is not known."""
     terminal = sys.stderr.isatty()
-    bar: tqdm[None] = tqdm(
+    bar: tqdm[Never] = tqdm(
         desc=what,
         total=total,
         unit=unit,

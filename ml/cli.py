@@ -1,0 +1,204 @@
+"""The command line: every step by itself, all of them in a row, and what people do with the result.
+
+This is the edge of the library: the environment and the clock are read here and nowhere else.
+Results go to standard output, everything else to standard error.
+"""
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ml.config import Config, load_config
+from ml.errors import ConfigError, DataError, SincereError
+from ml.records import AbsentChampion, Comparison, Decision, Record, from_json, read_any, to_json
+from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry, open_registry
+from ml.steps import STEPS, run_step
+from ml.store import Store
+from ml.workspace import Workspace
+
+_ENVIRONMENT = {
+    "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or that of the error (see ml/errors.py)."""
+    arguments = _parser().parse_args(argv)
+    _prepare_process()
+    try:
+        arguments.run(arguments)
+    except SincereError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _prepare_process() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ml").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
+
+
+def _run_one_step(arguments: argparse.Namespace) -> None:
+    records = [_read_record(path) for path in arguments.input]
+    result = run_step(arguments.step, _config(arguments), _workspace(arguments), records)
+    if arguments.output is None:
+        print(to_json(result))
+    else:
+        _write_whole(arguments.output, to_json(result))
+
+
+def _run_all_steps(arguments: argparse.Namespace) -> None:
+    config, workspace = _config(arguments), _workspace(arguments)
+    records: list[Record] = []
+    for number, name in enumerate(STEPS, start=1):
+        logging.getLogger("ml").info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
+        records.append(run_step(name, config, workspace, records))
+    _print_verdict(workspace)
+
+
+def _show_verdict(arguments: argparse.Namespace) -> None:
+    _print_verdict(_workspace(arguments))
+
+
+def _show_history(arguments: argparse.Namespace) -> None:
+    from ml.gate.summary import history_text
+
+    print(history_text(_registry(_home()).history()))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from ml.model.predict import load_model, predict_csv
+
+    registry = _registry(_home())
+    champion = registry.resolve(arguments.alias)
+    if isinstance(champion, AbsentChampion):
+        raise ConfigError(
+            f"the alias {arguments.alias!r} points at no model yet",
+            where="the registry",
+            fix="run `make retrain` first",
+        )
+    model = load_model(registry.fetch(champion.version))
+    if arguments.text is not None:
+        probability = float(model.score([arguments.text])[0])
+        print(f"probability {probability:.4f}  label {int(probability >= model.threshold)}")
+    else:
+        predict_csv(model, arguments.input, arguments.output)
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from ml.data.sample import write_sample
+
+    write_sample(arguments.output, rows=arguments.rows, seed=arguments.seed)
+
+
+def _print_verdict(workspace: Workspace) -> None:
+    from ml.gate.summary import verdict_text
+
+    history = workspace.registry.history()
+    if not history:
+        raise DataError("no run has come to a verdict yet", where="the registry's history", fix="run `make retrain`")
+    decision, comparison = _decided(workspace.store, history[-1])
+    print(verdict_text(comparison, decision, history[-1]))
+
+
+def _decided(store: Store, entry: HistoryEntry) -> tuple[Decision, Comparison]:
+    decision_file = store.open("decisions", entry.decision) / "decision.json"
+    decision = from_json(decision_file.read_text(encoding="utf-8"), Decision)
+    comparison_file = store.open("comparisons", decision.comparison) / "comparison.json"
+    return decision, from_json(comparison_file.read_text(encoding="utf-8"), Comparison)
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    overrides = list(arguments.set)
+    if arguments.source is not None:
+        overrides.append(f"source.uri={json.dumps(arguments.source)}")
+    return load_config(arguments.config, overrides)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("SINCERE_HOME", "var")).resolve()
+
+
+def _registry(home: Path) -> Registry:
+    return open_registry(os.environ.get("SINCERE_REGISTRY", f"file:{home / 'registry'}"))
+
+
+def _workspace(arguments: argparse.Namespace) -> Workspace:
+    home = _home()
+    run_id = arguments.run_id or datetime.now(UTC).strftime("cli-%Y%m%dT%H%M%SZ")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
+        raise ConfigError(
+            f"{run_id!r} cannot name a folder", where="--run-id", fix="use letters, digits, dots, dashes, underscores"
+        )
+    return Workspace(store=Store(home / "store"), registry=_registry(home), reports=home / "reports", run_id=run_id)
+
+
+def _read_record(path: Path) -> Record:
+    try:
+        return read_any(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path.name}", where="--input", fix="name a step's output") from None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ml", description="Retrain, judge and promote, step by step.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, step in STEPS.items():
+        command = commands.add_parser(name, help=step.help, description=step.help)
+        _add_run_arguments(command)
+        command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
+        command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
+        command.set_defaults(run=_run_one_step, step=name)
+    run = commands.add_parser("run", help="all steps in one process, without Airflow")
+    _add_run_arguments(run)
+    run.set_defaults(run=_run_all_steps)
+    verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
+    verdict.set_defaults(run=_show_verdict, run_id=None)
+    commands.add_parser("history", help="all verdicts as a table").set_defaults(run=_show_history)
+    _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
+    _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
+    return parser
+
+
+_INPUT_HELP = "a record that a step before gave; repeat it for each one"
+
+
+def _add_run_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
+    command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
+    command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
+
+
+def _add_predict(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--alias", default=CHAMPION_ALIAS, help=f"default: {CHAMPION_ALIAS}")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="one question")
+    what.add_argument("--input", type=Path, metavar="CSV", help="a CSV with a column question_text")
+    command.add_argument("--output", type=Path, default=Path("scored.csv"), metavar="CSV", help="default: scored.csv")
+    command.set_defaults(run=_predict)
+
+
+def _add_sample(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rows", type=int, default=20_000, help="default: 20000")
+    command.add_argument("--seed", type=int, default=42, help="default: 42")
+    command.add_argument("--output", type=Path, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv")
+    command.set_defaults(run=_sample)
