@@ -141,7 +141,9 @@ def config_digest(section: Any) -> str:
     return hashlib.sha256(json.dumps(asdict(section), sort_keys=True).encode()).hexdigest()
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+    if name in extended_by:
+        raise ConfigError(f"{Path(name).name} extends itself", where="extends", fix="name a preset there")
     path = PRESETS / f"{name}.toml" if not name.endswith(".toml") else Path(name)
     if not path.is_file():
         presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.toml")))
@@ -152,8 +154,10 @@ def _read(name: str) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not readable as TOML: {error}", where=path.name, fix="mend the file") from None
-    base = tree.pop("extends", "")
-    return _merge(_read(base), tree) if base else tree
+    if "extends" not in tree:
+        return tree
+    base = _value(str, tree.pop("extends"), "extends")
+    return _merge(_read(base, (*extended_by, name)), tree)
 
 
 def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

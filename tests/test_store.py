@@ -1,0 +1,68 @@
+"""The store: whole or absent, and never changed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ml.errors import LineageError
+from ml.store import Store, file_digest, tree_digest
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def _put(store, text):
+    with store.staging() as folder:
+        (folder / "a.txt").write_text(text)
+        return store.commit(folder, "models", "digest")
+
+
+def test_what_is_committed_is_found_by_its_digest(store):
+    _put(store, "x")
+    assert (store.open("models", "digest") / "a.txt").read_text() == "x"
+
+
+def test_what_was_stored_first_stays(store):
+    _put(store, "first")
+    _put(store, "second")
+    assert (store.open("models", "digest") / "a.txt").read_text() == "first"
+
+
+def test_a_staging_folder_is_gone_after_an_error(store):
+    with pytest.raises(KeyError), store.staging() as folder:
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_what_is_not_stored_is_a_broken_lineage(store):
+    with pytest.raises(LineageError, match="models 0123456789ab is not in the store"):
+        store.open("models", "0123456789abcdef")
+
+
+def test_a_process_killed_while_staging_stores_nothing(store):
+    script = (
+        "import os, signal; from pathlib import Path; from ml.store import Store\n"
+        f"with Store(Path({str(store.root)!r})).staging() as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert os.listdir(store.root) == ["staging"]
+
+
+def test_the_digest_of_a_file_is_its_sha256(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert file_digest(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_digest_of_a_tree_depends_on_names_and_contents(tmp_path):
+    for folder, name, text in (("a", "x", "1"), ("b", "x", "1"), ("c", "y", "1"), ("d", "x", "2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    a, b, c, d = (tree_digest(tmp_path / folder) for folder in "abcd")
+    assert a == b
+    assert len({a, c, d}) == 3
