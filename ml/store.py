@@ -1,10 +1,12 @@
 """The content-addressed store: `store/<kind>/<digest>/`. What is in it is whole, and never changes."""
 
+import fcntl
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -40,11 +42,17 @@ class Store:
         """An empty folder on the store's file system, gone at the end; `commit` what is worth keeping."""
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with _exclusively(parent):
+            _sweep(parent)
+            lock = tempfile.NamedTemporaryFile(dir=parent, suffix=".lock")  # noqa: SIM115, closed below
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock:
+            folder = Path(lock.name).with_suffix("")
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
         """Move a staged folder to its place by rename; the same content stored before stays as it is."""
@@ -59,6 +67,26 @@ class Store:
 
     def _place(self, kind: Kind, digest: str) -> Path:
         return self.root / kind / digest
+
+
+@contextmanager
+def _exclusively(folder: Path) -> Iterator[None]:
+    """One process at a time; the system lets go of the lock when the process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(staging: Path) -> None:
+    """Remove what killed processes left: folders whose lock nobody holds any more."""
+    for path in staging.glob("*.lock"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

@@ -1,6 +1,5 @@
 """The store: whole or absent, and never changed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -44,14 +43,30 @@ def test_what_is_not_stored_is_a_broken_lineage(store):
         store.open("models", "0123456789abcdef")
 
 
-def test_a_process_killed_while_staging_stores_nothing(store):
+def _kill_while_staging(store):
     script = (
         "import os, signal; from pathlib import Path; from ml.store import Store\n"
         f"with Store(Path({str(store.root)!r})).staging() as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-    assert os.listdir(store.root) == ["staging"]
+
+
+def test_a_process_killed_while_staging_stores_nothing(store):
+    _kill_while_staging(store)
+    assert [path.name for path in store.root.iterdir()] == ["staging"]
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next(store):
+    _kill_while_staging(store)
+    with store.staging() as alive:
+        assert [path for path in alive.parent.iterdir() if path.is_dir()] == [alive]
+
+
+def test_what_another_process_is_staging_is_left_alone(store):
+    with store.staging() as first, store.staging() as second:
+        assert first.is_dir()
+        assert second.is_dir()
 
 
 def test_the_digest_of_a_file_is_its_sha256(tmp_path):
