@@ -49,3 +49,7 @@ class RegistryUnavailable(TransientError):
 
 class RegistryConflict(PermanentError):
     """Somebody else moved the alias since the decision was made."""
+
+
+class RegistryDamaged(PermanentError):
+    """The registry's own files are lost, changed or unreadable."""

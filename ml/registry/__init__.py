@@ -38,7 +38,7 @@ class Registry(Protocol):
         ...
 
     def register(self, artifact: Path, model: str) -> FoundChampion:
-        """Keep an artifact as a version; the same digest again is the same version."""
+        """Keep an artifact as a version and point `candidate` at it; the same digest again is the same version."""
         ...
 
     def fetch(self, version: str) -> Path:
@@ -46,7 +46,10 @@ class Registry(Protocol):
         ...
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
-        """Point the alias at a version if it still points at `expected`; raises RegistryConflict if it does not."""
+        """Point the alias at a version, if it still points at `expected`; raises RegistryConflict if it does not.
+
+        An alias that points at that version already stays, whatever was expected: a retry after a crash succeeds.
+        """
         ...
 
     def record(self, entry: HistoryEntry, decision: Decision) -> None:

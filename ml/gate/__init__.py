@@ -1,0 +1,1 @@
+"""The gate between a trained candidate and production: evaluate, decide, promote."""

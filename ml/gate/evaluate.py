@@ -1,0 +1,87 @@
+"""Measure candidate and champion, now and in one process, on the same test rows."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.errors import LineageError
+from ml.gate.metrics import FloatArray, measure
+from ml.gate.report import write_evaluation_page
+from ml.gate.scores import Scores, keep_scores
+from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
+from ml.registry import CHAMPION_ALIAS
+from ml.store import Store
+from ml.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
+    """Score both models on the test rows, each at its own threshold; keep the scores and write the report.
+
+    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
+    which model is the champion.
+    """
+    _refuse_other_splits(splits, trained)
+    champion = workspace.registry.resolve(CHAMPION_ALIAS)
+    test = splits.part("test")
+    rows = read_test_rows(workspace.store, test)
+
+    scores = {}
+    scores["candidate"], candidate = _measure(
+        "candidate", workspace.store.open("models", trained.model), trained.model, test, rows
+    )
+    rival: Rival | AbsentChampion = AbsentChampion()
+    if not isinstance(champion, AbsentChampion):
+        folder = workspace.registry.fetch(champion.version)
+        scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)
+        rival = Rival(champion=champion, evaluation=evaluation)
+
+    comparison = Comparison(
+        trained=trained, candidate=candidate, rival=rival, report=f"{workspace.run_id}/evaluation.html"
+    )
+    kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
+    keep_scores(workspace.store, comparison, kept)
+    write_evaluation_page(workspace, comparison)
+    return comparison
+
+
+def read_test_rows(store: Store, test: Split) -> pd.DataFrame:
+    """The stored rows of a part: qid, question_text, target; raises LineageError if they are not as recorded."""
+    rows = pd.read_parquet(store.open("splits", test.digest) / "rows.parquet")
+    if (len(rows), int(rows["target"].sum())) != (test.rows, test.positives):
+        raise LineageError(
+            f"{len(rows)} rows are stored where the record names {test.rows}, or their labels differ",
+            where=f"store/splits/{test.digest[:12]}",
+            fix="run split again",
+        )
+    return rows
+
+
+def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
+    from ml.model.predict import load_model
+
+    logger.info("scoring %d test rows with the %s", len(rows), role)
+    loaded = load_model(folder)
+    scores = loaded.score(rows["question_text"].tolist())
+    evaluation = Evaluation(
+        model=model,
+        test=test.digest,
+        rows=test.rows,
+        positives=test.positives,
+        threshold=loaded.threshold,
+        **measure(rows["target"].to_numpy(), scores, loaded.threshold),
+    )
+    return scores, evaluation
+
+
+def _refuse_other_splits(splits: Splits, trained: TrainedModel) -> None:
+    if trained.splits != digest(splits):
+        raise LineageError(
+            f"the model was trained on splits {trained.splits[:12]}, not on {digest(splits)[:12]}",
+            where="the records given to evaluate",
+            fix="give evaluate the splits that the model was trained on",
+        )

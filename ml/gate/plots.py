@@ -1,0 +1,106 @@
+"""The pictures of the evaluation report, as inline SVG. Scores and targets have the shape [rows]."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import precision_recall_curve
+
+from ml.gate.metrics import FloatArray, IntArray
+from ml.page import BLUE, GREY, ORANGE, svg
+from ml.records import Evaluation
+
+COLOURS = {"candidate": BLUE, "champion": ORANGE}
+_HISTOGRAM_BINS = np.linspace(0, 1, 41)
+_VALIDATION_FIGURES = {
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall",
+    "precision_at_recall_50": "precision at recall 0.5",
+}
+
+
+def precision_recall_plot(
+    target: IntArray, scores: Mapping[str, FloatArray], evaluations: Mapping[str, Evaluation]
+) -> Markup:
+    """One curve for each model, a dot at its own threshold, a dashed line at the share of positives."""
+    figure, axes = _axes("Precision and recall", "recall", "precision")
+    for role, evaluation in evaluations.items():
+        precisions, recalls, _ = precision_recall_curve(target, scores[role])
+        label = f"{role}, average precision {evaluation.average_precision:.3f}"
+        axes.plot(recalls, precisions, color=COLOURS[role], label=label, drawstyle="steps-post", linewidth=1.6)
+        axes.plot(evaluation.recall, evaluation.precision, "o", color=COLOURS[role], markersize=8, markeredgecolor="w")
+    axes.axhline(float(target.mean()), color=GREY, linestyle="--", linewidth=1, label="labels at random")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    return svg(figure)
+
+
+def histogram_plot(role: str, target: IntArray, scores: FloatArray, threshold: float) -> Markup:
+    """How many rows of each class get which score, on a log scale, and where the threshold cuts."""
+    figure, axes = _axes(f"Scores of the {role}", "score", "rows (log scale)")
+    for label, name, colour in ((0, "sincere", GREY), (1, "insincere", COLOURS[role])):
+        axes.hist(scores[target == label], bins=_HISTOGRAM_BINS.tolist(), color=colour, alpha=0.65, label=name)
+    axes.axvline(threshold, color="#1d2733", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
+    axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=9)
+    return svg(figure)
+
+
+def confusion_plot(role: str, evaluation: Evaluation) -> Markup:
+    """Two by two counts, shaded by their share of the true class."""
+    counts = np.array(
+        [
+            [evaluation.true_negatives, evaluation.false_positives],
+            [evaluation.false_negatives, evaluation.true_positives],
+        ]
+    )
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    figure, axes = _axes(f"Confusion matrix of the {role}", "label given", "true label")
+    axes.imshow(shares, cmap="Blues" if role == "candidate" else "Oranges", vmin=0, vmax=1.2, aspect="auto")
+    for row, column in np.ndindex(2, 2):
+        text = f"{counts[row, column]:,}\n{shares[row, column]:.1%}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=12)
+    axes.set_xticks([0, 1], ["sincere", "insincere"])
+    axes.set_yticks([0, 1], ["sincere", "insincere"])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return svg(figure)
+
+
+def loss_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
+    """Loss after each epoch."""
+    figure, axes = _axes("Loss", "epoch", "loss (nats)")
+    axes.plot(_column(epochs, "epoch"), _column(epochs, "loss"), "o-", color=BLUE)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return svg(figure)
+
+
+def validation_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
+    """The figures on the validation rows after each epoch."""
+    figure, axes = _axes("On validation rows", "epoch", "figure")
+    for name, colour in zip(_VALIDATION_FIGURES, (BLUE, ORANGE, "#3a8f6b", GREY), strict=True):
+        axes.plot(_column(epochs, "epoch"), _column(epochs, name), "o-", color=colour, label=_VALIDATION_FIGURES[name])
+    axes.set_ylim(0, 1.03)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return svg(figure)
+
+
+def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 4))
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.grid(color="#e8edf1", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _column(epochs: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [epoch[name] for epoch in epochs]

@@ -1,0 +1,83 @@
+"""Carry out a decision: register the candidate, move the alias if the verdict says so, and record it once."""
+
+import logging
+from datetime import UTC, datetime
+
+from ml.config import Config
+from ml.errors import LineageError, RegistryConflict
+from ml.gate.decide import champion_of
+from ml.records import Comparison, Decision, FoundChampion, Promotion, digest
+from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def promote(config: Config, workspace: Workspace, comparison: Comparison, decision: Decision) -> Promotion:
+    """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
+
+    Raises LineageError if the decision is about another comparison, RegistryConflict if the alias has left
+    the champion that the decision names.
+    """
+    _refuse_other_comparison(comparison, decision)
+    registry = workspace.registry
+    for entry in registry.history():
+        if (entry.run_id, entry.decision) == (workspace.run_id, digest(decision)):
+            return _promotion(comparison, decision, entry.version)
+
+    artifact = workspace.store.open("models", decision.candidate)
+    candidate = registry.register(artifact, decision.candidate)
+    if decision.verdict == "promote":
+        registry.move_alias(CHAMPION_ALIAS, candidate.version, expected=decision.champion)
+        _read_back(registry, candidate)
+        logger.info("%s is now %s", CHAMPION_ALIAS, candidate.version)
+    registry.record(_entry(workspace.run_id, comparison, decision, candidate.version), decision)
+    return _promotion(comparison, decision, candidate.version)
+
+
+def _promotion(comparison: Comparison, decision: Decision, version: str) -> Promotion:
+    return Promotion(
+        promoted=decision.verdict == "promote",
+        verdict=decision.verdict,
+        version=version,
+        alias=CHAMPION_ALIAS,
+        previous=decision.champion,
+        decision=digest(decision),
+        report=comparison.report,
+    )
+
+
+def _entry(run_id: str, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:
+    return HistoryEntry(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=run_id,
+        promoted=decision.verdict == "promote",
+        verdict=decision.verdict,
+        reason=decision.reason,
+        version=version,
+        previous=decision.champion,
+        decision=digest(decision),
+        precision=comparison.candidate.precision,
+        recall=comparison.candidate.recall,
+        f1=comparison.candidate.f1,
+        average_precision=comparison.candidate.average_precision,
+    )
+
+
+def _read_back(registry: Registry, promoted: FoundChampion) -> None:
+    if registry.resolve(CHAMPION_ALIAS) != promoted:
+        raise RegistryConflict(
+            f"the alias {CHAMPION_ALIAS} was moved to {promoted.version}, but points elsewhere now",
+            where="the registry",
+            fix="see the history for who moved it, then start a new run",
+        )
+
+
+def _refuse_other_comparison(comparison: Comparison, decision: Decision) -> None:
+    stated = (decision.comparison, decision.candidate, decision.champion)
+    if stated != (digest(comparison), comparison.candidate.model, champion_of(comparison)):
+        raise LineageError(
+            f"the decision is about comparison {decision.comparison[:12]}, not about {digest(comparison)[:12]}",
+            where="the records given to promote",
+            fix="give promote the comparison that decide was given",
+        )

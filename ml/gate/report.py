@@ -1,0 +1,130 @@
+"""The evaluation report: one page, drawn from what the store holds, before and after the decision alike."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from ml.gate import plots
+from ml.gate.metrics import row_losses
+from ml.gate.scores import Scores, read_scores
+from ml.gate.summary import evaluations_by_role, figure_rows
+from ml.page import Section, fragment, write_page
+from ml.records import Comparison, Decision
+from ml.store import Store
+from ml.workspace import Workspace
+
+WORST_MISTAKES = 20
+
+_VERDICT = """
+<p class="verdict {{ 'good' if decision.verdict == 'promote' else 'bad' if decision.verdict == 'blocked' else '' }}">
+{{ decision.verdict }}</p><p>{{ decision.reason }}</p>
+<table><tr><th></th><th>rule</th><th>observed</th><th>required</th></tr>
+{% for check in decision.checks %}
+<tr><td class="{{ 'good' if check.passed else 'bad' }}">{{ '✓' if check.passed else '✗' }}</td>
+<td>{{ check.rule }}</td><td>{{ check.observed }}</td><td>{{ check.required }}</td></tr>
+{% endfor %}</table>
+"""
+_FIGURES = """
+<table><tr><th></th>{% for role in roles %}<th class="number">{{ role }}</th>{% endfor %}</tr>
+{% for name, values in rows %}
+<tr><td>{{ name }}</td>{% for value in values %}<td class="number">{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+"""
+_PICTURES = """<div class="figures">{% for picture in pictures %}<div>{{ picture }}</div>{% endfor %}</div>"""
+_MODEL = """<pre>{{ summary }}</pre>{% if plot %}<div class="figures">{{ plot }}</div>{% endif %}"""
+_MISTAKES = """
+<table><tr><th class="number">loss</th><th class="number">score</th><th>label</th><th>question</th></tr>
+{% for row in rows %}
+<tr><td class="number">{{ '%.2f' | format(row.loss) }}</td><td class="number">{{ '%.4f' | format(row.score) }}</td>
+<td>{{ 'insincere' if row.target else 'sincere' }}</td><td>{{ row.question_text }}</td></tr>
+{% endfor %}</table>
+"""
+
+
+def write_evaluation_page(workspace: Workspace, comparison: Comparison, *head: Section) -> None:
+    """Write `evaluation.html` into the run's reports, with `head` above the rest; the same input, the same page."""
+    scores = read_scores(workspace.store, comparison)
+    sections = [
+        *head,
+        _figures_section(comparison),
+        _curves_section(comparison, scores),
+        _confusion_section(comparison),
+        _training_section(workspace.store, comparison),
+        _model_section(workspace.store, comparison),
+        _mistakes_section(workspace.store, comparison, scores),
+    ]
+    candidate = comparison.candidate
+    write_page(
+        workspace.run_reports / "evaluation.html",
+        title="Evaluation",
+        lead=f"Run {workspace.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere",
+        sections=sections,
+    )
+
+
+def verdict_section(decision: Decision) -> Section:
+    """The verdict, its reason and its checks."""
+    return Section(heading="Verdict", body=fragment(_VERDICT, decision=decision))
+
+
+def _figures_section(comparison: Comparison) -> Section:
+    return Section(
+        heading="Side by side",
+        body=fragment(_FIGURES, roles=evaluations_by_role(comparison), rows=figure_rows(comparison)),
+        note="Both models scored in one process on the same test rows, each at its own threshold.",
+    )
+
+
+def _curves_section(comparison: Comparison, scores: Scores) -> Section:
+    evaluations = evaluations_by_role(comparison)
+    histograms = [
+        plots.histogram_plot(role, scores.target, scores.by_model[role], evaluation.threshold)
+        for role, evaluation in evaluations.items()
+    ]
+    curves = plots.precision_recall_plot(scores.target, scores.by_model, evaluations)
+    return _pictures("Curves and scores", "The dot on a curve is the model's own threshold.", curves, *histograms)
+
+
+def _confusion_section(comparison: Comparison) -> Section:
+    matrices = [plots.confusion_plot(role, evaluation) for role, evaluation in evaluations_by_role(comparison).items()]
+    return _pictures("Confusion matrices", "Percentages are of the rows with that true label.", *matrices)
+
+
+def _training_section(store: Store, comparison: Comparison) -> Section:
+    folder = store.open("trainings", comparison.trained.model)
+    epochs = json.loads((folder / "training.json").read_text(encoding="utf-8"))["epochs"]
+    note = f"The candidate, epoch by epoch; epoch {comparison.trained.best_epoch} was kept."
+    return _pictures("Training", note, plots.loss_plot(epochs), plots.validation_plot(epochs))
+
+
+def _model_section(store: Store, comparison: Comparison) -> Section:
+    folder = store.open("trainings", comparison.trained.model)
+    summary = (folder / "summary.txt").read_text(encoding="utf-8")
+    body = fragment(_MODEL, summary=summary, plot=_stored_svg(folder / "plot.svg"))
+    return Section(heading="Model", body=body, note=f"Encoder: {comparison.trained.encoder}")
+
+
+def _stored_svg(path: Path) -> Markup:
+    # Graphviz may be missing where the model was trained: then there is no picture.
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return Markup(text[max(text.find("<svg"), 0) :])  # noqa: S704, drawn by the training step
+
+
+def _mistakes_section(store: Store, comparison: Comparison, scores: Scores) -> Section:
+    rows = pd.read_parquet(store.open("splits", comparison.candidate.test) / "rows.parquet")
+    rows = rows.assign(score=scores.by_model["candidate"])
+    rows["loss"] = row_losses(scores.target, scores.by_model["candidate"])
+    mistaken = rows[(rows["score"] >= comparison.candidate.threshold) != (rows["target"] == 1)]
+    worst = mistaken.iloc[np.argsort(-mistaken["loss"].to_numpy(), kind="stable")[:WORST_MISTAKES]]
+    return Section(
+        heading="Worst mistakes of the candidate",
+        body=fragment(_MISTAKES, rows=worst.to_dict("records")),
+        note="By log loss in nats. These questions stand on this page only, never in a log or a record.",
+    )
+
+
+def _pictures(heading: str, note: str, *pictures: Markup) -> Section:
+    return Section(heading=heading, body=fragment(_PICTURES, pictures=pictures), note=note)

@@ -1,0 +1,40 @@
+"""The scores behind a comparison, kept in the store: enough to draw its report or to judge again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.gate.metrics import FloatArray, IntArray
+from ml.records import Comparison, digest, to_json
+from ml.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Test rows in their stored order; `by_model` has "candidate" and, where there is one, "champion".
+
+    All arrays have the shape [rows].
+    """
+
+    qid: npt.NDArray[np.str_]
+    target: IntArray
+    by_model: dict[str, FloatArray]
+
+
+def keep_scores(store: Store, comparison: Comparison, scores: Scores) -> None:
+    """Store the comparison with its scores, under the comparison's digest."""
+    arrays: dict[str, Any] = {"qid": scores.qid, "target": scores.target, **scores.by_model}
+    with store.staging() as folder:
+        np.savez_compressed(folder / "scores.npz", **arrays)
+        (folder / "comparison.json").write_text(to_json(comparison), encoding="utf-8")
+        store.commit(folder, "comparisons", digest(comparison))
+
+
+def read_scores(store: Store, comparison: Comparison) -> Scores:
+    """The stored scores; raises LineageError if the comparison is not in the store."""
+    folder = store.open("comparisons", digest(comparison))
+    with np.load(folder / "scores.npz", allow_pickle=False) as arrays:
+        models = [name for name in ("candidate", "champion") if name in arrays]
+        return Scores(qid=arrays["qid"], target=arrays["target"], by_model={model: arrays[model] for model in models})

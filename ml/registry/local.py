@@ -1,0 +1,226 @@
+"""A registry in a folder, for one machine or a shared file system with working locks.
+
+versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest
+aliases.json             alias -> version         decisions/<digest>.json    the decision behind an entry
+history.jsonl            one entry a line         lock                       held while anything is written
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
+from ml.records import AbsentChampion, Champion, Decision, FoundChampion, from_json, to_json
+from ml.registry import CANDIDATE_ALIAS, HistoryEntry
+from ml.store import tree_digest
+
+logger = logging.getLogger(__name__)
+
+_VERSION = re.compile(r"v[1-9][0-9]*")
+
+R = TypeVar("R")
+
+
+class LocalRegistry:
+    """Versions, aliases and history as files under `root`; nothing is made before something is registered."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def resolve(self, alias: str) -> Champion:
+        """What the alias points at; only a registry that was read, and does not know it, proves absence."""
+        with _answering():
+            return self._resolve(alias)
+
+    def register(self, artifact: Path, model: str) -> FoundChampion:
+        """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`."""
+        if tree_digest(artifact) != model:
+            raise LineageError(
+                f"the files of model {model[:12]} are not those that the record names",
+                where="the store's models",
+                fix="train again; do not edit what is in the store",
+            )
+        with _answering(), self._locked():
+            version = self._find(model) or self._add(artifact, model)
+            self._write_aliases({**self._aliases(), CANDIDATE_ALIAS: version.version})
+            return version
+
+    def fetch(self, version: str) -> Path:
+        """The version's files; raises LineageError if there is none, RegistryDamaged if they changed."""
+        with _answering():
+            artifact = self._place(version) / "artifact"
+            if tree_digest(artifact) != self._version(version).model:
+                raise _damaged(f"the files of {version} are not those that were registered", f"versions/{version}")
+            return artifact
+
+    def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
+        """Point the alias at a version, from `expected` only; no change if it points there already."""
+        with _answering(), self._locked():
+            current = self._resolve(alias)
+            if current == self._version(version):
+                return
+            if current != expected:
+                raise RegistryConflict(
+                    f"the alias {alias} points at {_name(current)}, not at {_name(expected)} any more",
+                    where="the local registry",
+                    fix="start a new run, which compares with the champion of now",
+                )
+            self._write_aliases({**self._aliases(), alias: version})
+
+    def record(self, entry: HistoryEntry, decision: Decision) -> None:
+        """Append to the history, once for each decision of a run, and keep the decision beside it."""
+        with _answering(), self._locked():
+            if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
+                return
+            self._write(self.root / "decisions" / f"{entry.decision}.json", to_json(decision))
+            self._append(to_json(entry))
+
+    def history(self) -> Sequence[HistoryEntry]:
+        """All entries, oldest first; a last line that a crash tore is left out."""
+        with _answering():
+            return self._history()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # There is an aliases.json before there is anything else: where it is missing later, it was lost.
+            self._write_aliases(self._aliases())
+            yield
+
+    def _resolve(self, alias: str) -> Champion:
+        aliases = self._aliases()
+        return self._version(aliases[alias]) if alias in aliases else AbsentChampion()
+
+    def _aliases(self) -> dict[str, str]:
+        try:
+            aliases = json.loads((self.root / "aliases.json").read_bytes())
+        except FileNotFoundError:
+            self._prove_empty()
+            return {}
+        except ValueError:
+            raise _damaged("aliases.json is not JSON", "aliases.json") from None
+        if not isinstance(aliases, dict) or not all(isinstance(version, str) for version in aliases.values()):
+            raise _damaged("aliases.json is not a table of versions by alias", "aliases.json")
+        return aliases
+
+    def _prove_empty(self) -> None:
+        try:
+            names = {path.name for path in self.root.iterdir()}
+        except FileNotFoundError:
+            return
+        if {"versions", "history.jsonl"} & names:
+            raise _damaged("there are versions or a history, but no aliases.json", "aliases.json")
+
+    def _write_aliases(self, aliases: dict[str, str]) -> None:
+        self._write(self.root / "aliases.json", json.dumps(aliases, sort_keys=True, indent=2) + "\n")
+
+    def _place(self, version: str) -> Path:
+        if not _VERSION.fullmatch(version):
+            raise _unknown(version)
+        return self.root / "versions" / version
+
+    def _version(self, version: str) -> FoundChampion:
+        try:
+            text = (self._place(version) / "version.json").read_bytes()
+        except FileNotFoundError:
+            raise _unknown(version) from None
+        return _read(text, FoundChampion, f"versions/{version}/version.json")
+
+    def _find(self, model: str) -> FoundChampion | None:
+        versions = (self._version(name) for name in self._names())
+        return next((version for version in versions if version.model == model), None)
+
+    def _add(self, artifact: Path, model: str) -> FoundChampion:
+        staged = self.root / "staging"
+        shutil.rmtree(staged, ignore_errors=True)  # a crash may have left it, and the lock is ours
+        shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
+        numbers = [int(name[1:]) for name in self._names()]
+        version = FoundChampion(version=f"v{max(numbers, default=0) + 1}", model=model)
+        (staged / "version.json").write_text(to_json(version), encoding="utf-8")
+        place = self._place(version.version)
+        place.parent.mkdir(exist_ok=True)
+        staged.rename(place)
+        return version
+
+    def _names(self) -> list[str]:
+        return [path.name for path in (self.root / "versions").glob("v*") if _VERSION.fullmatch(path.name)]
+
+    def _history(self) -> list[HistoryEntry]:
+        *lines, torn = self._history_bytes().split(b"\n")
+        if torn:
+            logger.warning("the last line of the registry's history was cut off by a crash; it is left out")
+        return [_read(line, HistoryEntry, f"history.jsonl, line {index}") for index, line in enumerate(lines, start=1)]
+
+    def _history_bytes(self) -> bytes:
+        try:
+            return (self.root / "history.jsonl").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _append(self, line: str) -> None:
+        whole_bytes = self._history_bytes().rfind(b"\n") + 1
+        with (self.root / "history.jsonl").open("ab") as file:
+            file.truncate(whole_bytes)
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(exist_ok=True)
+        beside = path.with_suffix(".part")
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RegistryUnavailable(
+            f"the registry's folder did not answer: {error.strerror}",
+            where="the local registry",
+            fix="see that SINCERE_REGISTRY names a folder that can be read and written, then try again",
+        ) from None
+
+
+def _read(text: bytes, kind: type[R], where: str) -> R:
+    try:
+        return from_json(text.decode(), kind)
+    except (LineageError, UnicodeDecodeError):
+        raise _damaged(f"not readable as a {kind.__name__}", where) from None
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _name(champion: Champion) -> str:
+    return champion.version if isinstance(champion, FoundChampion) else "nothing"
+
+
+def _unknown(version: str) -> LineageError:
+    return LineageError(
+        f"there is no version {version}",
+        where="the local registry",
+        fix="name one that `python -m ml history` lists",
+    )
+
+
+def _damaged(what: str, where: str) -> RegistryDamaged:
+    return RegistryDamaged(what, where=f"the local registry, {where}", fix="restore the file from a backup")

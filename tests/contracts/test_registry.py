@@ -1,0 +1,152 @@
+"""What every registry keeps to, whatever is behind it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.errors import LineageError, RegistryConflict
+from ml.records import AbsentChampion, Decision, FoundChampion, digest
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry
+from ml.registry.local import LocalRegistry
+from ml.store import tree_digest
+
+DECISION = Decision(
+    verdict="promote",
+    reason="There is no champion yet, and the candidate reaches every floor.",
+    checks=(),
+    policy="8" * 64,
+    candidate="a" * 64,
+    champion=AbsentChampion(),
+    comparison="9" * 64,
+)
+ENTRY = HistoryEntry(
+    time="2026-01-04T00:00:00+00:00",
+    run_id="run-1",
+    promoted=True,
+    verdict="promote",
+    reason=DECISION.reason,
+    version="v1",
+    previous=AbsentChampion(),
+    decision=digest(DECISION),
+    precision=0.7,
+    recall=0.6,
+    f1=0.65,
+    average_precision=0.68,
+)
+
+
+def open_local(folder: Path) -> LocalRegistry:
+    return LocalRegistry(folder / "registry")
+
+
+@pytest.fixture(params=[open_local], ids=["local"])
+def registry(request, tmp_path):
+    return request.param(tmp_path)
+
+
+def write_artifact(folder: Path, content: str) -> tuple[Path, str]:
+    """A model of two files, and its digest."""
+    artifact = folder / f"artifact-{content}"
+    (artifact / "saved_model").mkdir(parents=True)
+    (artifact / "saved_model" / "weights").write_text(content, encoding="utf-8")
+    (artifact / "model.json").write_text("{}", encoding="utf-8")
+    return artifact, tree_digest(artifact)
+
+
+@pytest.fixture
+def first(registry, tmp_path):
+    return registry.register(*write_artifact(tmp_path, "first"))
+
+
+@pytest.fixture
+def second(registry, first, tmp_path):
+    return registry.register(*write_artifact(tmp_path, "second"))
+
+
+def test_an_alias_of_a_new_registry_is_proven_absent(registry):
+    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+
+
+def test_a_registered_model_comes_back_byte_for_byte(registry, tmp_path):
+    artifact, model = write_artifact(tmp_path, "first")
+
+    version = registry.register(artifact, model)
+
+    assert version.model == model
+    assert (registry.fetch(version.version) / "saved_model" / "weights").read_text() == "first"
+    assert tree_digest(registry.fetch(version.version)) == model
+
+
+def test_the_newest_registered_model_is_the_candidate_and_not_the_champion(registry, first, second):
+    assert registry.resolve(CANDIDATE_ALIAS) == second
+    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+
+
+def test_the_same_model_again_is_the_same_version(registry, first, second, tmp_path):
+    again = registry.register(tmp_path / "artifact-first", first.model)
+
+    assert again == first
+    assert second.version != first.version
+    assert registry.resolve(CANDIDATE_ALIAS) == first
+
+
+def test_files_that_are_not_the_named_model_are_refused(registry, tmp_path):
+    artifact, _ = write_artifact(tmp_path, "first")
+
+    with pytest.raises(LineageError, match="not those that the record names"):
+        registry.register(artifact, "0" * 64)
+
+    assert registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+def test_an_alias_moves_from_where_it_is_expected(registry, first, second):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, second.version, expected=first)
+
+    assert registry.resolve(CHAMPION_ALIAS) == second
+
+
+@pytest.mark.parametrize("expected", [AbsentChampion(), FoundChampion(version="v1", model="0" * 64)])
+def test_an_alias_that_is_not_where_it_is_expected_stays(registry, first, second, expected):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+
+    with pytest.raises(RegistryConflict, match="points at v1"):
+        registry.move_alias(CHAMPION_ALIAS, second.version, expected=expected)
+
+    assert registry.resolve(CHAMPION_ALIAS) == first
+
+
+def test_moving_an_alias_where_it_is_already_changes_nothing(registry, first):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+
+    assert registry.resolve(CHAMPION_ALIAS) == first
+
+
+@pytest.mark.parametrize("version", ["v9", "../v1", "production", ""])
+def test_an_unknown_version_can_neither_be_fetched_nor_aliased(registry, first, version):
+    with pytest.raises(LineageError, match="there is no version"):
+        registry.fetch(version)
+    with pytest.raises(LineageError, match="there is no version"):
+        registry.move_alias(CHAMPION_ALIAS, version, expected=AbsentChampion())
+
+
+def test_the_history_gives_back_what_was_recorded_oldest_first(registry, first):
+    later = replace(ENTRY, run_id="run-2", previous=first)
+
+    registry.record(ENTRY, DECISION)
+    registry.record(later, DECISION)
+
+    assert list(registry.history()) == [ENTRY, later]
+
+
+def test_a_decision_of_a_run_is_recorded_once(registry, first):
+    registry.record(ENTRY, DECISION)
+    registry.record(replace(ENTRY, time="2026-01-05T00:00:00+00:00"), DECISION)
+
+    assert list(registry.history()) == [ENTRY]
+
+
+def test_a_new_registry_has_no_history(registry):
+    assert list(registry.history()) == []

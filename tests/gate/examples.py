@@ -1,0 +1,97 @@
+"""Records and stores small enough to read, for the tests of the gate."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ml.config import Config
+from ml.gate.decide import champion_of
+from ml.gate.policy import judge
+from ml.records import (
+    AbsentChampion,
+    Comparison,
+    Decision,
+    Evaluation,
+    FoundChampion,
+    Rival,
+    TrainedModel,
+    digest,
+)
+from ml.registry.local import LocalRegistry
+from ml.store import Store, tree_digest
+from ml.workspace import Workspace
+
+EVALUATION = Evaluation(
+    model="a" * 64,
+    test="7" * 64,
+    rows=1000,
+    positives=60,
+    threshold=0.4,
+    precision=0.7,
+    recall=0.6,
+    f1=0.6461538,
+    average_precision=0.68,
+    precision_at_recall_50=0.75,
+    roc_auc=0.95,
+    log_loss=0.11,
+    calibration_error=0.02,
+    true_positives=36,
+    false_positives=15,
+    false_negatives=24,
+    true_negatives=925,
+)
+CHAMPION = replace(EVALUATION, model="c" * 64, precision=0.65, recall=0.55)
+RIVAL = Rival(champion=FoundChampion(version="v1", model="c" * 64), evaluation=CHAMPION)
+
+
+def open_workspace(home: Path, run_id: str = "run-1") -> Workspace:
+    return Workspace(
+        store=Store(home / "store"),
+        registry=LocalRegistry(home / "registry"),
+        reports=home / "reports",
+        run_id=run_id,
+    )
+
+
+def store_model(store: Store, content: str) -> str:
+    """Two small files in the place of a model; gives their digest."""
+    with store.staging() as folder:
+        (folder / "saved_model").mkdir()
+        (folder / "saved_model" / "weights").write_text(content, encoding="utf-8")
+        (folder / "model.json").write_text(json.dumps({"threshold": 0.4}), encoding="utf-8")
+        model = tree_digest(folder)
+        store.commit(folder, "models", model)
+    return model
+
+
+def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comparison:
+    return Comparison(
+        trained=TrainedModel(
+            model=model,
+            splits="5" * 64,
+            config="6" * 64,
+            encoder="tiny",
+            threshold=0.4,
+            best_epoch=1,
+            examples_per_second=100.0,
+            train_seconds=10.0,
+            peak_memory_bytes=1000,
+        ),
+        candidate=replace(EVALUATION, model=model, **figures),
+        rival=rival,
+        report="run-1/evaluation.html",
+    )
+
+
+def judged(comparison: Comparison) -> Decision:
+    """The decision on a comparison, without its report."""
+    verdict, reason, checks = judge(comparison.candidate, comparison.rival, Config().policy)
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        checks=checks,
+        policy="8" * 64,
+        candidate=comparison.candidate.model,
+        champion=champion_of(comparison),
+        comparison=digest(comparison),
+    )

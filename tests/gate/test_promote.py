@@ -1,0 +1,193 @@
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.config import Config
+from ml.errors import LineageError, RegistryConflict
+from ml.gate.promote import promote
+from ml.records import AbsentChampion, FoundChampion, Rival, digest, to_json
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
+from tests.gate.examples import CHAMPION, compare, judged, open_workspace, store_model
+
+PROJECT = Path(__file__).parents[2]
+
+
+def promote_first(home):
+    """A first run that promoted v1; gives its workspace and version."""
+    workspace = open_workspace(home, "run-0")
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    promote(Config(), workspace, comparison, judged(comparison))
+    return FoundChampion(version="v1", model=comparison.candidate.model)
+
+
+def compare_with(champion, workspace, content="second", **figures):
+    rival = Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    return compare(store_model(workspace.store, content), rival, **figures)
+
+
+def test_a_first_promotion_makes_the_candidate_the_champion(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    decision = judged(comparison)
+
+    promotion = promote(Config(), workspace, comparison, decision)
+
+    version = FoundChampion(version="v1", model=comparison.candidate.model)
+    assert (promotion.promoted, promotion.version, promotion.previous) == (True, "v1", AbsentChampion())
+    assert promotion.decision == digest(decision)
+    assert workspace.registry.resolve(CHAMPION_ALIAS) == version
+    assert workspace.registry.resolve(CANDIDATE_ALIAS) == version
+
+
+def test_a_better_candidate_takes_over_from_the_champion(tmp_path):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace)
+
+    promotion = promote(Config(), workspace, comparison, judged(comparison))
+
+    assert (promotion.version, promotion.previous) == ("v2", champion)
+    assert workspace.registry.resolve(CHAMPION_ALIAS).version == "v2"
+    assert [entry.version for entry in workspace.registry.history()] == ["v1", "v2"]
+
+
+def test_a_kept_champion_stays_and_the_candidate_is_registered(tmp_path):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace, precision=0.6)
+
+    promotion = promote(Config(), workspace, comparison, judged(comparison))
+
+    assert (promotion.promoted, promotion.verdict, promotion.version) == (False, "keep", "v2")
+    assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
+    assert workspace.registry.resolve(CANDIDATE_ALIAS).version == "v2"
+    assert [entry.promoted for entry in workspace.registry.history()] == [True, False]
+
+
+def test_a_retry_gives_the_same_record_and_one_entry(tmp_path):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace)
+
+    once = promote(Config(), workspace, comparison, judged(comparison))
+    again = promote(Config(), workspace, comparison, judged(comparison))
+
+    assert again == once
+    assert len(workspace.registry.history()) == 2
+
+
+def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace)
+    promoted = FoundChampion(version="v2", model=comparison.candidate.model)
+    promote(Config(), workspace, comparison, judged(comparison))
+    workspace.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
+
+    promotion = promote(Config(), workspace, comparison, judged(comparison))
+
+    assert promotion.version == "v2"
+    assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
+
+
+def test_a_champion_that_changed_since_the_decision_stops_the_promotion(tmp_path):
+    champion = promote_first(tmp_path)
+    slower = open_workspace(tmp_path, "run-slow")
+    overtaken = compare_with(champion, slower)
+    faster = open_workspace(tmp_path, "run-fast")
+    winner = compare_with(champion, faster, content="third")
+    promote(Config(), faster, winner, judged(winner))
+
+    with pytest.raises(RegistryConflict, match="points at v2, not at v1"):
+        promote(Config(), slower, overtaken, judged(overtaken))
+
+    assert slower.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
+    assert [entry.run_id for entry in slower.registry.history()] == ["run-0", "run-fast"]
+
+
+def test_a_decision_about_another_comparison_is_refused(tmp_path):
+    workspace = open_workspace(tmp_path)
+    model = store_model(workspace.store, "first")
+    good, bad = compare(model, AbsentChampion()), compare(model, AbsentChampion(), precision=0.1)
+
+    with pytest.raises(LineageError, match="not about"):
+        promote(Config(), workspace, bad, judged(good))
+
+    assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+def test_a_decision_that_names_another_champion_is_refused(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    other = replace(judged(comparison), champion=FoundChampion(version="v1", model="c" * 64))
+
+    with pytest.raises(LineageError, match="not about"):
+        promote(Config(), workspace, comparison, other)
+
+
+# Runs promote, and kills itself right before the n-th file operation below the registry.
+DOOMED = """
+import os, signal, sys
+from pathlib import Path
+from ml.config import Config
+from ml.gate.promote import promote
+from ml.records import read_any
+from tests.gate.examples import open_workspace
+
+home, doom = Path(sys.argv[1]), int(sys.argv[2])
+records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json")]
+workspace = open_workspace(home)
+operations = 0
+
+def count(event, arguments):
+    global operations
+    if event.startswith(("os.", "open", "shutil.", "fcntl.")) and str(home / "registry") in str(arguments):
+        operations += 1
+        if operations == doom:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count)
+promote(Config(), workspace, *records)
+"""
+
+
+def run_doomed(home, doom):
+    """The exit status of a promotion that dies at its n-th file operation."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(  # noqa: PLW1510, the status is what is asked for
+        [sys.executable, "-c", DOOMED, str(home), str(doom)], cwd=PROJECT, env=environment
+    ).returncode
+
+
+def prepare_promotion(home):
+    champion = promote_first(home)
+    workspace = open_workspace(home)
+    comparison = compare_with(champion, workspace)
+    decision = judged(comparison)
+    (home / "comparison.json").write_text(to_json(comparison), encoding="utf-8")
+    (home / "decision.json").write_text(to_json(decision), encoding="utf-8")
+    return workspace, comparison, decision
+
+
+def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once(tmp_path):
+    statuses = []
+    while 0 not in statuses:
+        doom = len(statuses) + 1
+        home = tmp_path / str(doom)
+        workspace, comparison, decision = prepare_promotion(home)
+        statuses.append(run_doomed(home, doom))
+
+        promotion = promote(Config(), workspace, comparison, decision)
+
+        assert promotion.version == "v2"
+        assert workspace.registry.resolve(CHAMPION_ALIAS).model == comparison.candidate.model
+        assert [entry.version for entry in workspace.registry.history()] == ["v1", "v2"]
+        assert {path.name for path in (home / "registry" / "versions").iterdir()} == {"v1", "v2"}
+        assert workspace.registry.fetch("v2").is_dir()
+    assert len(statuses) > 20
+    assert set(statuses[:-1]) == {-signal.SIGKILL}

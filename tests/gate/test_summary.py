@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+from ml.gate.summary import history_text, verdict_text
+from ml.records import AbsentChampion, Promotion, digest
+from ml.registry import HistoryEntry
+from tests.gate.examples import RIVAL, compare, judged
+
+KEPT = compare("a" * 64, RIVAL, precision=0.64)
+KEPT_TEXT = """\
+KEEP: Champion v1 stays: the candidate shows no precision gain.
+
+ ✓  precision floor          0.6400          at least 0.5000
+ ✓  recall floor             0.6000          at least 0.4000
+ ✓  average precision floor  0.6800          at least 0.5000
+ ✗  precision gain           0.6400 (-0.01)  higher than 0.6500
+ ✓  recall gain              0.6000 (+0.05)  higher than 0.5500
+
+                         candidate  champion v1
+precision                   0.6400       0.6500
+recall                      0.6000       0.5500
+F1                          0.6462       0.6462
+average precision           0.6800       0.6800
+precision at recall 0.5     0.7500       0.7500
+ROC AUC                     0.9500       0.9500
+log loss                    0.1100       0.1100
+calibration error           0.0200       0.0200
+threshold                   0.4000       0.4000
+true positives                  36           36
+false positives                 15           15
+false negatives                 24           24
+true negatives                 925          925
+
+production: v1, as before (the candidate is version v2)
+report: reports/run-1/evaluation.html"""
+
+ENTRY = HistoryEntry(
+    time="2026-01-04T00:00:00+00:00",
+    run_id="run-1",
+    promoted=True,
+    verdict="promote",
+    reason="There is no champion yet, and the candidate reaches every floor.",
+    version="v1",
+    previous=AbsentChampion(),
+    decision="d" * 64,
+    precision=0.7,
+    recall=0.6,
+    f1=0.6461538,
+    average_precision=0.68,
+)
+
+
+def carried_out(comparison, version):
+    decision = judged(comparison)
+    return Promotion(
+        promoted=decision.verdict == "promote",
+        verdict=decision.verdict,
+        version=version,
+        alias="production",
+        previous=decision.champion,
+        decision=digest(decision),
+        report=comparison.report,
+    )
+
+
+def test_a_kept_champion_is_shown_beside_the_candidate():
+    assert verdict_text(KEPT, judged(KEPT), carried_out(KEPT, "v2")) == KEPT_TEXT
+
+
+def test_a_first_promotion_has_one_column_and_names_no_champion():
+    first = compare("a" * 64, AbsentChampion())
+
+    lines = verdict_text(first, judged(first), carried_out(first, "v1")).splitlines()
+
+    assert lines[0] == "PROMOTE: There is no champion yet, and the candidate reaches every floor."
+    assert "precision                   0.7000" in lines
+    assert lines[-2] == "production: v1 (before: none)"
+
+
+def test_the_entry_of_the_history_gives_the_same_text_as_the_promotion():
+    first = compare("a" * 64, AbsentChampion())
+
+    text = verdict_text(first, judged(first), ENTRY)
+
+    assert text == verdict_text(first, judged(first), carried_out(first, "v1"))
+
+
+def test_no_line_is_wider_than_a_hundred_columns():
+    long_name = replace(RIVAL, champion=replace(RIVAL.champion, version="v123456"))
+    comparison = compare("a" * 64, long_name, precision=0.1, recall=0.1, average_precision=0.1)
+
+    text = verdict_text(comparison, judged(comparison), carried_out(comparison, "v123457"))
+
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_history_is_a_table_with_a_line_for_each_decision():
+    kept = replace(ENTRY, time="2026-01-11T00:00:00+00:00", verdict="keep", version="v2", previous=RIVAL.champion)
+
+    assert history_text([ENTRY, kept]) == (
+        "time                       verdict  version  champion before  precision  recall      F1  av. precision\n"
+        "2026-01-04T00:00:00+00:00  promote  v1       none                0.7000  0.6000  0.6462         0.6800\n"
+        "2026-01-11T00:00:00+00:00  keep     v2       v1                  0.7000  0.6000  0.6462         0.6800"
+    )
+
+
+def test_an_empty_history_says_so():
+    assert history_text([]) == "no decision was carried out yet"
