@@ -1,0 +1,73 @@
+# make retrain [SOURCE=path-or-url] [CONFIG=local|bert-base|file.toml]   from a CSV to a promotion decision
+# make test | check | up | bench | lock | clean                          everything is set up on first use
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: retrain test check up bench lock clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+ALL := .venv/installed-all
+DEV := .venv/installed-dev
+
+export SOURCE CONFIG
+export SINCERE_HOME := $(shell realpath -m -- "$${SINCERE_HOME:-var}")
+export TF_USE_LEGACY_KERAS := 1
+export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
+export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+
+# A terminal shows what the steps say; of Airflow itself errors only, and not the traceback below a step's own error.
+retrain: export AIRFLOW__LOGGING__LOGGING_LEVEL := ERROR
+retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := airflow.task.hooks=INFO retraining=INFO task=CRITICAL
+retrain: export AIRFLOW__LOGGING__LOG_FORMAT := %(message)s
+
+retrain: $(ALL)
+	@$(MIGRATE)
+	@$(BIN)/airflow dags test retrain_quora --conf "$$($(BIN)/python -c '$(CONF)')"
+	@$(BIN)/python -m ml verdict
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(DEV)
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports
+
+up: $(ALL)
+	@$(MIGRATE) && $(BIN)/airflow pools set gpu 1 "One training at a time" > /dev/null
+	$(BIN)/airflow standalone
+
+bench: $(DEV)
+	$(BIN)/python -m benchmarks
+
+lock: $(UV)
+	$(COMPILE) --upgrade pyproject.toml --group airflow --output-file requirements/all.txt
+	$(COMPILE) --group airflow --constraints requirements/all.txt --output-file requirements/airflow.txt
+	$(COMPILE) pyproject.toml --group airflow --group dev --constraints requirements/all.txt --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --group airflow --extra cuda --constraints requirements/all.txt --output-file requirements/cuda.txt
+
+clean:
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(UV):
+	python=$$($(FIND_PYTHON)) && "$$python" -m venv .venv
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+
+$(ALL): requirements/all.txt | $(UV)
+	$(INSTALL) && touch $@
+
+$(DEV): requirements/dev.txt $(ALL)
+	$(INSTALL) && touch $@
+
+INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
+MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(BIN)/airflow db migrate && touch "$$AIRFLOW_HOME/migrated"; }
+CONF = import json, os; print(json.dumps({name.lower(): os.environ[name] for name in ("SOURCE", "CONFIG") if os.environ.get(name)}))
+
+define FIND_PYTHON
+for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2> /dev/null && echo "$$python" && exit; \
+done; echo "Python 3.11, 3.12 or 3.13 is needed, with its venv module" >&2; exit 1
+endef

@@ -1,0 +1,57 @@
+"""Retrain the classifier of insincere questions every week, and promote the result if it is better."""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, dag
+from retraining.operators import PromoteOperator, StepOperator
+from retraining.params import retraining_params
+
+CHAMPION = Asset("quora_champion")
+
+
+@dag(
+    dag_id="retrain_quora",
+    schedule="@weekly",
+    catchup=False,
+    max_active_runs=1,
+    params=retraining_params(),
+    tags=["quora", "retraining"],
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": timedelta(hours=1),
+    },
+    doc_md="""
+    ### From a CSV to a promotion decision
+
+    Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
+
+    - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
+      Data Docs are.
+    - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
+    - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
+      success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
+
+    Bad data, bad settings and broken lineage are not retried: a person must look. Network trouble is.
+    """,
+)
+def retrain_quora() -> None:
+    """The pipeline's arrows: a task takes the records of those named in its list."""
+    snapshot = StepOperator(
+        step="snapshot",
+        connections={"kaggle_default": ("KAGGLE_USERNAME", "KAGGLE_KEY")},
+        execution_timeout=timedelta(hours=3),
+    ).output
+    report = StepOperator(step="validate", records=[snapshot]).output
+    splits = StepOperator(step="split", records=[snapshot, report]).output
+    trained = StepOperator(
+        step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
+    ).output
+    comparison = StepOperator(step="evaluate", records=[splits, trained]).output
+    decision = StepOperator(step="decide", records=[comparison]).output
+    PromoteOperator(champion=CHAMPION, records=[comparison, decision])
+
+
+retrain_quora()

@@ -1,0 +1,137 @@
+"""Runs a step of the pipeline in a process of its own, and carries its record to the next."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+
+from retraining.params import config_overrides, folder_name
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
+
+logger = logging.getLogger(__name__)
+
+
+class StepOperator(BaseOperator):
+    """Run `python -m ml STEP` on the records of the steps before it; its own record is the task's XCom.
+
+    A fresh process: TensorFlow never meets a fork, the GPU's memory is back when the step ends, and `ML_PYTHON` may
+    name another interpreter. `connections` maps a connection's id to the two environment variables that its login
+    and password go to; one that is not defined leaves the environment as it is.
+    """
+
+    template_fields: Sequence[str] = ("config", "records")
+    ui_color = "#dbe7f3"
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        records: Sequence[Any] = (),
+        config: str = "{{ params.config }}",
+        connections: Mapping[str, tuple[str, str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        self.step = step
+        self.records = list(records)
+        self.config = config
+        self.connections = dict(connections or {})
+
+    @cached_property
+    def _hook(self) -> SubprocessHook:
+        return SubprocessHook()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; raises AirflowFailException for what no retry mends, AirflowException for the rest."""
+        with TemporaryDirectory(prefix=f"{self.step}-") as folder:
+            output = Path(folder, "output.json")
+            command = [*self._command(context), *self._inputs(Path(folder)), "--output", str(output)]
+            raise_for_status(self.step, self._run(command))
+            record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+        return record
+
+    def on_kill(self) -> None:
+        """End the step and all that it started."""
+        self._hook.send_sigterm()  # type: ignore[no-untyped-call]
+
+    def _run(self, command: list[str]) -> int:
+        try:
+            return int(self._hook.run_command(command, env=self._environment(), cwd=str(PROJECT)).exit_code)
+        except KeyboardInterrupt:  # the step has a session of its own, where a terminal's Ctrl-C does not arrive
+            self.on_kill()
+            raise
+
+    def _command(self, context: Context) -> list[str]:
+        command = [os.environ.get("ML_PYTHON", sys.executable), "-m", "ml", self.step, "--config", self.config]
+        for override in config_overrides(context["params"]):
+            command += ["--set", override]
+        return [*command, "--run-id", folder_name(context["run_id"])]
+
+    def _inputs(self, folder: Path) -> list[str]:
+        arguments = []
+        for number, record in enumerate(self.records):
+            path = folder / f"input-{number}.json"
+            path.write_text(json.dumps(record), encoding="utf-8")
+            arguments += ["--input", str(path)]
+        return arguments
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        for conn_id, (login, password) in self.connections.items():
+            try:
+                connection = Connection.get(conn_id)
+            except AirflowNotFoundException:
+                continue
+            environment |= {login: connection.login or "", password: connection.password or ""}
+        return environment
+
+
+class PromoteOperator(StepOperator):
+    """The step `promote`; the champion's asset gets an event only if the candidate became the champion."""
+
+    def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
+        super().__init__(step="promote", outlets=[_promotions(champion)], **kwargs)
+        self.champion = champion
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Promote or keep, say which, and tell those who wait for a new champion."""
+        promotion = super().execute(context)
+        if promotion["promoted"]:
+            extra = {"version": promotion["version"], "decision": promotion["decision"]}
+            context["outlet_events"][_promotions(self.champion)].add(self.champion, extra=extra)
+            logger.info("promoted: version %s is the champion now", promotion["version"])
+        else:
+            logger.info("not promoted: the verdict is %s, the champion stays as it is", promotion["verdict"])
+        return promotion
+
+
+def raise_for_status(step: str, status: int) -> None:
+    """Turn a process's end into retry or no retry, here alone; a negative status is the signal that killed it."""
+    if status == 0:
+        return
+    if status == TEMPORARY_FAILURE:
+        kind, message = AirflowException, f"step {step} did not get an answer (see above); it may be tried again"
+    elif status < 0:
+        kind, message = (
+            AirflowException,
+            f"step {step} was killed by signal {-status}; 9 mostly means too little memory",
+        )
+    else:
+        kind, message = AirflowFailException, f"step {step} stopped with status {status}: the lines above say why"
+    logger.error(message)
+    raise kind(message)
+
+
+def _promotions(champion: Asset) -> AssetAlias:
+    return AssetAlias(f"{champion.name}_promotions")

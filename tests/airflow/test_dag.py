@@ -1,0 +1,80 @@
+"""The DAG: its tasks, arrows, settings and Params, as a person would draw them."""
+
+import runpy
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dag() -> DAG:
+    module = runpy.run_path(str(PROJECT / "dags" / "retrain_quora.py"))
+    return module["retrain_quora"]()
+
+
+def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:
+    assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == {
+        "snapshot": ["split", "validate"],
+        "validate": ["split"],
+        "split": ["evaluate", "train"],
+        "train": ["evaluate"],
+        "evaluate": ["decide", "promote"],
+        "decide": ["promote"],
+        "promote": [],
+    }
+
+
+def test_it_runs_weekly_once_at_a_time_without_catching_up(dag: DAG) -> None:
+    settings = {"schedule": dag.schedule, "catchup": dag.catchup, "max_active_runs": dag.max_active_runs}
+    assert settings == {"schedule": "@weekly", "catchup": False, "max_active_runs": 1}
+
+
+def test_only_training_takes_the_gpu(dag: DAG) -> None:
+    assert {task.task_id: (task.pool, task.queue) for task in dag.tasks if "gpu" in (task.pool, task.queue)} == {
+        "train": ("gpu", "gpu")
+    }
+
+
+def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> None:
+    assert {task.task_id: (task.execution_timeout, task.retries) for task in dag.tasks} == {
+        "snapshot": (timedelta(hours=3), 3),
+        "validate": (timedelta(hours=1), 3),
+        "split": (timedelta(hours=1), 3),
+        "train": (timedelta(hours=24), 1),
+        "evaluate": (timedelta(hours=1), 3),
+        "decide": (timedelta(hours=1), 3),
+        "promote": (timedelta(hours=1), 3),
+    }
+    assert {task.retry_exponential_backoff for task in dag.tasks} == {2}
+
+
+def test_params_say_their_type_and_bounds(dag: DAG) -> None:
+    documented = ("title", "description", "examples")
+    params = {
+        name: {"default": param.value} | {key: value for key, value in param.schema.items() if key not in documented}
+        for name, param in dag.params.items()
+    }
+    fraction = {"default": None, "type": ["null", "number"], "minimum": 0.0001, "maximum": 0.999}
+    assert params == {
+        "source": {"default": None, "type": ["null", "string"]},
+        "config": {"default": "local", "type": "string", "minLength": 1},
+        "train_fraction": fraction,
+        "validation_fraction": fraction,
+        "test_fraction": fraction,
+        "epochs": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 100},
+        "learning_rate": {"default": None, "type": ["null", "number"], "minimum": 1e-8, "maximum": 1},
+        "batch_size": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 4096},
+    }
+
+
+def test_every_param_has_a_title_and_help(dag: DAG) -> None:
+    assert [name for name, param in dag.params.items() if not (param.schema.get("title") and param.description)] == []
+
+
+def test_the_dag_is_documented_and_tagged(dag: DAG) -> None:
+    assert dag.tags == {"quora", "retraining"}
+    assert "python -m ml STEP" in dag.doc_md

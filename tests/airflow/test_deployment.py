@@ -1,0 +1,82 @@
+"""The production shape: one set of settings for all of Airflow's parts, no secret written down, locks that agree."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+COMPOSE_TEXT = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
+AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return yaml.safe_load(COMPOSE_TEXT)["services"]
+
+
+def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
+    assert sorted(services) == sorted(["postgres", "redis", *AIRFLOW_PARTS])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AIRFLOW__API_AUTH__JWT_SECRET",
+        "AIRFLOW__API_AUTH__JWT_ISSUER",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+        "AIRFLOW__CORE__FERNET_KEY",
+    ],
+)
+def test_all_parts_of_airflow_share_what_they_must_agree_on(services: dict[str, Any], name: str) -> None:
+    assert len({services[part]["environment"][name] for part in AIRFLOW_PARTS}) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"],
+)
+def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
+    assert f"${{{name}:?" in COMPOSE_TEXT
+    assert f"${{{name}:-" not in COMPOSE_TEXT
+
+
+def test_only_the_gpu_worker_takes_the_gpu_queue_and_device(services: dict[str, Any]) -> None:
+    gpu_queue = [name for name, service in services.items() if "gpu" in service.get("command", [])]
+    gpu_device = [name for name, service in services.items() if "deploy" in service]
+    assert (gpu_queue, gpu_device) == (["worker-gpu"], ["worker-gpu"])
+
+
+def test_the_image_copies_only_what_is_there() -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M) for name in line.split()}
+    assert {name for name in copied if not (PROJECT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("lock", ["airflow", "dev", "cuda"])
+def test_the_locks_agree_with_the_one_that_has_everything(lock: str) -> None:
+    everything, other = _pins("all"), _pins(lock)
+    assert {name: pins for name, pins in other.items() if name in everything and pins != everything[name]} == {}
+
+
+@pytest.mark.parametrize("lock", ["all", "airflow", "dev", "cuda"])
+def test_a_lock_has_hashes_and_no_download_address(lock: str) -> None:
+    text = (PROJECT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    assert text.count("==") <= text.count("--hash=sha256:")
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("lock", ["all", "airflow", "dev", "cuda"])
+def test_no_lock_brings_pytorch(lock: str) -> None:
+    assert _pins(lock).keys() & {"torch", "sentence-transformers"} == set()
+
+
+def _pins(lock: str) -> dict[str, list[str]]:
+    """Package to its pins, several where they differ by Python version or platform."""
+    pins: dict[str, list[str]] = {}
+    for line in (PROJECT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8").splitlines():
+        if found := re.match(r"([a-z0-9._-]+)==(\S+)", line):
+            pins.setdefault(found[1], []).append(found[2])
+    return pins

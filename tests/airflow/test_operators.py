@@ -1,0 +1,157 @@
+"""The operator on real processes: real steps of the pipeline, and shell scripts for the ends that no step has."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.execution_time.context import OutletEventAccessors
+from retraining.operators import PROJECT, PromoteOperator, StepOperator, raise_for_status
+
+QUESTIONS = "qid,question_text,target\n" + "".join(
+    f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)
+)
+EMPTY = {"source": None, "config": "local"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def _context(**params: Any) -> dict[str, Any]:
+    return {"params": EMPTY | params, "run_id": "manual__1", "outlet_events": OutletEventAccessors()}
+
+
+def _run(operator: StepOperator, **params: Any) -> Any:
+    operator.config = params.get("config", "local")
+    return type(operator).execute.__wrapped__(operator, _context(**params))
+
+
+def _program(tmp_path: Path, text: str) -> str:
+    program = tmp_path / "program.sh"
+    program.write_text(f"#!/bin/bash\n{text}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_a_step_gives_its_record_as_a_plain_dictionary(tmp_path: Path) -> None:
+    csv = tmp_path / "Jane's questions.csv"
+    csv.write_text(QUESTIONS)
+    record = _run(StepOperator(step="snapshot"), source=str(csv))
+    assert (record["record"], record["rows"], record["columns"]) == (
+        "RawSnapshot",
+        4,
+        ["qid", "question_text", "target"],
+    )
+
+
+def test_bad_data_is_not_retried(tmp_path: Path) -> None:
+    with pytest.raises(AirflowFailException, match="snapshot stopped with status 65"):
+        _run(StepOperator(step="snapshot"), source=str(tmp_path / "missing.csv"))
+
+
+def test_a_missing_record_is_not_retried() -> None:
+    with pytest.raises(AirflowFailException, match="decide stopped with status 65"):
+        _run(StepOperator(step="decide", records=[None]))
+
+
+def test_an_unknown_config_is_not_retried() -> None:
+    with pytest.raises(AirflowFailException, match="status 65"):
+        _run(StepOperator(step="snapshot"), config="nonesuch")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (65, AirflowFailException),
+        (64, AirflowFailException),
+        (2, AirflowFailException),
+        (1, AirflowFailException),
+        (75, AirflowException),
+        (-9, AirflowException),
+        (-15, AirflowException),
+    ],
+)
+def test_what_may_pass_by_itself_is_retried_and_nothing_else(status: int, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        raise_for_status("train", status)
+    assert type(caught.value) is kind
+
+
+def test_a_step_killed_by_the_system_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "kill -KILL $$"))
+    with pytest.raises(AirflowException, match="killed by signal 9"):
+        _run(StepOperator(step="train"))
+
+
+def test_killing_the_task_ends_the_step_and_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid_file = tmp_path / "pid"
+    monkeypatch.setenv(
+        "ML_PYTHON", _program(tmp_path, f"sleep 300 & echo $! > {pid_file}.part\nmv {pid_file}.part {pid_file}; wait")
+    )
+    operator = StepOperator(step="train")
+    killer = threading.Thread(target=_kill_once_there, args=(operator, pid_file))
+    killer.start()
+    with pytest.raises(AirflowException, match=f"signal {signal.SIGTERM.value}"):
+        _run(operator)
+    killer.join()
+    with pytest.raises(ProcessLookupError):
+        _wait_until_gone(int(pid_file.read_text()))
+
+
+def _kill_once_there(operator: StepOperator, pid_file: Path) -> None:
+    while not pid_file.exists():
+        time.sleep(0.02)
+    operator.on_kill()
+
+
+def _wait_until_gone(pid: int) -> None:
+    for _ in range(250):
+        os.kill(pid, 0)
+        time.sleep(0.02)
+
+
+def test_a_connection_reaches_the_step_as_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KAGGLE_DEFAULT", "generic://someone:a-key@")
+    seen = _program(tmp_path, f'echo -n "$KAGGLE_USERNAME:$KAGGLE_KEY" > {tmp_path}/seen; exit 65')
+    monkeypatch.setenv("ML_PYTHON", seen)
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="snapshot", connections={"kaggle_default": ("KAGGLE_USERNAME", "KAGGLE_KEY")}))
+    assert (tmp_path / "seen").read_text() == "someone:a-key"
+
+
+def test_a_step_runs_in_the_project_with_its_records_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "ML_PYTHON", _program(tmp_path, f"pwd > {tmp_path}/seen; printf '%s\\n' \"$@\" >> {tmp_path}/seen; exit 65")
+    )
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="train", records=[{"record": "Splits"}]), epochs=3, config="bert-base")
+    lines = (tmp_path / "seen").read_text().splitlines()
+    assert lines[:10] == [
+        str(PROJECT),
+        *["-m", "ml", "train", "--config", "bert-base", "--set", "train.epochs=3", "--run-id", "manual__1"],
+    ]
+    assert [Path(line).name for line in lines[10:]] == ["--input", "input-0.json", "--output", "output.json"]
+
+
+@pytest.mark.parametrize(("promoted", "events"), [(True, ["quora_champion"]), (False, [])])
+def test_only_a_promotion_tells_those_who_wait_for_a_champion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promoted: bool, events: list[str]
+) -> None:
+    record = {"record": "Promotion", "promoted": promoted, "verdict": "keep", "version": "v1", "decision": "d1"}
+    (tmp_path / "promotion.json").write_text(json.dumps(record))
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'cp {tmp_path}/promotion.json "${{@: -1}}"'))
+    operator, context = PromoteOperator(champion=Asset("quora_champion")), _context()
+    type(operator).execute.__wrapped__(operator, context)
+    accessor = context["outlet_events"][AssetAlias("quora_champion_promotions")]
+    assert [event.dest_asset_key.name for event in accessor.asset_alias_events] == events

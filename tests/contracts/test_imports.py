@@ -1,0 +1,53 @@
+"""What may be imported where: parsing the DAG folder stays light, and the records stay pure."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+HEAVY = ("tensorflow", "tf_keras", "official", "great_expectations", "wandb", "sklearn", "pandas", "matplotlib", "ml")
+
+_PARSE_DAGS = """
+import json, runpy, sys, time
+from pathlib import Path
+sys.path.insert(0, "plugins")
+import airflow.sdk, airflow.sdk.exceptions, airflow.providers.standard.hooks.subprocess
+from airflow.sdk import BaseOperator, Connection, Param, dag
+start = time.perf_counter()
+for path in sorted(Path("dags").glob("*.py")):
+    runpy.run_path(str(path))
+print(json.dumps({"modules": sorted(sys.modules), "seconds": time.perf_counter() - start}))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed() -> dict[str, object]:
+    """Modules loaded, and seconds beyond Airflow itself, when a fresh interpreter parses the DAG folder."""
+    command = [sys.executable, "-W", "error", "-c", _PARSE_DAGS]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_parsing_the_dag_folder_imports_nothing_heavy(parsed: dict[str, object]) -> None:
+    assert [module for module in HEAVY if module in parsed["modules"]] == []
+
+
+def test_parsing_the_dag_folder_takes_under_a_second_beyond_airflow(parsed: dict[str, object]) -> None:
+    assert parsed["seconds"] < 1.0
+
+
+@pytest.mark.parametrize("name", ["records", "config", "errors", "gate/policy"])
+def test_pure_modules_import_the_standard_library_and_each_other_only(name: str) -> None:
+    allowed = {"ml.records", "ml.config", "ml.errors", "ml.gate.policy"}
+    imported = set(_imports(PROJECT / "ml" / f"{name}.py"))
+    assert {module for module in imported - allowed if module.split(".")[0] not in sys.stdlib_module_names} == set()
+
+
+def _imports(path: Path) -> list[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return plain + [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
