@@ -1,0 +1,132 @@
+"""BERT as tf-models-official builds it, with weights that come from elsewhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+from official.nlp.modeling import layers, networks
+
+from ml.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertSizes:
+    """The shape of a BERT encoder; `activation` is a key of `ACTIVATIONS`."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    positions: int
+    types: int
+    activation: str = "gelu"
+    layer_norm_epsilon: float = 1e-12
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedBert:
+    """Weights by the names of BertEncoder's variables, and the vocabulary that they were trained with."""
+
+    sizes: BertSizes
+    weights: Mapping[str, NDArray[np.float32]]
+    vocabulary: tuple[str, ...]
+    lower_case: bool
+
+
+def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    """The tanh form of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415); tf.nn.gelu's power is slow on a CPU."""
+    return 0.5 * x * (1.0 + tf.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "gelu": tf_keras.activations.gelu,
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "relu": tf_keras.activations.relu,
+}
+
+
+def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.Model:
+    """A BertEncoder with random weights, from three int32 inputs [batch, tokens].
+
+    Gives `pooled_output` [batch, hidden] and `sequence_output` [batch, tokens, hidden]. With `first_token_only`
+    the last layer works for the first token alone, which is all that `pooled_output` needs.
+    """
+    encoder = networks.BertEncoder(
+        vocab_size=sizes.vocabulary,
+        hidden_size=sizes.hidden,
+        num_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        inner_dim=sizes.intermediate,
+        inner_activation=ACTIVATIONS[sizes.activation],
+        max_sequence_length=sizes.positions,
+        type_vocab_size=sizes.types,
+        output_dropout=sizes.dropout,
+        attention_dropout=sizes.dropout,
+        embedding_layer=_word_embeddings(sizes),
+        output_range=1 if first_token_only else None,
+        dict_outputs=True,
+        name="bert",
+    )
+    for layer in encoder.submodules:
+        if isinstance(layer, tf_keras.layers.LayerNormalization):
+            layer.epsilon = sizes.layer_norm_epsilon
+    return encoder
+
+
+def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy weights into an encoder by name; a missing, spare or misshapen one raises ConfigError."""
+    variables = {variable.name: variable for variable in encoder.variables}
+    strange = sorted(variables.keys() ^ weights.keys())
+    if strange:
+        raise ConfigError(
+            f"the encoder's weights do not fit: {strange[0]}", where="[encoder] source", fix="use a BERT encoder"
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != weights[name].shape:
+            raise ConfigError(
+                f"{name} has shape {weights[name].shape} where {tuple(variable.shape)} belongs",
+                where="[encoder] source",
+                fix="use weights and sizes of the same model",
+            )
+        variable.assign(weights[name])
+
+
+def read_vocabulary(path: Path) -> tuple[str, ...]:
+    """The tokens of a vocabulary file, one a line; raises ConfigError if there is no such file."""
+    if not path.is_file():
+        raise ConfigError(
+            "the encoder has no vocabulary",
+            where=f"[encoder] source, file {path.name}",
+            fix="put the vocabulary that the encoder was trained with beside its weights",
+        )
+    return tuple(path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
+
+
+def check_vocabulary(vocabulary: tuple[str, ...], embeddings: int) -> None:
+    """Raise ConfigError unless there is one token for each word embedding."""
+    if len(vocabulary) != embeddings:
+        raise ConfigError(
+            f"the vocabulary has {len(vocabulary)} tokens, the encoder {embeddings} word embeddings",
+            where="[encoder] source",
+            fix="use the vocabulary that the encoder was trained with",
+        )
+
+
+def _word_embeddings(sizes: BertSizes) -> layers.OnDeviceEmbedding:
+    # In float32 whatever the policy: a cast of the whole table each step would cost more than the lookup,
+    # and would make its gradient dense.
+    return layers.OnDeviceEmbedding(
+        vocab_size=sizes.vocabulary,
+        embedding_width=sizes.hidden,
+        initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
+        name="word_embeddings",
+        dtype="float32",
+    )

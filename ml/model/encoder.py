@@ -1,0 +1,56 @@
+"""Where a pretrained encoder comes from, and how it becomes a Keras model."""
+
+from pathlib import Path
+
+import tf_keras
+
+from ml.errors import ConfigError
+from ml.model.bert import PretrainedBert, assign_weights, build_bert
+from ml.model.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
+from ml.model.tfhub import PretrainedModule, build_module, read_module, resolve_handle
+from ml.model.tokenizer import Tokenizer
+
+PACKAGE = "package:"
+
+PretrainedEncoder = PretrainedBert | PretrainedModule
+
+
+def read_encoder(source: str) -> PretrainedEncoder:
+    """The encoder at `package:NAME`, a TF-Hub handle or URL, or a folder of either layout; else ConfigError."""
+    folder = _folder(source)
+    if (folder / "saved_model.pb").is_file():
+        return read_module(folder)
+    if (folder / WEIGHTS_FILE).is_file():
+        return read_huggingface(folder)
+    raise ConfigError(
+        "there is no encoder at the source",
+        where="[encoder] source",
+        fix=f"name a folder with saved_model.pb or with {WEIGHTS_FILE}, a TF-Hub handle, or {PACKAGE}NAME",
+    )
+
+
+def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
+    """The encoder with its weights: three int32 [batch, tokens] in, `pooled_output` [batch, hidden] out."""
+    if isinstance(pretrained, PretrainedModule):
+        return build_module(pretrained)
+    encoder = build_bert(pretrained.sizes, first_token_only=True)
+    assign_weights(encoder, pretrained.weights)
+    return encoder
+
+
+def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:
+    """The tokenizer of the vocabulary that the encoder was trained with."""
+    return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)
+
+
+def public_name(source: str) -> str:
+    """The source as a record may show it: of a folder on this machine only the last part."""
+    return source if source.startswith(PACKAGE) or "://" in source else Path(source).name
+
+
+def _folder(source: str) -> Path:
+    if source.startswith(PACKAGE):
+        return package_folder(source.removeprefix(PACKAGE))
+    if "://" in source:
+        return resolve_handle(source)
+    return Path(source)

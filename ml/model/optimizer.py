@@ -1,0 +1,71 @@
+"""AdamW with warm-up and linear decay, quick on large embedding tables."""
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+
+class WarmUpLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """From 0 up to the peak in `warmup_steps`, then down to 0 at `total_steps`, both in straight lines."""
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
+        self.peak, self.warmup_steps, self.total_steps = peak, warmup_steps, total_steps
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The learning rate of the update after `step` updates, float32."""
+        done = tf.cast(step, tf.float32) + 1.0
+        warming = done / float(max(self.warmup_steps, 1))
+        decaying = (self.total_steps - done) / float(max(self.total_steps - self.warmup_steps, 1))
+        return self.peak * tf.maximum(tf.minimum(warming, decaying), 0.0)
+
+    def get_config(self) -> dict[str, float]:
+        """The constructor's arguments."""
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "total_steps": self.total_steps}
+
+
+class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    Dense weights go through TensorFlow's fused kernel. Of an embedding table only the rows of the batch are touched,
+    moments included, and they are not decayed. As in BERT, biases and layer norms are not decayed either.
+    """
+
+    def __init__(self, learning_rate: Any, weight_decay: float) -> None:
+        super().__init__(learning_rate, epsilon=1e-6, name="LazyAdamW")
+        self._weight_decay = weight_decay
+
+    def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
+        if self._weight_decay == 0 or not _decays(var.name):
+            return super()._resource_apply_dense(grad, var, apply_state)
+        learning_rate = apply_state[(var.device, var.dtype.base_dtype)]["lr_t"]
+        decay = var.assign_sub(learning_rate * self._weight_decay * var, read_value=False)
+        with tf.control_dependencies([decay]):
+            return super()._resource_apply_dense(grad, var, apply_state)
+
+    def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
+        """`grad`: [rows, width], `indices`: [rows], each row once (the base class has summed the repeated ones)."""
+        constants = apply_state[(var.device, var.dtype.base_dtype)]
+        first, second = self.get_slot(var, "m"), self.get_slot(var, "v")
+        mean = constants["beta_1_t"] * tf.gather(first, indices) + constants["one_minus_beta_1_t"] * grad
+        square = constants["beta_2_t"] * tf.gather(second, indices) + constants["one_minus_beta_2_t"] * grad * grad
+        change = constants["lr"] * mean / (tf.sqrt(square) + constants["epsilon"])
+        return tf.group(
+            self._resource_scatter_update(first, indices, mean),
+            self._resource_scatter_update(second, indices, square),
+            self._resource_scatter_add(var, indices, -change),
+        )
+
+    def _resource_scatter_update(self, var: Any, indices: Any, rows: Any) -> Any:
+        return tf.raw_ops.ResourceScatterUpdate(resource=var.handle, indices=indices, updates=rows)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "learning_rate": self._serialize_hyperparameter("learning_rate"),
+            "weight_decay": self._weight_decay,
+        }
+
+
+def _decays(variable: str) -> bool:
+    return variable.endswith("kernel:0")

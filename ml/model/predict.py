@@ -1,0 +1,125 @@
+"""Scoring with an exported model: TensorFlow and tensorflow_text alone, none of the code that trained it."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401, registers the operations of the tokenizer
+from numpy.typing import NDArray
+
+from ml.errors import ConfigError, DataError, LineageError
+from ml.progress import progress
+
+BATCH_TEXTS = 128
+CHUNK_ROWS = 2048
+TEXT_COLUMN = "question_text"
+ADDED_COLUMNS = ("probability", "label")
+
+logger = logging.getLogger(__name__)
+
+
+class LoadedModel:
+    """An exported classifier with its decision threshold."""
+
+    def __init__(self, saved_model: Any, threshold: float) -> None:
+        self._saved_model = saved_model
+        self._score = saved_model.signatures["serving_default"]
+        self.threshold = threshold
+
+    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Probabilities, float32 [texts], in the order of the texts."""
+        scores = np.empty(len(texts), np.float32)
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        for first in range(0, len(texts), BATCH_TEXTS):
+            rows = order[first : first + BATCH_TEXTS]
+            batch = tf.constant([texts[row] for row in rows], tf.string)
+            scores[rows] = self._score(texts=batch)["probability"]
+        return scores
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """The model in a folder of the store or the registry; raises LineageError if it is not whole."""
+    try:
+        threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+        saved_model = tf.saved_model.load(str(folder / "saved_model"))
+    except (OSError, ValueError, KeyError) as error:
+        raise LineageError(
+            f"the model cannot be loaded ({type(error).__name__})",
+            where=f"model {folder.name[:12]}, saved_model and model.json",
+            fix="train again, or fetch the version again",
+        ) from None
+    return LoadedModel(saved_model, float(threshold))
+
+
+def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
+    """Copy a CSV with two more columns, `probability` and `label`; rows keep their order, memory stays constant.
+
+    Raises ConfigError without an input, DataError where it is no CSV with a column `question_text`. The output is
+    there whole or not at all.
+    """
+    if not source.is_file():
+        raise ConfigError("there is no such file", where=f"--input {source.name}", fix="name a CSV file")
+    beside = output.with_name(f"{output.name}.part")
+    try:
+        with (
+            source.open(encoding="utf-8-sig", newline="") as rows,
+            beside.open("w", encoding="utf-8", newline="") as to,
+        ):
+            _score_rows(model, csv.reader(rows), csv.writer(to, lineterminator="\n"), source.name)
+        beside.replace(output)
+    except UnicodeDecodeError:
+        raise DataError("the file is not UTF-8", where=source.name, fix="convert it to UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"not readable as CSV: {error}", where=source.name, fix="mend the file") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{error.strerror}", where=f"--input {source.name} or --output {output.name}", fix="check both places"
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _score_rows(model: LoadedModel, rows: Iterator[list[str]], writer: Any, name: str) -> None:
+    header = next(rows, [])
+    column = _text_column(header, name)
+    writer.writerow([*header, *ADDED_COLUMNS])
+    with progress("predict", None, " rows") as bar:
+        for chunk in _chunks(rows):
+            _check_widths(chunk, len(header), first=int(bar.n) + 1, name=name)
+            probabilities = model.score([row[column] for row in chunk])
+            writer.writerows(
+                [*row, f"{probability:.9g}", int(probability >= model.threshold)]
+                for row, probability in zip(chunk, probabilities, strict=True)
+            )
+            bar.update(len(chunk))
+
+
+def _text_column(header: list[str], name: str) -> int:
+    if header.count(TEXT_COLUMN) != 1:
+        raise DataError(f"there is no one column {TEXT_COLUMN}", where=name, fix="name the column of the texts so")
+    taken = [column for column in ADDED_COLUMNS if column in header]
+    if taken:
+        raise DataError(f"there is a column {taken[0]} already", where=name, fix="rename or remove it")
+    return header.index(TEXT_COLUMN)
+
+
+def _chunks(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    filled = (row for row in rows if row)
+    while chunk := list(islice(filled, CHUNK_ROWS)):
+        yield chunk
+
+
+def _check_widths(chunk: list[list[str]], columns: int, *, first: int, name: str) -> None:
+    for number, row in enumerate(chunk, first):
+        if len(row) != columns:
+            raise DataError(
+                f"row {number} has {len(row)} fields, the header {columns}",
+                where=name,
+                fix="mend the row; a field with commas or line breaks needs quotes",
+            )

@@ -1,0 +1,99 @@
+"""WordPiece tokenization, in bulk for training and inside the graph of the exported model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+from numpy.typing import NDArray
+
+from ml.errors import ConfigError
+
+CHUNK_TEXTS = 8192
+PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of many texts, end to end.
+
+    `token_ids`: int32 [tokens]; `row_splits`: int64 [texts + 1], text i being token_ids[row_splits[i]:row_splits[i+1]].
+    """
+
+    token_ids: NDArray[np.int32]
+    row_splits: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.row_splits) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens in each text, int64 [texts]."""
+        return np.diff(self.row_splits)
+
+    def padded(self, rows: NDArray[np.int64], width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The ids of some texts and the mask of what is not padding, both int32 [rows, width]."""
+        lengths = self.lengths[rows]
+        mask = np.arange(width) < lengths[:, None]
+        ids = np.zeros(mask.shape, np.int32)
+        starts = self.row_splits[rows]
+        ids[mask] = self.token_ids[(starts[:, None] + np.arange(width))[mask]]
+        return ids, mask.astype(np.int32)
+
+
+class Tokenizer(tf.Module):  # type: ignore[misc]
+    """Strings to the ids of [CLS] text [SEP], cut to `max_tokens`.
+
+    tensorflow_text's FastBertTokenizer: linear-time WordPiece (Song et al. 2021, arXiv:2012.15524), the same ids as
+    BertTokenizer.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], *, lower_case: bool, max_tokens: int) -> None:
+        super().__init__()
+        _check_special_tokens(vocabulary)
+        self._start, self._end = vocabulary.index(START), vocabulary.index(END)
+        self._max_tokens = max_tokens
+        self._wordpiece = tf_text.FastBertTokenizer(
+            list(vocabulary), token_out_type=tf.int32, lower_case_nfd_strip_accents=lower_case
+        )
+
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Token ids, int32 [texts, (tokens)], of strings [texts]."""
+        pieces = self._wordpiece.tokenize(texts)[:, : self._max_tokens - 2]
+        column = tf.ones_like(pieces[:, :1].row_lengths())[:, None]
+        start = tf.cast(column * self._start, tf.int32)
+        end = tf.cast(column * self._end, tf.int32)
+        return tf.concat([start, pieces, end], axis=1)
+
+    def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        """The token ids of all texts, in their order."""
+        chunks = [
+            self(tf.constant(texts[first : first + CHUNK_TEXTS], tf.string))
+            for first in range(0, len(texts), CHUNK_TEXTS)
+        ]
+        lengths = [chunk.row_lengths().numpy() for chunk in chunks]
+        return TokenizedTexts(
+            token_ids=np.concatenate([np.empty(0, np.int32), *(chunk.values.numpy() for chunk in chunks)]),
+            row_splits=np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum(),
+        )
+
+
+def encoder_inputs(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:
+    """What a BERT encoder takes, each int32 [texts, longest], padded to the longest text."""
+    ids = tokens.to_tensor()
+    return {
+        "input_word_ids": ids,
+        "input_mask": tf.ones_like(tokens).to_tensor(),
+        "input_type_ids": tf.zeros_like(ids),
+    }
+
+
+def _check_special_tokens(vocabulary: Sequence[str]) -> None:
+    missing = [token for token in (PAD, UNKNOWN, START, END) if token not in vocabulary]
+    if missing:
+        raise ConfigError(
+            f"the vocabulary lacks {', '.join(missing)}",
+            where="encoder vocabulary",
+            fix="use the vocabulary file that the encoder was trained with",
+        )
