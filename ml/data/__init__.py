@@ -1,0 +1,1 @@
+"""From a URI to three parts of checked rows: pull, validate, split."""

@@ -1,0 +1,201 @@
+"""Suites of Great Expectations: read from our JSON, run in one go, told in plain words."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.checkpoint import UpdateDataDocsAction
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+
+from ml.config import PROJECT, ValidateConfig
+from ml.errors import ConfigError
+from ml.records import DataCheck, Severity
+
+_OBSERVED_CHARACTERS = 80
+_SEVERITIES: tuple[Severity, ...] = ("none", "info", "warning", "critical")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A suite as it stands in its file, and the parameters that this run gives it."""
+
+    content: Mapping[str, Any]
+    parameters: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """The name that the file gives it."""
+        return str(self.content["name"])
+
+    @property
+    def digest(self) -> str:
+        """Sha256, in hex, of content and parameters."""
+        text = json.dumps({"content": self.content, "parameters": self.parameters}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One expectation after the run: the check for the record, what was required and what a failure means."""
+
+    check: DataCheck
+    required: str
+    note: str
+
+    def line(self) -> str:
+        """The finding in one line for a log."""
+        check = self.check
+        return f"{check.name} ({check.column}): observed {check.observed}, required {self.required}. {self.note}"
+
+
+def read_suites(config: ValidateConfig) -> tuple[Suite, Suite]:
+    """The suites for the raw file and for the splits; raises ConfigError for a parameter that neither has."""
+    raw, splits = _read(config.raw_suite), _read(config.splits_suite)
+    defaults = [suite["meta"]["parameters"] for suite in (raw, splits)]
+    known = set().union(*defaults)
+    for name in config.parameters.keys() - known:
+        raise ConfigError(
+            f"no suite has a parameter {name!r}",
+            where="config [validate.parameters]",
+            fix=f"known: {', '.join(sorted(known))}",
+        )
+    given = [{name: config.parameters.get(name, value) for name, value in default.items()} for default in defaults]
+    return Suite(content=raw, parameters=given[0]), Suite(content=splits, parameters=given[1])
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = PROJECT / name
+    try:
+        suite = json.loads(path.read_text(encoding="utf-8"))
+        gx.ExpectationSuite(**suite)
+        suite["meta"]["parameters"].items()
+    except OSError:
+        raise ConfigError(
+            "there is no such suite", where=f"config [validate], {path.name}", fix="check the path"
+        ) from None
+    except Exception as error:
+        raise ConfigError(
+            f"the suite cannot be read ({type(error).__name__}: {str(error)[:200]})",
+            where=path.name,
+            fix="keep the form of expectations/raw.json: name, expectations, meta.parameters",
+        ) from None
+    return dict(suite)
+
+
+def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ...]:
+    """Run all expectations on the rows at once and render Data Docs into the folder `docs`.
+
+    Results hold counts only, never values: no user text gets into records or pages.
+    """
+    context = _context(docs)
+    batch = (
+        context.data_sources.add_pandas("csv").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    )
+    definition = gx.ValidationDefinition(
+        name=suite.name, data=batch, suite=context.suites.add(gx.ExpectationSuite(**suite.content))
+    )
+    checkpoint = gx.Checkpoint(
+        name=suite.name,
+        validation_definitions=[context.validation_definitions.add(definition)],
+        actions=[UpdateDataDocsAction(name="data_docs")],
+        result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+    )
+    outcome = context.checkpoints.add(checkpoint).run(
+        batch_parameters={"dataframe": rows}, expectation_parameters=dict(suite.parameters)
+    )
+    (validation,) = outcome.run_results.values()
+    order = [_name(expectation["meta"], expectation["type"]) for expectation in suite.content["expectations"]]
+    findings = [_finding(result, rows, suite.parameters) for result in validation.results]
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.check.name)))
+
+
+def worst_severity(findings: Sequence[Finding]) -> Severity:
+    """The gravest severity among failures; `none` if all passed."""
+    failed = [finding.check.severity for finding in findings if not finding.check.passed]
+    return max(failed, key=_SEVERITIES.index, default="none")
+
+
+def _context(docs: Path) -> Any:
+    site = {
+        "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        data_docs_sites={"reports": site},
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _name(meta: Mapping[str, Any], kind: str) -> str:
+    return str(meta.get("name", kind))
+
+
+def _finding(result: Any, rows: pd.DataFrame, parameters: Mapping[str, float]) -> Finding:
+    expectation = result.expectation_config
+    column = expectation.kwargs.get("column", "table")
+    observed = _observed(result.result) if result.result else _unchecked(column, rows)
+    return Finding(
+        check=DataCheck(
+            name=_name(expectation.meta, expectation.type),
+            column=column,
+            severity=expectation.severity.value,
+            passed=bool(result.success),
+            observed=observed[:_OBSERVED_CHARACTERS],
+        ),
+        required=_required(expectation.type, expectation.kwargs, parameters),
+        note=str(expectation.meta.get("notes", "")),
+    )
+
+
+def _unchecked(column: str, rows: pd.DataFrame) -> str:
+    if column != "table" and column not in rows.columns:
+        return "nothing: could not be checked, the column is missing"
+    return "nothing: could not be checked, the values are of another kind"
+
+
+def _observed(result: Mapping[str, Any]) -> str:
+    if "unexpected_count" in result:
+        return f"{result['unexpected_count']} of {result['element_count']} rows against it"
+    mismatched = result.get("details", {}).get("mismatched", {})
+    if mismatched:
+        return "; ".join(f"{kind} {', '.join(columns)}" for kind, columns in mismatched.items())
+    value = result.get("observed_value")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if value is None or not math.isfinite(value):
+        return "a value that the reference does not have"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _required(kind: str, kwargs: Mapping[str, Any], parameters: Mapping[str, float]) -> str:
+    low, high = (_given(kwargs.get(bound), parameters) for bound in ("min_value", "max_value"))
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    if low is not None:
+        return f"at least {low}"
+    if high is not None or "threshold" in kwargs:
+        return f"at most {high if high is not None else _given(kwargs['threshold'], parameters)}"
+    if "column_set" in kwargs:
+        return f"exactly {', '.join(kwargs['column_set'])}"
+    if "value_set" in kwargs:
+        return f"one of {', '.join(map(str, kwargs['value_set']))}"
+    return str(kwargs.get("regex", kind.removeprefix("expect_column_values_to_").replace("_", " ")))
+
+
+def _given(value: Any, parameters: Mapping[str, float]) -> Any:
+    return parameters[value["$PARAMETER"]] if isinstance(value, dict) else value

@@ -1,0 +1,81 @@
+"""The first look at the data: label counts, and lengths in words and in characters."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ml.data import measures
+from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
+
+_MOST_LABELS = 10
+_SHOWN_QUANTILE = 0.995
+_FIGURE_INCHES = (5.2, 3.4)
+
+
+def write_exploration(path: Path, *, title: str, tables: Sequence[tuple[str, pa.Table]]) -> None:
+    """Write a page with the pictures of each named table; a missing column leaves its pictures out."""
+    lead = "How many questions bear each label, and how long the questions are."
+    write_page(path, title=title, lead=lead, sections=[_section(name, table) for name, table in tables])
+
+
+def _section(name: str, table: pa.Table) -> Section:
+    figures: list[Figure] = []
+    if "target" in table.column_names:
+        figures.append(_label_counts(table["target"]))
+    if "question_text" in table.column_names:
+        insincere = _insincere(table)
+        figures.append(_lengths(measures.words(table["question_text"]), insincere, "words"))
+        figures.append(_lengths(measures.characters(table["question_text"]), insincere, "characters"))
+    body = fragment(
+        "<div class=figures>{% for figure in figures %}<div>{{ figure }}</div>{% endfor %}</div>",
+        figures=[svg(figure) for figure in figures],
+    )
+    return Section(heading=name, body=body, note=f"{table.num_rows:,} rows")
+
+
+def _insincere(table: pa.Table) -> np.ndarray:
+    """Bool, shape [rows]: where the target is 1."""
+    if "target" not in table.column_names or not pa.types.is_integer(table["target"].type):
+        return np.zeros(table.num_rows, dtype=bool)
+    return np.asarray(pc.fill_null(pc.equal(table["target"], 1), False).to_numpy())
+
+
+def _label_counts(targets: pa.ChunkedArray) -> Figure:
+    counts = sorted(targets.value_counts().to_pylist(), key=lambda count: -count["counts"])[:_MOST_LABELS]
+    counts.sort(key=lambda count: str(count["values"]))
+    names = [{"0": "0 sincere", "1": "1 insincere"}.get(str(c["values"]), str(c["values"])[:20]) for c in counts]
+    figure = Figure(figsize=_FIGURE_INCHES)
+    axes = figure.subplots()
+    colours = [ORANGE if name.startswith("1 ") else BLUE for name in names]
+    bars = axes.bar(names, [count["counts"] for count in counts], color=colours, width=0.6)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=2)
+    axes.set_yscale("log")
+    axes.margins(y=0.15)
+    _finish(axes, title="Labels", x="label", y="rows (log scale)")
+    return figure
+
+
+def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figure:
+    """Histograms of both classes, each with an area of 1; the longest 0.5 % are gathered in the last bin."""
+    values = pc.fill_null(lengths, 0).to_numpy()
+    end = max(10, int(np.quantile(values, _SHOWN_QUANTILE)))
+    edges = list(range(0, end + 2, max(1, end // 60)))
+    figure = Figure(figsize=_FIGURE_INCHES)
+    axes = figure.subplots()
+    for label, rows, colour in (("sincere", ~insincere, BLUE), ("insincere", insincere, ORANGE)):
+        if rows.any():
+            clipped = np.minimum(values[rows], edges[-1])
+            axes.hist(clipped, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label)
+    axes.legend(frameon=False)
+    _finish(axes, title=f"Length in {unit}", x=f"{unit} (median {np.median(values):.0f})", y="share of the class")
+    return figure
+
+
+def _finish(axes: Axes, *, title: str, x: str, y: str) -> None:
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,67 @@
+"""Step `validate`: check a snapshot against `expectations/raw.json`; pages first, then the verdict."""
+
+import logging
+from collections.abc import Sequence
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from ml.config import Config
+from ml.data import measures
+from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
+from ml.data.exploration import write_exploration
+from ml.errors import DataError
+from ml.records import RawSnapshot, ValidationReport
+from ml.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def validate(config: Config, workspace: Workspace, snapshot: RawSnapshot) -> ValidationReport:
+    """Run the raw suite; raises DataError on a critical failure, carries warnings on."""
+    suite, _ = read_suites(config.validate)
+    table = pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
+    write_exploration(
+        workspace.run_reports / "exploration.html", title="The questions", tables=[("The whole file", table)]
+    )
+    findings = run_suite(suite, _measured(table), workspace.run_reports / "data_docs")
+    docs = f"{workspace.run_id}/data_docs/index.html"
+    require(findings, suite, docs)
+    return ValidationReport(
+        snapshot=snapshot.sha256,
+        suite=suite.name,
+        suite_digest=suite.digest,
+        passed=True,
+        worst_severity=worst_severity(findings),
+        checks=tuple(finding.check for finding in findings),
+        docs=docs,
+    )
+
+
+def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
+    """Log what failed below critical; raise DataError with a line for each critical failure."""
+    failed = [finding for finding in findings if not finding.check.passed]
+    critical = [finding.line() for finding in failed if finding.check.severity == "critical"]
+    for finding in failed:
+        if finding.check.severity != "critical":
+            logger.warning("%s: %s", finding.check.severity, finding.line())
+    if critical:
+        raise DataError(
+            f"{len(critical)} critical expectation{'s' * (len(critical) > 1)} of the suite {suite.name!r} failed:\n"
+            + "\n".join(f"  - {line}" for line in critical),
+            where=f"Data Docs at {docs} in the reports folder",
+            fix="mend the source; or, if the data is right as it is, open a bound: "
+            f"validate.parameters.NAME=VALUE with NAME of {', '.join(sorted(suite.parameters))}",
+        )
+    logger.info("all critical expectations of the suite %r hold (%d checked)", suite.name, len(findings))
+
+
+def _measured(table: pa.Table) -> pd.DataFrame:
+    """The rows with the measures of their texts beside them."""
+    if "question_text" in table.column_names:
+        texts = table["question_text"]
+        table = table.append_column("text_characters", measures.characters(texts))
+        table = table.append_column("text_damaged", measures.damaged(texts))
+    rows: pd.DataFrame = table.to_pandas()
+    return rows
