@@ -24,6 +24,8 @@ retrain: export AIRFLOW__LOGGING__LOGGING_LEVEL := ERROR
 retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := airflow.task.hooks=INFO retraining=INFO task=CRITICAL
 retrain: export AIRFLOW__LOGGING__LOG_FORMAT := %(message)s
 
+up: export AIRFLOW__API__HOST := 127.0.0.1
+
 retrain: $(ALL)
 	@$(MIGRATE)
 	@$(BIN)/airflow dags test retrain_quora --conf "$$($(BIN)/python -c '$(CONF)')"
@@ -37,7 +39,7 @@ check: $(DEV)
 
 up: $(ALL)
 	@$(MIGRATE) && $(BIN)/airflow pools set gpu 1 "One training at a time" > /dev/null
-	$(BIN)/airflow standalone
+	PATH="$$PWD/$(BIN):$$PATH" airflow standalone
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
@@ -52,7 +54,7 @@ clean:
 	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(UV):
-	python=$$($(FIND_PYTHON)) && "$$python" -m venv .venv
+	@python=$$($(FIND_PYTHON)) && "$$python" -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 
 $(ALL): requirements/all.txt | $(UV)

@@ -15,6 +15,7 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from retraining.params import config_overrides, folder_name
+from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
@@ -31,6 +32,7 @@ class StepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("config", "records")
+    operator_extra_links = (ReportsLink(),)
     ui_color = "#dbe7f3"
 
     def __init__(

@@ -1,0 +1,48 @@
+"""The reports in Airflow's UI: where the link leads, who may read, and what is never served."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from retraining.reports import PREFIX, ReportsLink, RetrainingPlugin, _respond
+
+
+@pytest.fixture(autouse=True)
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "reports" / "run-1"
+    folder.mkdir(parents=True)
+    (folder / "evaluation.html").write_text("<h1>Evaluation</h1>")
+    (tmp_path / "secret.txt").write_text("secret")
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    return folder
+
+
+def test_the_link_leads_to_the_folder_of_the_run() -> None:
+    key = SimpleNamespace(run_id="manual__2026-11-23T10:00:00+00:00")
+    assert ReportsLink().get_link(None, ti_key=key) == f"{PREFIX}/manual__2026-11-23T10_00_00_00_00/"
+
+
+def test_a_run_lists_its_pages() -> None:
+    assert '<a href="evaluation.html">evaluation.html</a>' in _respond("run-1/").body.decode()
+
+
+def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
+    response = _respond("run-1/evaluation.html")
+    assert Path(response.path) == reports / "evaluation.html"
+    assert response.headers["content-security-policy"] == "sandbox allow-scripts allow-popups"
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "run-1/../../secret.txt", "/etc/passwd", "run-2/"])
+def test_nothing_outside_the_reports_is_served(path: str) -> None:
+    from fastapi import HTTPException
+
+    with pytest.raises(HTTPException, match="404"):
+        _respond(path)
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+def test_a_stranger_is_turned_away() -> None:
+    from fastapi.testclient import TestClient
+
+    app = RetrainingPlugin().fastapi_apps[0]["app"]
+    assert TestClient(app).get("/run-1/").status_code == 401
