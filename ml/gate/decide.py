@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Decision:
     """Judge the candidate, store the decision, and put verdict and checks at the head of the report.
 
-    Raises LineageError if the two models were measured on different rows.
+    Raises LineageError if the comparison is not in the store, or measured the two models on different rows.
     """
+    workspace.store.open("comparisons", digest(comparison))
     verdict, reason, checks = judge(comparison.candidate, comparison.rival, config.policy)
     decision = Decision(
         verdict=verdict,

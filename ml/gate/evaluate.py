@@ -1,6 +1,5 @@
 """Measure candidate and champion, now and in one process, on the same test rows."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,14 @@ from ml.errors import LineageError
 from ml.gate.metrics import FloatArray, measure
 from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
+from ml.model.predict import LoadedModel, load_model
+from ml.progress import progress
 from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
 from ml.registry import CHAMPION_ALIAS
 from ml.store import Store
 from ml.workspace import Workspace
 
-logger = logging.getLogger(__name__)
+_PROGRESS_ROWS = 2048
 
 
 def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
@@ -28,7 +29,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     _refuse_other_splits(splits, trained)
     champion = workspace.registry.resolve(CHAMPION_ALIAS)
     test = splits.part("test")
-    rows = read_test_rows(workspace.store, test)
+    rows = _read_test_rows(workspace.store, test)
 
     scores = {}
     scores["candidate"], candidate = _measure(
@@ -49,7 +50,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     return comparison
 
 
-def read_test_rows(store: Store, test: Split) -> pd.DataFrame:
+def _read_test_rows(store: Store, test: Split) -> pd.DataFrame:
     """The stored rows of a part: qid, question_text, target; raises LineageError if they are not as recorded."""
     rows = pd.read_parquet(store.open("splits", test.digest) / "rows.parquet")
     if (len(rows), int(rows["target"].sum())) != (test.rows, test.positives):
@@ -62,11 +63,8 @@ def read_test_rows(store: Store, test: Split) -> pd.DataFrame:
 
 
 def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
-    from ml.model.predict import load_model
-
-    logger.info("scoring %d test rows with the %s", len(rows), role)
     loaded = load_model(folder)
-    scores = loaded.score(rows["question_text"].tolist())
+    scores = _score(role, loaded, rows["question_text"].tolist())
     evaluation = Evaluation(
         model=model,
         test=test.digest,
@@ -76,6 +74,16 @@ def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFram
         **measure(rows["target"].to_numpy(), scores, loaded.threshold),
     )
     return scores, evaluation
+
+
+def _score(role: str, loaded: LoadedModel, texts: list[str]) -> FloatArray:
+    scores = np.empty(len(texts), np.float32)
+    with progress(f"score the {role}", len(texts), " rows") as bar:
+        for first in range(0, len(texts), _PROGRESS_ROWS):
+            part = texts[first : first + _PROGRESS_ROWS]
+            scores[first : first + len(part)] = loaded.score(part)
+            bar.update(len(part))
+    return scores
 
 
 def _refuse_other_splits(splits: Splits, trained: TrainedModel) -> None:

@@ -14,6 +14,7 @@ from ml.page import BLUE, GREY, ORANGE, svg
 from ml.records import Evaluation
 
 COLOURS = {"candidate": BLUE, "champion": ORANGE}
+_DARK_SHARE = 0.65
 _HISTOGRAM_BINS = np.linspace(0, 1, 41)
 _VALIDATION_FIGURES = {
     "average_precision": "average precision",
@@ -35,7 +36,7 @@ def precision_recall_plot(
         axes.plot(evaluation.recall, evaluation.precision, "o", color=COLOURS[role], markersize=8, markeredgecolor="w")
     axes.axhline(float(target.mean()), color=GREY, linestyle="--", linewidth=1, label="labels at random")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
-    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 0.07))
     return svg(figure)
 
 
@@ -63,7 +64,8 @@ def confusion_plot(role: str, evaluation: Evaluation) -> Markup:
     axes.imshow(shares, cmap="Blues" if role == "candidate" else "Oranges", vmin=0, vmax=1.2, aspect="auto")
     for row, column in np.ndindex(2, 2):
         text = f"{counts[row, column]:,}\n{shares[row, column]:.1%}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=12)
+        colour = "white" if shares[row, column] > _DARK_SHARE else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=12, color=colour)
     axes.set_xticks([0, 1], ["sincere", "insincere"])
     axes.set_yticks([0, 1], ["sincere", "insincere"])
     axes.grid(visible=False)
@@ -72,8 +74,8 @@ def confusion_plot(role: str, evaluation: Evaluation) -> Markup:
 
 
 def loss_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
-    """Loss after each epoch."""
-    figure, axes = _axes("Loss", "epoch", "loss (nats)")
+    """Mean loss of each epoch."""
+    figure, axes = _axes("On training rows", "epoch", "loss (nats)")
     axes.plot(_column(epochs, "epoch"), _column(epochs, "loss"), "o-", color=BLUE)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,7 +1,6 @@
 """The evaluation report: one page, drawn from what the store holds, before and after the decision alike."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,13 +27,13 @@ _VERDICT = """
 {% endfor %}</table>
 """
 _FIGURES = """
-<table><tr><th></th>{% for role in roles %}<th class="number">{{ role }}</th>{% endfor %}</tr>
+<div class="figures"><div><table><tr><th></th>{% for role in roles %}<th class="number">{{ role }}</th>{% endfor %}</tr>
 {% for name, values in rows %}
 <tr><td>{{ name }}</td>{% for value in values %}<td class="number">{{ value }}</td>{% endfor %}</tr>
-{% endfor %}</table>
+{% endfor %}</table></div><div>{{ curves }}</div></div>
 """
 _PICTURES = """<div class="figures">{% for picture in pictures %}<div>{{ picture }}</div>{% endfor %}</div>"""
-_MODEL = """<pre>{{ summary }}</pre>{% if plot %}<div class="figures">{{ plot }}</div>{% endif %}"""
+_MODEL = """<div class="figures"><pre>{{ summary }}</pre><div>{{ plot }}</div></div>"""
 _MISTAKES = """
 <table><tr><th class="number">loss</th><th class="number">score</th><th>label</th><th>question</th></tr>
 {% for row in rows %}
@@ -49,8 +48,8 @@ def write_evaluation_page(workspace: Workspace, comparison: Comparison, *head: S
     scores = read_scores(workspace.store, comparison)
     sections = [
         *head,
-        _figures_section(comparison),
-        _curves_section(comparison, scores),
+        _figures_section(comparison, scores),
+        _scores_section(comparison, scores),
         _confusion_section(comparison),
         _training_section(workspace.store, comparison),
         _model_section(workspace.store, comparison),
@@ -70,22 +69,22 @@ def verdict_section(decision: Decision) -> Section:
     return Section(heading="Verdict", body=fragment(_VERDICT, decision=decision))
 
 
-def _figures_section(comparison: Comparison) -> Section:
+def _figures_section(comparison: Comparison, scores: Scores) -> Section:
+    roles = evaluations_by_role(comparison)
+    curves = plots.precision_recall_plot(scores.target, scores.by_model, roles)
     return Section(
         heading="Side by side",
-        body=fragment(_FIGURES, roles=evaluations_by_role(comparison), rows=figure_rows(comparison)),
-        note="Both models scored in one process on the same test rows, each at its own threshold.",
+        body=fragment(_FIGURES, roles=roles, rows=figure_rows(comparison), curves=curves),
+        note="Scored in one process on the same test rows, each model at its own threshold: the dot on its curve.",
     )
 
 
-def _curves_section(comparison: Comparison, scores: Scores) -> Section:
-    evaluations = evaluations_by_role(comparison)
+def _scores_section(comparison: Comparison, scores: Scores) -> Section:
     histograms = [
         plots.histogram_plot(role, scores.target, scores.by_model[role], evaluation.threshold)
-        for role, evaluation in evaluations.items()
+        for role, evaluation in evaluations_by_role(comparison).items()
     ]
-    curves = plots.precision_recall_plot(scores.target, scores.by_model, evaluations)
-    return _pictures("Curves and scores", "The dot on a curve is the model's own threshold.", curves, *histograms)
+    return _pictures("Scores", "Rows by score and true label; what is right of the threshold is flagged.", *histograms)
 
 
 def _confusion_section(comparison: Comparison) -> Section:
@@ -96,21 +95,16 @@ def _confusion_section(comparison: Comparison) -> Section:
 def _training_section(store: Store, comparison: Comparison) -> Section:
     folder = store.open("trainings", comparison.trained.model)
     epochs = json.loads((folder / "training.json").read_text(encoding="utf-8"))["epochs"]
-    note = f"The candidate, epoch by epoch; epoch {comparison.trained.best_epoch} was kept."
+    note = f"The candidate, epoch by epoch, labels at threshold 0.5; epoch {comparison.trained.best_epoch} was kept."
     return _pictures("Training", note, plots.loss_plot(epochs), plots.validation_plot(epochs))
 
 
 def _model_section(store: Store, comparison: Comparison) -> Section:
     folder = store.open("trainings", comparison.trained.model)
     summary = (folder / "summary.txt").read_text(encoding="utf-8")
-    body = fragment(_MODEL, summary=summary, plot=_stored_svg(folder / "plot.svg"))
+    plot = Markup((folder / "plot.svg").read_text(encoding="utf-8"))  # noqa: S704, drawn by the training step
+    body = fragment(_MODEL, summary=summary, plot=plot)
     return Section(heading="Model", body=body, note=f"Encoder: {comparison.trained.encoder}")
-
-
-def _stored_svg(path: Path) -> Markup:
-    # Graphviz may be missing where the model was trained: then there is no picture.
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return Markup(text[max(text.find("<svg"), 0) :])  # noqa: S704, drawn by the training step
 
 
 def _mistakes_section(store: Store, comparison: Comparison, scores: Scores) -> Section:

@@ -1,0 +1,293 @@
+"""Evaluate, decide and report, on real SavedModels that read the score out of the question."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ml.config import Config
+from ml.errors import LineageError, RegistryDamaged
+from ml.gate.decide import decide
+from ml.gate.evaluate import evaluate
+from ml.gate.promote import promote
+from ml.gate.scores import read_scores
+from ml.records import (
+    AbsentChampion,
+    Comparison,
+    Decision,
+    Evaluation,
+    FoundChampion,
+    Split,
+    Splits,
+    TrainedModel,
+    digest,
+    from_json,
+)
+from ml.store import tree_digest
+from tests.gate.examples import open_workspace
+
+TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
+TARGETS = [1, 0, 1, 0, 0]
+EPOCH = {
+    "epoch": 1,
+    "loss": 0.2,
+    "binary_accuracy": 0.95,
+    "precision": 0.7,
+    "recall": 0.6,
+    "precision_at_recall_50": 0.7,
+    "average_precision": 0.65,
+}
+
+
+class Reader(tf.Module):
+    """The probability is the last word of the question, to a power."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = tf.Variable(power)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        words = tf.strings.regex_replace(texts, ".* ", "")
+        return {"probability": tf.strings.to_number(words) ** self.power}
+
+
+def store_training(store, model):
+    with store.staging() as folder:
+        (folder / "training.json").write_text(json.dumps({"epochs": [EPOCH]}), encoding="utf-8")
+        (folder / "summary.txt").write_text("Total params: 1", encoding="utf-8")
+        (folder / "plot.svg").write_text("<svg></svg>", encoding="utf-8")
+        store.commit(folder, "trainings", model)
+
+
+def train_reader(workspace, splits, *, power, threshold):
+    reader = Reader(power)
+    with workspace.store.staging() as folder:
+        tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
+        (folder / "model.json").write_text(json.dumps({"threshold": threshold}), encoding="utf-8")
+        model = tree_digest(folder)
+        workspace.store.commit(folder, "models", model)
+    store_training(workspace.store, model)
+    return TrainedModel(
+        model=model,
+        splits=digest(splits),
+        config="6" * 64,
+        encoder="reader",
+        threshold=threshold,
+        best_epoch=1,
+        examples_per_second=100.0,
+        train_seconds=1.0,
+        peak_memory_bytes=1000,
+    )
+
+
+def store_splits(store, texts, targets):
+    rows = pd.DataFrame(
+        {
+            "qid": [f"{index:020x}" for index in range(len(texts))],
+            "question_text": texts,
+            "target": np.array(targets, dtype=np.int8),
+        }
+    )
+    with store.staging() as folder:
+        rows.to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", "7" * 64)
+    part = Split(name="test", digest="7" * 64, rows=len(rows), positives=sum(targets))
+    return Splits(
+        snapshot="1" * 64,
+        report="2" * 64,
+        strategy="hash",
+        seed=42,
+        labels=("sincere", "insincere"),
+        parts=(replace(part, name="train"), replace(part, name="validation"), part),
+        duplicate_texts=0,
+        conflicting_texts=0,
+    )
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return open_workspace(tmp_path)
+
+
+@pytest.fixture
+def splits(workspace):
+    return store_splits(workspace.store, TEXTS, TARGETS)
+
+
+@pytest.fixture
+def trained(workspace, splits):
+    return train_reader(workspace, splits, power=1.0, threshold=0.7)
+
+
+@pytest.fixture
+def champion(workspace, splits, trained):
+    """A champion whose scores are the squares of the candidate's, judged at 0.3."""
+    reader = train_reader(workspace, splits, power=2.0, threshold=0.3)
+    version = workspace.registry.register(workspace.store.open("models", reader.model), reader.model)
+    workspace.registry.move_alias("production", version.version, expected=AbsentChampion())
+    return version
+
+
+def read_page(workspace):
+    return (workspace.reports / "run-1" / "evaluation.html").read_text(encoding="utf-8")
+
+
+def test_a_first_candidate_is_measured_at_its_own_threshold(workspace, splits, trained):
+    comparison = evaluate(Config(), workspace, splits, trained)
+
+    assert comparison.rival == AbsentChampion()
+    assert comparison.candidate == Evaluation(
+        model=trained.model,
+        test="7" * 64,
+        rows=5,
+        positives=2,
+        threshold=0.7,
+        precision=0.5,
+        recall=0.5,
+        f1=0.5,
+        average_precision=pytest.approx(5 / 6),
+        precision_at_recall_50=1.0,
+        roc_auc=pytest.approx(5 / 6),
+        log_loss=pytest.approx(0.5375318),
+        calibration_error=pytest.approx(0.34),
+        true_positives=1,
+        false_positives=1,
+        false_negatives=1,
+        true_negatives=2,
+    )
+
+
+def test_the_champion_is_measured_now_on_the_same_rows_at_its_own_threshold(workspace, splits, trained, champion):
+    rival = evaluate(Config(), workspace, splits, trained).rival
+
+    assert rival.champion == champion
+    assert (rival.evaluation.model, rival.evaluation.test) == (champion.model, "7" * 64)
+    assert rival.evaluation.threshold == 0.3
+    assert (rival.evaluation.true_positives, rival.evaluation.false_positives) == (2, 1)
+
+
+def test_the_scores_of_both_models_are_kept_in_the_order_of_the_rows(workspace, splits, trained, champion):
+    comparison = evaluate(Config(), workspace, splits, trained)
+
+    scores = read_scores(workspace.store, comparison)
+
+    assert scores.qid.tolist() == [f"{index:020x}" for index in range(5)]
+    assert scores.target.tolist() == TARGETS
+    assert scores.by_model["candidate"] == pytest.approx([0.9, 0.8, 0.6, 0.3, 0.1])
+    assert scores.by_model["champion"] == pytest.approx([0.81, 0.64, 0.36, 0.09, 0.01])
+    kept = workspace.store.open("comparisons", digest(comparison)) / "comparison.json"
+    assert from_json(kept.read_text(encoding="utf-8"), Comparison) == comparison
+
+
+def test_a_retry_gives_the_same_comparison(workspace, splits, trained, champion):
+    assert evaluate(Config(), workspace, splits, trained) == evaluate(Config(), workspace, splits, trained)
+
+
+def test_a_model_of_other_splits_is_refused(workspace, splits, trained):
+    with pytest.raises(LineageError, match="was trained on splits"):
+        evaluate(Config(), workspace, replace(splits, seed=43), trained)
+
+
+def test_rows_that_are_not_as_recorded_are_refused(workspace, splits, trained):
+    pd.read_parquet(workspace.store.open("splits", "7" * 64) / "rows.parquet").head(4).to_parquet(
+        workspace.store.open("splits", "7" * 64) / "rows.parquet"
+    )
+
+    with pytest.raises(LineageError, match="4 rows are stored"):
+        evaluate(Config(), workspace, splits, trained)
+
+
+def test_a_registry_that_gives_no_definite_answer_stops_the_run(workspace, splits, trained, champion):
+    (workspace.registry.root / "aliases.json").unlink()
+
+    with pytest.raises(RegistryDamaged):
+        evaluate(Config(), workspace, splits, trained)
+
+    assert not (workspace.store.root / "comparisons").exists()
+
+
+def test_a_champion_whose_files_changed_is_never_measured(workspace, splits, trained, champion):
+    (workspace.registry.root / "versions/v1/artifact/model.json").write_text('{"threshold": 0.99}', encoding="utf-8")
+
+    with pytest.raises(RegistryDamaged, match="the files of v1"):
+        evaluate(Config(), workspace, splits, trained)
+
+
+def test_the_page_shows_both_models_before_there_is_a_verdict(workspace, splits, trained, champion):
+    evaluate(Config(), workspace, splits, trained)
+
+    page = read_page(workspace)
+    assert "5 test rows, 2 of them insincere" in page
+    assert "Scores of the candidate" in page
+    assert "Confusion matrix of the champion" in page
+    assert "Total params: 1" in page
+    assert "Verdict" not in page
+
+
+def test_the_page_of_a_first_run_has_no_champion(workspace, splits, trained):
+    evaluate(Config(), workspace, splits, trained)
+
+    assert "champion" not in read_page(workspace)
+
+
+def test_questions_stand_escaped_on_the_page_and_nowhere_else(workspace, splits, trained, caplog):
+    caplog.set_level(logging.DEBUG)
+    mistaken = train_reader(workspace, splits, power=1.0, threshold=0.95)
+
+    comparison = evaluate(Config(), workspace, splits, mistaken)
+
+    assert "is it &lt;b&gt;bold&lt;/b&gt; 0.9" in read_page(workspace)
+    stored = workspace.store.open("comparisons", digest(comparison))
+    assert "bold" not in caplog.text + (stored / "comparison.json").read_text(encoding="utf-8")
+
+
+def test_the_worst_mistakes_come_first_and_are_at_most_twenty(workspace):
+    texts = [f"sincere number {index} 0.{index}" for index in range(50, 80)]
+    splits = store_splits(workspace.store, [*texts, "insincere 0.9"], [0] * 30 + [1])
+    trained = train_reader(workspace, splits, power=1.0, threshold=0.5)
+
+    evaluate(Config(), workspace, splits, trained)
+
+    page = read_page(workspace)
+    assert page.count("sincere number") == 20
+    assert page.index("number 79") < page.index("number 78") < page.index("number 60")
+
+
+def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, trained, champion):
+    comparison = evaluate(Config(), workspace, splits, trained)
+
+    decision = decide(Config(), workspace, comparison)
+
+    assert (decision.verdict, decision.champion) == ("keep", champion)
+    assert decision.comparison == digest(comparison)
+    kept = workspace.store.open("decisions", digest(decision)) / "decision.json"
+    assert from_json(kept.read_text(encoding="utf-8"), Decision) == decision
+    assert decision.reason in read_page(workspace)
+    assert "higher than 0.6667" in read_page(workspace)
+
+
+def test_decide_refuses_a_comparison_that_is_not_stored(workspace, splits, trained):
+    comparison = evaluate(Config(), workspace, splits, trained)
+
+    with pytest.raises(LineageError, match="is not in the store"):
+        decide(Config(), workspace, replace(comparison, report="elsewhere.html"))
+
+    assert not (workspace.store.root / "decisions").exists()
+
+
+def test_the_same_model_a_second_time_keeps_itself(workspace, splits, trained):
+    first = evaluate(Config(), workspace, splits, trained)
+    promote(Config(), workspace, first, decide(Config(), workspace, first))
+    again = replace(workspace, run_id="run-2")
+
+    second = evaluate(Config(), again, splits, trained)
+    promotion = promote(Config(), again, second, decide(Config(), again, second))
+
+    assert (promotion.verdict, promotion.version) == ("keep", "v1")
+    assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)
+    assert [entry.verdict for entry in again.registry.history()] == ["promote", "keep"]
