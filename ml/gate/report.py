@@ -33,7 +33,7 @@ _FIGURES = """
 {% endfor %}</table></div><div>{{ curves }}</div></div>
 """
 _PICTURES = """<div class="figures">{% for picture in pictures %}<div>{{ picture }}</div>{% endfor %}</div>"""
-_MODEL = """<div class="figures"><pre>{{ summary }}</pre><div>{{ plot }}</div></div>"""
+_MODEL = """<div>{{ plot }}</div><details><summary>All layers</summary><pre>{{ summary }}</pre></details>"""
 _MISTAKES = """
 <table><tr><th class="number">loss</th><th class="number">score</th><th>label</th><th>question</th></tr>
 {% for row in rows %}
