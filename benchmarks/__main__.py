@@ -1,0 +1,55 @@
+"""`make bench`: measures training, the data path and Airflow's overhead; writes bench.json and prints a table.
+
+usage: python -m benchmarks [training] [data-path] [airflow]      (all three by default)
+"""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import airflow_overhead, data_path, training
+
+MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
+    "training": training.measure,
+    "data-path": data_path.measure,
+    "airflow": airflow_overhead.measure,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Run the named benchmarks, one after the other."""
+    results: dict[str, object] = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    for name in names or MEASURES:
+        results[name] = rows = MEASURES[name]()
+        print(f"\n{name}\n{table(rows)}", flush=True)
+    folder = Path(os.environ.get("SINCERE_HOME", "var"))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"\nwritten to {folder / 'bench.json'}")
+
+
+def table(rows: Sequence[dict[str, object]]) -> str:
+    """A Markdown table; numbers with one decimal."""
+    lines = [[_cell(value) for value in row.values()] for row in rows]
+    header = list(rows[0])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

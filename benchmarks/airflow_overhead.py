@@ -1,0 +1,50 @@
+"""What Airflow costs: the wall time of the DAG by `airflow dags test` against `python -m ml run`, alternating."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from benchmarks.processes import PROJECT, Cost, python, run
+
+ROUNDS = 3
+SOURCE = "sample:2000"
+
+
+def measure(rounds: int = ROUNDS) -> list[dict[str, object]]:
+    """Seconds of each round, Airflow and the plain command line one after the other on the same input."""
+    results: list[dict[str, object]] = []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
+            airflow, plain = _with_airflow(Path(folder) / "a"), _without_airflow(Path(folder) / "b")
+        results.append({"round": number + 1, "airflow_seconds": airflow.seconds, "plain_seconds": plain.seconds})
+    return results
+
+
+def _with_airflow(home: Path) -> Cost:
+    home.mkdir()
+    environment = {
+        "SINCERE_HOME": str(home),
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    }
+    airflow = python("-m", "airflow")
+    run([*airflow, "db", "migrate"], environment=environment, log=home / "log")
+    conf = json.dumps({"source": SOURCE, "config": _config_file(home)})
+    return run([*airflow, "dags", "test", "retrain_quora", "--conf", conf], environment=environment, log=home / "log")
+
+
+def _without_airflow(home: Path) -> Cost:
+    home.mkdir()
+    command = python("-m", "ml", "run", "--source", SOURCE, "--config", _config_file(home))
+    return run(command, environment={**os.environ, "SINCERE_HOME": str(home)}, log=home / "log")
+
+
+def _config_file(home: Path) -> str:
+    file = home / "bench.toml"
+    file.write_text(
+        'extends = "local"\n[train]\nepochs = 1\n[validate.parameters]\nrow_count_min = 1000\n', encoding="utf-8"
+    )
+    return str(file)

@@ -1,0 +1,53 @@
+"""The data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
+
+Each step is a process of its own, as in Airflow, so seconds include start-up and imports.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet
+
+from benchmarks.processes import python, run
+
+ROWS = 1_306_122
+
+
+def measure(rows: int = ROWS) -> list[dict[str, object]]:
+    """One result for each step: name, seconds, peak memory in MiB."""
+    with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
+        return _measure(Path(folder), rows)
+
+
+def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
+    environment = {"SINCERE_HOME": str(folder / "home"), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    log, csv, records = folder / "log", folder / "generated.csv", []
+    run(python("-m", "ml", "sample", "--rows", str(rows), "--output", str(csv)), environment=environment, log=log)
+    results = []
+    for step in ("snapshot", "validate", "split"):
+        output = folder / f"{step}.json"
+        inputs = [argument for record in records for argument in ("--input", str(record))]
+        command = python("-m", "ml", step, "--source", str(csv), "--run-id", "bench", *inputs, "--output", str(output))
+        cost = run(command, environment=environment, log=log)
+        results.append({"step": step, "seconds": cost.seconds, "peak_mib": cost.peak_mib})
+        records.append(output)
+    digest = json.loads(records[0].read_text())["sha256"]
+    snapshot = folder / "home" / "store" / "snapshots" / digest / "rows.parquet"
+    cost = run(python("-m", "benchmarks.data_path", str(snapshot)), environment=environment, log=log)
+    return [*results, {"step": "tokenize", "seconds": cost.seconds, "peak_mib": cost.peak_mib}]
+
+
+def _tokenize(snapshot: Path) -> None:
+    from ml.config import load_config
+    from ml.model.encoder import find_encoder
+    from ml.model.tokenizer import Tokenizer
+
+    texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()
+    config = load_config("local").encoder
+    Tokenizer(find_encoder(config.source), config.max_tokens).tokenize(texts)
+
+
+if __name__ == "__main__":
+    _tokenize(Path(sys.argv[1]))

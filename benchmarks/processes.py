@@ -1,0 +1,39 @@
+"""Run a command to its end, and read what it cost from the operating system."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall seconds, and the peak resident memory, in MiB, of the largest process."""
+
+    seconds: float
+    peak_mib: float
+
+
+def run(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Cost:
+    """Run a command in the project's folder, its output appended to a file; raises SystemExit when it fails."""
+    with log.open("ab") as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
+    return Cost(seconds, usage.ru_maxrss / 1024)
+
+
+def python(*arguments: str) -> list[str]:
+    """This interpreter with arguments."""
+    return [sys.executable, *arguments]

