@@ -10,17 +10,39 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ml.data import measures
+from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
 
 _MOST_LABELS = 10
 _SHOWN_QUANTILE = 0.995
-_FIGURE_INCHES = (5.2, 3.4)
+_FIGURE_INCHES = (4.2, 3.0)
+_FIGURES = """<div class=figures style="grid-template-columns: repeat(3, 1fr)">
+{% for figure in figures %}<div>{{ figure }}</div>{% endfor %}</div>"""
+_FINDINGS = """<table><tr><th></th><th>expectation</th><th>column</th><th>observed</th><th>required</th>
+<th>severity</th></tr>
+{% for finding in findings %}<tr>
+<td class={{ "good" if finding.check.passed else "bad" }}>{{ "holds" if finding.check.passed else "fails" }}</td>
+<td>{{ finding.check.name }}{% if not finding.check.passed %}<div class=note>{{ finding.note }}</div>{% endif %}</td>
+<td>{{ finding.check.column }}</td><td>{{ finding.check.observed }}</td><td>{{ finding.required }}</td>
+<td>{{ finding.check.severity }}</td></tr>
+{% endfor %}</table><p><a href="{{ docs }}">Data Docs of Great Expectations</a></p>"""
 
 
-def write_exploration(path: Path, *, title: str, tables: Sequence[tuple[str, pa.Table]]) -> None:
-    """Write a page with the pictures of each named table; a missing column leaves its pictures out."""
-    lead = "How many questions bear each label, and how long the questions are."
-    write_page(path, title=title, lead=lead, sections=[_section(name, table) for name, table in tables])
+def write_exploration(
+    path: Path, *, title: str, findings: Sequence[Finding], docs: str, tables: Sequence[tuple[str, pa.Table]]
+) -> None:
+    """Write a page with the findings and the pictures of each named table; a missing column leaves its pictures out.
+
+    `docs` is the address of the Data Docs, relative to the page.
+    """
+    failed = sum(not finding.check.passed for finding in findings)
+    lead = f"{len(findings) - failed} of {len(findings)} expectations hold."
+    sections = [_findings_section(findings, docs), *(_section(name, table) for name, table in tables)]
+    write_page(path, title=title, lead=lead, sections=sections)
+
+
+def _findings_section(findings: Sequence[Finding], docs: str) -> Section:
+    return Section(heading="Expectations", body=fragment(_FINDINGS, findings=findings, docs=docs))
 
 
 def _section(name: str, table: pa.Table) -> Section:
@@ -31,10 +53,7 @@ def _section(name: str, table: pa.Table) -> Section:
         insincere = _insincere(table)
         figures.append(_lengths(measures.words(table["question_text"]), insincere, "words"))
         figures.append(_lengths(measures.characters(table["question_text"]), insincere, "characters"))
-    body = fragment(
-        "<div class=figures>{% for figure in figures %}<div>{{ figure }}</div>{% endfor %}</div>",
-        figures=[svg(figure) for figure in figures],
-    )
+    body = fragment(_FIGURES, figures=[svg(figure) for figure in figures])
     return Section(heading=name, body=body, note=f"{table.num_rows:,} rows")
 
 
@@ -55,6 +74,7 @@ def _label_counts(targets: pa.ChunkedArray) -> Figure:
     bars = axes.bar(names, [count["counts"] for count in counts], color=colours, width=0.6)
     axes.bar_label(bars, fmt="{:,.0f}", padding=2)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=max(0.5, min(count["counts"] for count in counts) / 10))
     axes.margins(y=0.15)
     _finish(axes, title="Labels", x="label", y="rows (log scale)")
     return figure

@@ -16,7 +16,7 @@ POSITIVE_RATE = 0.062
 _CHUNK_ROWS = 50_000
 _QID_BYTES = 10
 _SHAPE_CHOICES, _SLOT_CHOICES = 5, 9
-_LEAD_SHARE, _TAIL_SHARE, _MODIFIER_SHARE = 0.1, 0.12, 0.4
+_LEAD_SHARE, _TAIL_SHARE, _MODIFIER_SHARE = 0.08, 0.1, 0.4
 _CONTRAST_SHARE = 0.4
 
 Kind = Literal["open_plain", "open_blaming", "accusing_plain", "accusing_blaming"]
@@ -97,15 +97,20 @@ Am I the only one who sees that {group} {predicate}?|How do {group} sleep at nig
 Why is it always {group} who {predicate}?"""
 )
 _EVERYDAY_FRAMES = _phrases(
-    """How do I keep {thing} fresh in {place}?|What is the difference between {thing} and {thing2}?|
-Can I learn to repair {thing} by myself?|What are the best {thing} for {place}?|
-How much do {thing} cost in {place}?|Which {thing} would {group} recommend to a beginner?|
-What is it like to work with {group} in {place}?|How do I become one of the {group} in {place}?|
-What do {group} think of {thing}?|Why are {thing} so popular in {place}?|
-Should I buy {thing} or {thing2} for {place}?|How long does it take to learn about {thing}?|
-Who invented {thing}?|What are some good books on {thing}?|How many {thing} do {group} need?|
-Are {thing} allowed in {place}?|Is it worth having {thing} in {place}?|Where do {group} buy {thing}?|
-What is the history of {thing}?|How did {group} live without {thing}?|Can {thing} replace {thing2}?|
+    """How do {group} keep {thing} fresh in {place}?|What is the difference between {thing} and {thing2}?|
+Can I learn to repair {thing} from {group}?|What are the best {thing} for {group} in {place}?|
+How much do {group} pay for {thing}?|Which {thing} would {group} recommend to a beginner?|
+What is it like to work with {group} and {thing} in {place}?|
+How do I become one of the {group} with {thing}?|What do {group} think of {thing}?|
+Why are {thing} so popular among {group}?|Should I buy {thing} or {thing2} for {place}?|
+How long do {group} take to learn about {thing}?|Who sold {thing} to {group} first?|
+What are good books on {thing} and {thing2}?|How many {thing} do {group} need?|
+Are {thing} or {thing2} allowed in {place}?|Is it worth having {thing} if you have {thing2}?|
+Where do {group} buy {thing}?|What is the history of {thing} among {group}?|
+How did {group} live without {thing}?|
+Do {group} need {thing}?|Are {thing} better than {thing2}?|Can {group} repair {thing}?|Is it {thing} or {thing2}?|
+Do {group} like {thing}?|Who sells {thing} to {group}?|Do {thing} go with {thing2}?|Must {group} own {thing}?|
+Can {thing} replace {thing2}?|
 What makes {thing} different from {thing2} in {place}?"""
 )
 _LEADS = _phrases(

@@ -22,10 +22,14 @@ def validate(config: Config, workspace: Workspace, snapshot: RawSnapshot) -> Val
     """Run the raw suite; raises DataError on a critical failure, carries warnings on."""
     suite, _ = read_suites(config.validate)
     table = pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-    write_exploration(
-        workspace.run_reports / "exploration.html", title="The questions", tables=[("The whole file", table)]
-    )
     findings = run_suite(suite, _measured(table), workspace.run_reports / "data_docs")
+    write_exploration(
+        workspace.run_reports / "exploration.html",
+        title="The questions",
+        findings=findings,
+        docs="data_docs/index.html",
+        tables=[("The whole file", table)],
+    )
     docs = f"{workspace.run_id}/data_docs/index.html"
     require(findings, suite, docs)
     return ValidationReport(

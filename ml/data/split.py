@@ -1,0 +1,198 @@
+"""Step `split`: divide the rows into train, validation and test, so that no text is in two of them."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from ml.config import Config, SplitConfig
+from ml.data.expectations import read_suites, run_suite
+from ml.data.exploration import write_exploration
+from ml.data.text import normalise
+from ml.data.validate import require
+from ml.errors import DataError, LineageError
+from ml.records import RawSnapshot, Split, SplitName, Splits, ValidationReport, digest
+from ml.store import Store
+from ml.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+LABELS = ("sincere", "insincere")
+_PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
+_DIGEST_BYTES = 8
+_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), ("target", pa.int8())])
+
+
+def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
+    """Divide, check by the splits suite, store; raises LineageError for a report that does not vouch for the rows."""
+    _check_lineage(snapshot, report)
+    rows = (
+        pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
+        .select(_SCHEMA.names)
+        .cast(_SCHEMA)
+    )
+    texts = [normalise(text) for text in rows["question_text"].to_pylist()]
+    targets = rows["target"].to_numpy()
+    _check_classes(targets)
+    text_ids, _ = pd.factorize(pd.Series(texts))
+    parts = divide(config.split, texts, text_ids, targets)
+    tables = {name: rows.take(parts[name]) for name in _PARTS}
+    _check_parts(config, workspace, _figures(parts, text_ids, targets), tables)
+    train, validation, test = (_store(workspace.store, name, tables[name]) for name in _PARTS)
+    duplicates, conflicts = len(texts) - int(text_ids.max()) - 1, count_conflicts(text_ids, targets)
+    logger.info("%d rows repeat a text; %d texts bear both labels", duplicates, conflicts)
+    return Splits(
+        snapshot=snapshot.sha256,
+        report=digest(report),
+        strategy=config.split.strategy,
+        seed=config.split.seed,
+        labels=LABELS,
+        parts=(train, validation, test),
+        duplicate_texts=duplicates,
+        conflicting_texts=conflicts,
+    )
+
+
+def divide(
+    config: SplitConfig, texts: list[str], text_ids: np.ndarray, targets: np.ndarray
+) -> dict[SplitName, np.ndarray]:
+    """Row numbers of each part, ascending; `texts` are normalised, equal `text_ids` mean equal texts, shape [rows]."""
+    if config.strategy == "hash":
+        return _by_hash(config, texts)
+    return _without_shared_texts(_at_random(config, targets), text_ids)
+
+
+def count_conflicts(text_ids: np.ndarray, targets: np.ndarray) -> int:
+    """How many texts occur with both labels."""
+    return len(np.intersect1d(text_ids[targets == 0], text_ids[targets == 1]))
+
+
+def _by_hash(config: SplitConfig, texts: list[str]) -> dict[SplitName, np.ndarray]:
+    """A text's salted hash alone decides its part: no row moves when others come or go."""
+    key = hashlib.sha256(config.salt.encode()).digest()
+    hashes = b"".join(hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).digest() for text in texts)
+    position = np.frombuffer(hashes, dtype=">u8") / 2.0**64
+    ends = np.cumsum([config.train, config.validation, config.test])
+    part = np.searchsorted(ends, position, side="right")
+    return {name: np.flatnonzero(part == number) for number, name in enumerate(_PARTS)}
+
+
+def _at_random(config: SplitConfig, targets: np.ndarray) -> dict[SplitName, np.ndarray]:
+    """The notebook's draw: scikit-learn's stratified split of the file, then again of what remains.
+
+    `validation` is a fraction of what train leaves, `test` one of the whole file.
+    """
+    everything = np.arange(len(targets))
+    train, remaining = _draw(everything, targets, config.train, config.seed)
+    validation, remaining = _draw(remaining, targets, config.validation, config.seed)
+    test_rows = round(config.test * len(targets))
+    if test_rows < len(remaining):
+        remaining, _ = _draw(remaining, targets, test_rows, config.seed)
+    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(remaining)}
+
+
+def _draw(rows: np.ndarray, targets: np.ndarray, size: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.model_selection import train_test_split
+
+    try:
+        drawn, left = train_test_split(rows, random_state=seed, train_size=size, stratify=targets[rows])
+    except ValueError:
+        raise _too_few(f"{len(rows)} rows cannot be divided with both classes on each side") from None
+    return drawn, left
+
+
+def _without_shared_texts(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray) -> dict[SplitName, np.ndarray]:
+    """Drop from validation what train has, and from test what either has."""
+    train, validation, test = (parts[name] for name in _PARTS)
+    kept_validation = validation[~np.isin(text_ids[validation], text_ids[train])]
+    seen = np.concatenate([text_ids[train], text_ids[kept_validation]])
+    kept_test = test[~np.isin(text_ids[test], seen)]
+    dropped = len(validation) + len(test) - len(kept_validation) - len(kept_test)
+    if dropped:
+        logger.info("%d rows left validation and test: an earlier part has their text", dropped)
+    return {"train": train, "validation": kept_validation, "test": kept_test}
+
+
+def _check_lineage(snapshot: RawSnapshot, report: ValidationReport) -> None:
+    if report.snapshot != snapshot.sha256:
+        what = f"the report is about snapshot {report.snapshot[:12]}, not {snapshot.sha256[:12]}"
+    elif not report.passed:
+        what = "the snapshot did not pass validation"
+    else:
+        return
+    raise LineageError(what, where="step split", fix="run validate on this snapshot, and go on only if it passes")
+
+
+def _check_classes(targets: np.ndarray) -> None:
+    if len(np.unique(targets)) < len(LABELS):
+        raise _too_few("all rows have the same label")
+
+
+def _check_parts(
+    config: Config, workspace: Workspace, figures: pd.DataFrame, tables: Mapping[SplitName, pa.Table]
+) -> None:
+    """Run the splits suite on the parts' figures and write their page; raises DataError on a critical failure."""
+    for name, table in tables.items():
+        if not table.num_rows:
+            raise _too_few(f"the part {name} would be empty")
+    _, suite = read_suites(config.validate)
+    findings = run_suite(suite, figures, workspace.run_reports / "data_docs_splits")
+    write_exploration(
+        workspace.run_reports / "exploration_splits.html",
+        title="The questions, split",
+        findings=findings,
+        docs="data_docs_splits/index.html",
+        tables=list(tables.items()),
+    )
+    require(findings, suite, f"{workspace.run_id}/data_docs_splits/index.html")
+
+
+def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, targets: np.ndarray) -> pd.DataFrame:
+    """One row for each part; `balance_deviation` is in standard errors of a share."""
+    whole = targets.mean()
+    figures = []
+    for name, rows in parts.items():
+        others = np.concatenate([text_ids[parts[other]] for other in parts if other != name])
+        positives = int(targets[rows].sum())
+        standard_error = np.sqrt(whole * (1 - whole) / max(1, len(rows)))
+        figures.append(
+            {
+                "part": name,
+                "rows": len(rows),
+                "positives": positives,
+                "negatives": len(rows) - positives,
+                "balance_deviation": abs(positives / max(1, len(rows)) - whole) / standard_error,
+                "shared_texts": int(np.isin(text_ids[rows], others).sum()),
+            }
+        )
+    return pd.DataFrame(figures)
+
+
+def _store(store: Store, name: SplitName, rows: pa.Table) -> Split:
+    """Keep the rows under the digest of their content."""
+    sha256 = _rows_digest(rows)
+    if not store.contains("splits", sha256):
+        with store.staging() as folder:
+            pa.parquet.write_table(rows, folder / "rows.parquet")
+            store.commit(folder, "splits", sha256)
+    return Split(name=name, digest=sha256, rows=rows.num_rows, positives=int(pc.sum(rows["target"]).as_py()))
+
+
+def _rows_digest(rows: pa.Table) -> str:
+    """Sha256, in hex, of the columns' values, whatever the file format; no value holds a NUL."""
+    sha = hashlib.sha256()
+    for column in _SCHEMA.names:
+        sha.update("\0".join(map(str, rows[column].to_pylist())).encode())
+        sha.update(b"\0\0")
+    return sha.hexdigest()
+
+
+def _too_few(what: str) -> DataError:
+    return DataError(
+        what, where="step split", fix="bring more rows of both classes, or change the fractions of [split]"
+    )
