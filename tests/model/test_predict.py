@@ -1,0 +1,101 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ml.errors import ConfigError, DataError, LineageError
+from ml.model.predict import LoadedModel, load_model, predict_csv
+
+
+class LetterCounter(tf.Module):
+    """A SavedModel that can be checked by hand: a tenth for each letter of the text."""
+
+    @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))
+    def score(self, texts):
+        return {"probability": tf.cast(tf.strings.length(texts), tf.float32) / 10}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    counter = LetterCounter()
+    tf.saved_model.save(counter, str(folder / "saved_model"), signatures={"serving_default": counter.score})
+    (folder / "model.json").write_text('{"threshold": 0.5}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> LoadedModel:
+    return load_model(folder)
+
+
+def predict(model, tmp_path: Path, text: str | bytes) -> str:
+    source, output = tmp_path / "questions.csv", tmp_path / "scored.csv"
+    source.write_bytes(text.encode() if isinstance(text, str) else text)
+    predict_csv(model, source, output)
+    return output.read_text(encoding="utf-8")
+
+
+def test_scores_come_in_the_order_of_the_texts(model):
+    texts = ["a" * (number % 7) for number in range(300)]
+    np.testing.assert_allclose(model.score(texts), [number % 7 / 10 for number in range(300)], rtol=1e-6)
+
+
+def test_no_texts_give_no_scores(model):
+    assert model.score([]).tolist() == []
+
+
+def test_all_columns_stay_and_two_are_added(model, tmp_path):
+    scored = predict(model, tmp_path, 'id,question_text,note\n7,abcde,"x, y"\n8,abc,\n')
+    assert scored == 'id,question_text,note,probability,label\n7,abcde,"x, y",0.5,1\n8,abc,,0.300000012,0\n'
+
+
+def test_ten_thousand_rows_stream_through_in_order(model, tmp_path):
+    lines = [f"{number},{'a' * (number % 9)}" for number in range(10_000)]
+    scored = predict(model, tmp_path, "\n".join(["id,question_text", *lines]) + "\n")
+    rows = list(csv.DictReader(scored.splitlines()))
+    assert [int(row["id"]) for row in rows] == list(range(10_000))
+    assert all(float(row["probability"]) == pytest.approx(len(row["question_text"]) / 10) for row in rows)
+
+
+def test_a_byte_order_mark_and_line_breaks_in_a_text_are_read(model, tmp_path):
+    scored = predict(model, tmp_path, '\ufeffquestion_text\r\n"a\nb"\r\n')
+    assert scored == 'question_text,probability,label\n"a\nb",0.300000012,0\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no one column question_text"),
+        ("qid;question_text\n1;abc\n", "no one column question_text"),
+        ("question_text,label\nabc,1\n", "a column label already"),
+        ("qid,question_text\n1,a\n2,b,c\n", "row 2 has 3 fields, the header 2"),
+        (b"question_text\nPok\xe9mon\n", "not UTF-8"),
+    ],
+)
+def test_what_is_no_csv_of_questions_is_refused_and_leaves_no_output(model, tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        predict(model, tmp_path, text)
+    assert [path.name for path in tmp_path.iterdir()] == ["questions.csv"]
+
+
+def test_a_missing_input_is_refused(model, tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        predict_csv(model, tmp_path / "absent.csv", tmp_path / "scored.csv")
+
+
+def test_an_output_folder_that_is_missing_is_refused(model, tmp_path):
+    (tmp_path / "questions.csv").write_text("question_text\nabc\n")
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        predict_csv(model, tmp_path / "questions.csv", tmp_path / "absent" / "scored.csv")
+
+
+@pytest.mark.parametrize("content", ["", "{}", json.dumps({"threshold": "high"})])
+def test_a_model_without_a_threshold_is_refused(folder, tmp_path, content):
+    (tmp_path / "saved_model").symlink_to(folder / "saved_model")
+    (tmp_path / "model.json").write_text(content)
+    with pytest.raises(LineageError, match="cannot be loaded"):
+        load_model(tmp_path)
