@@ -72,7 +72,7 @@ class StepOperator(BaseOperator):
             return int(self._hook.run_command(command, env=self._environment(), cwd=str(PROJECT)).exit_code)
         except KeyboardInterrupt:  # the step has a session of its own, where a terminal's Ctrl-C does not arrive
             self.on_kill()
-            raise
+            raise AirflowFailException(f"step {self.step} was interrupted") from None
 
     def _command(self, context: Context) -> list[str]:
         command = [os.environ.get("ML_PYTHON", sys.executable), "-m", "ml", self.step, "--config", self.config]
