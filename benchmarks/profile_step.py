@@ -4,6 +4,7 @@ Prints the operations that take the most thread time, from TensorFlow's own prof
 """
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 BATCH, TOKENS, STEPS, LISTED = 32, 20, 20, 15
+_OPERATION = re.compile(r"[^:]*:(?P<kind>_?[A-Z]\w*)")
 
 
 def main(source: str) -> None:
@@ -54,10 +56,10 @@ def _print_operations(path: Path) -> None:
     milliseconds: Counter[str] = Counter()
     for plane in xplane_pb2.XSpace.FromString(path.read_bytes()).planes:
         for event in (event for line in plane.lines for event in line.events):
-            # An operation is named "path/of/it:Kind", what merely encloses operations has no colon.
-            _, colon, kind = plane.event_metadata[event.metadata_id].name.split("#")[0].rpartition(":")
-            if colon and kind.strip().isidentifier():
-                milliseconds[kind] += event.duration_ps / 1e9 / STEPS
+            # An operation is named "path/of/it:Kind"; what merely encloses operations is "Class::Method" or a function.
+            match = _OPERATION.fullmatch(plane.event_metadata[event.metadata_id].name.split("#")[0])
+            if match:
+                milliseconds[match["kind"]] += event.duration_ps / 1e9 / STEPS
     total = milliseconds.total()
     for kind, duration in milliseconds.most_common(LISTED):
         print(f"{duration:8.1f} ms {duration / total:6.1%}  {kind}")
