@@ -7,9 +7,9 @@ import pandas as pd
 
 from ml.config import Config
 from ml.errors import LineageError
-from ml.gate.metrics import FloatArray, measure
 from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
+from ml.metrics import FloatArray, measure
 from ml.model.predict import LoadedModel, load_model
 from ml.progress import progress
 from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest

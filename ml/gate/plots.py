@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
-from ml.gate.metrics import FloatArray, IntArray
+from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, svg
 from ml.records import Evaluation
 

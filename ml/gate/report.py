@@ -7,9 +7,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from ml.gate import plots
-from ml.gate.metrics import row_losses
 from ml.gate.scores import Scores, read_scores
 from ml.gate.summary import evaluations_by_role, figure_rows
+from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
 from ml.records import Comparison, Decision
 from ml.store import Store

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.gate.metrics import FloatArray, IntArray
+from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, digest, to_json
 from ml.store import Store
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.config import TrainConfig
-from ml.gate.metrics import measure
+from ml.metrics import measure
 from ml.model.batches import training_batches
 from ml.model.tokenizer import TokenizedTexts
 from ml.model.trainer import Trainer

@@ -12,32 +12,25 @@ PROJECT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "tf_keras", "official", "great_expectations", "wandb", "sklearn", "pandas", "matplotlib", "ml")
 
 _PARSE_DAGS = """
-import json, runpy, sys, time
+import json, runpy, sys
 from pathlib import Path
 sys.path.insert(0, "plugins")
-import airflow.sdk, airflow.sdk.exceptions, airflow.providers.standard.hooks.subprocess
-from airflow.sdk import BaseOperator, Connection, Param, dag
-start = time.perf_counter()
 for path in sorted(Path("dags").glob("*.py")):
     runpy.run_path(str(path))
-print(json.dumps({"modules": sorted(sys.modules), "seconds": time.perf_counter() - start}))
+print(json.dumps(sorted(sys.modules)))
 """
 
 
 @pytest.fixture(scope="module")
-def parsed() -> dict[str, object]:
-    """Modules loaded, and seconds beyond Airflow itself, when a fresh interpreter parses the DAG folder."""
+def modules() -> list[str]:
+    """What a fresh interpreter has loaded after it parsed the DAG folder."""
     command = [sys.executable, "-W", "error", "-c", _PARSE_DAGS]
     done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_parsing_the_dag_folder_imports_nothing_heavy(parsed: dict[str, object]) -> None:
-    assert [module for module in HEAVY if module in parsed["modules"]] == []
-
-
-def test_parsing_the_dag_folder_takes_under_a_second_beyond_airflow(parsed: dict[str, object]) -> None:
-    assert parsed["seconds"] < 1.0
+def test_parsing_the_dag_folder_imports_nothing_heavy(modules: list[str]) -> None:
+    assert [module for module in HEAVY if module in modules] == []
 
 
 @pytest.mark.parametrize("name", ["records", "config", "errors", "gate/policy"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ml.errors import DataError
-from ml.gate.metrics import calibration_error, measure, precision_at_recall, row_losses
+from ml.metrics import calibration_error, measure, precision_at_recall, row_losses
 
 TARGET = np.array([1, 0, 1, 0, 0])
 SCORES = np.array([0.9, 0.8, 0.6, 0.3, 0.1], dtype=np.float32)

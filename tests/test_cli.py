@@ -1,0 +1,142 @@
+"""The command line from end to end, with a tiny encoder: what people type, what they read, what stays behind."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from ml.cli import main
+from ml.data.sample import write_sample
+from ml.records import RawSnapshot, read_any
+from tests.tiny import write_tiny_encoder
+
+CONFIG = """
+[encoder]
+source = {encoder}
+
+[train]
+epochs = 1
+
+[policy]
+min_precision = 0.0
+min_recall = 0.0
+min_average_precision = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with rows, a config for a tiny encoder, and a home with a champion."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_sample(folder / "rows.csv", rows=1500, seed=1)
+    encoder = write_tiny_encoder(folder / "encoder", ["what", "why", "is", "are", "the", "of", "?", "##s"])
+    (folder / "tiny.toml").write_text(CONFIG.format(encoder=json.dumps(str(encoder))), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SINCERE_HOME", str(folder / "home"))
+        assert _run(folder, "first") == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def home(place, monkeypatch):
+    monkeypatch.setenv("SINCERE_HOME", str(place / "home"))
+    return place / "home"
+
+
+def _run(place: Path, run_id: str, source: str = "rows.csv") -> int:
+    return main(["run", "--config", str(place / "tiny.toml"), "--source", str(place / source), "--run-id", run_id])
+
+
+def _champion(home: Path) -> str:
+    return json.loads((home / "registry" / "aliases.json").read_text())["production"]
+
+
+def test_a_first_run_crowns_a_champion(home):
+    assert _champion(home) == "v1"
+
+
+def test_the_verdict_is_printed_with_its_checks_and_figures(capsys):
+    assert main(["verdict"]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("PROMOTE: ", "precision floor", "average precision", "report: reports/first/evaluation.html"):
+        assert expected in printed
+
+
+def test_the_reports_of_a_run_stay(home):
+    reports = home / "reports" / "first"
+    for page in ("evaluation.html", "exploration.html", "exploration_splits.html", "data_docs/index.html"):
+        assert (reports / page).is_file(), page
+
+
+def test_one_question_gets_a_probability_and_a_label(capsys):
+    assert main(["predict", "--text", "Why is the sky blue?"]) == 0
+    name, probability, label_name, label = capsys.readouterr().out.split()
+    assert (name, label_name) == ("probability", "label")
+    assert 0 <= float(probability) <= 1
+    assert label in "01"
+
+
+def test_ten_thousand_rows_stream_through_in_their_order(tmp_path):
+    write_sample(tmp_path / "questions.csv", rows=10_000, seed=7)
+    assert main(["predict", "--input", str(tmp_path / "questions.csv"), "--output", str(tmp_path / "out.csv")]) == 0
+    with (tmp_path / "questions.csv").open(newline="") as asked, (tmp_path / "out.csv").open(newline="") as answered:
+        questions, answers = list(csv.DictReader(asked)), list(csv.DictReader(answered))
+    assert [answer["qid"] for answer in answers] == [question["qid"] for question in questions]
+    assert all(0 <= float(answer["probability"]) <= 1 and answer["label"] in "01" for answer in answers)
+
+
+def test_a_step_by_itself_prints_its_record_and_nothing_else(place, capsys):
+    assert main(["snapshot", "--source", str(place / "rows.csv")]) == 0
+    record = read_any(capsys.readouterr().out)
+    assert isinstance(record, RawSnapshot)
+    assert (record.rows, record.source) == (1500, "file:rows.csv")
+
+
+def test_history_has_a_line_for_the_run(capsys):
+    assert main(["history"]) == 0
+    assert "promote" in capsys.readouterr().out.splitlines()[1]
+
+
+def test_an_alias_that_points_at_nothing_is_an_error(capsys):
+    assert main(["predict", "--alias", "nobody", "--text", "x"]) == 65
+    assert "'nobody' points at no model" in capsys.readouterr().err
+
+
+def test_a_step_that_lacks_a_record_says_which(capsys):
+    assert main(["split"]) == 65
+    assert "not given a RawSnapshot and a ValidationReport" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("run_id", ["../up", "a b", ".hidden", "-x/y"])
+def test_a_run_id_that_is_no_folder_name_is_refused(place, run_id, capsys):
+    assert main(["snapshot", "--source", str(place / "rows.csv"), f"--run-id={run_id}"]) == 65
+    assert "cannot name a folder" in capsys.readouterr().err
+
+
+def test_the_password_of_a_source_is_in_no_message(capsys):
+    assert main(["snapshot", "--source", "ftp://user:sesame@host.invalid/a.csv"]) == 65
+    printed = capsys.readouterr()
+    assert "sesame" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.csv", b""),
+        ("page.csv", b"<!doctype html><html><body>Log in</body></html>"),
+        ("semicolons.csv", b"qid;question_text;target\na;b;0\n"),
+        ("latin1.csv", "qid,question_text,target\na,caf\xe9,0\n".encode("latin-1")),
+        ("nul.csv", b"qid,question_text,target\na,b\x00c,0\n"),
+        ("marked.csv", b"\xef\xbb\xbfqid,question_text,target\na,b,0\n"),
+        ("archive.zip", b"PK\x03\x04truncated"),
+        ("short.csv", b"qid,question_text\na,b\n"),
+    ],
+)
+def test_bad_input_is_one_error_and_leaves_everything_as_it_was(place, home, name, content, capsys):
+    (place / name).write_bytes(content)
+    before = {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts}
+    assert _run(place, "bad", name) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
+    assert {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts} == before
+    assert _champion(home) == "v1"
