@@ -1,0 +1,23 @@
+"""A workspace in a temporary folder, and configs that fit a handful of rows."""
+
+from pathlib import Path
+
+from ml.config import Config, load_config
+from ml.registry import open_registry
+from ml.store import Store
+from ml.workspace import Workspace
+
+SMALL = ("validate.parameters.min_rows=10", "validate.parameters.label_balance_max=0.6")
+
+
+def workspace(home: Path) -> Workspace:
+    return Workspace(
+        store=Store(home / "store"),
+        registry=open_registry(f"file:{home / 'registry'}"),
+        reports=home / "reports",
+        run_id="run-1",
+    )
+
+
+def config(uri: object, *overrides: str) -> Config:
+    return load_config("local", [f'source.uri="{uri}"', *overrides])

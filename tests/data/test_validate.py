@@ -1,0 +1,104 @@
+import pytest
+
+from ml.data.snapshot import snapshot
+from ml.data.validate import validate
+from ml.errors import ConfigError, DataError
+from tests.data.places import SMALL, config, workspace
+
+
+def rows(count=100, positives=6, *, text="Which soup number {} is the best for a small village?"):
+    return [(f"{number:020x}", text.format(number), str(int(number < positives))) for number in range(count)]
+
+
+def run(tmp_path, lines, *overrides, header="qid,question_text,target"):
+    path = tmp_path / "questions.csv"
+    path.write_text("\n".join([header, *(",".join(line) for line in lines)]) + "\n", encoding="utf-8")
+    settings, places = config(path, *overrides), workspace(tmp_path)
+    return validate(settings, places, snapshot(settings, places))
+
+
+def failure(tmp_path, lines, *overrides, **how):
+    with pytest.raises(DataError) as caught:
+        run(tmp_path, lines, SMALL[0], *overrides, **how)
+    return str(caught.value)
+
+
+def test_a_generated_sample_holds_every_expectation(tmp_path):
+    settings, places = config("sample:2000"), workspace(tmp_path)
+    report = validate(settings, places, snapshot(settings, places))
+    assert report.passed
+    assert report.worst_severity == "none"
+    assert (places.reports / report.docs).is_file()
+    assert (places.run_reports / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
+
+
+def test_a_warning_is_carried_on(tmp_path):
+    report = run(tmp_path, rows(text="Soup {}?"), SMALL[0])
+    assert (report.passed, report.worst_severity) == (True, "warning")
+    assert [check.name for check in report.checks if not check.passed] == ["text length drift"]
+
+
+def test_a_critical_failure_says_what_was_observed_and_required_and_where_to_look(tmp_path):
+    message = failure(tmp_path, rows(positives=40))
+    assert "label balance (target): observed 0.4, required 0.04 to 0.09." in message
+    assert "run-1/data_docs/index.html" in message
+    assert (tmp_path / "reports" / "run-1" / "data_docs" / "index.html").is_file()
+    assert (tmp_path / "reports" / "run-1" / "exploration.html").is_file()
+
+
+def test_a_parameter_opens_a_bound(tmp_path):
+    assert run(tmp_path, rows(positives=40), *SMALL).passed
+
+
+def test_damaged_text_is_named_and_never_shown(tmp_path):
+    message = failure(tmp_path, rows(text="Who caught PokÃ©mon number {} on the way to a village?"))
+    assert "damaged text (text_damaged): observed 1, required at most 0.005" in message
+    assert "Pok" not in message
+    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "reports").rglob("*.html")]
+    assert not any("caught" in page for page in pages)
+
+
+def test_a_missing_column_could_not_be_checked(tmp_path):
+    message = failure(tmp_path, [line[:2] for line in rows()], header="qid,question_text")
+    assert "columns (table): observed missing target" in message
+    assert "label balance (target): observed nothing: could not be checked, the column is missing" in message
+
+
+def test_an_extra_column_is_named(tmp_path):
+    message = failure(tmp_path, [(*line, "x") for line in rows()], header="qid,question_text,target,extra")
+    assert "columns (table): observed unexpected extra" in message
+
+
+BROKEN = {
+    "qid unique": lambda line: ("0" * 20, *line[1:]),
+    "qid form": lambda line: (f"x{line[0][1:]}", *line[1:]),
+    "qid present": lambda line: ("", *line[1:]),
+    "text present": lambda line: (line[0], "", line[2]),
+    "text length": lambda line: (line[0], " ", line[2]),
+    "target present": lambda line: (*line[:2], ""),
+    "target values": lambda line: (*line[:2], "2"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_fault_fails_the_expectation_about_it(tmp_path, name):
+    lines = rows()
+    lines[50:52] = [BROKEN[name](line) for line in lines[50:52]]
+    assert f"- {name} (" in failure(tmp_path, lines)
+
+
+def test_too_few_rows_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"row count \(table\): observed 100, required 1000 to"):
+        run(tmp_path, rows())
+
+
+def test_an_unknown_parameter_is_a_config_error(tmp_path):
+    with pytest.raises(ConfigError, match="no suite has a parameter 'label_balanse'"):
+        run(tmp_path, rows(), "validate.parameters.label_balanse=1")
+
+
+def test_a_suite_that_cannot_be_read_is_a_config_error(tmp_path):
+    suite = tmp_path / "mine.json"
+    suite.write_text('{"name": "mine", "expectations": [{"type": "expect_magic", "kwargs": {}}]}')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        run(tmp_path, rows(), f'validate.raw_suite="{suite}"')

@@ -1,0 +1,53 @@
+"""A real HTTP server on this machine that serves one body, and breaks off where it is told to."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Site(ThreadingHTTPServer):
+    """Breaks off once after each of `breaks` bytes; `asked` collects the Range headers."""
+
+    daemon_threads = True
+
+    def __init__(self, body, *, breaks=(), ranges=True, status=200, kind="text/csv"):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.body, self.breaks, self.ranges, self.status, self.kind = body, list(breaks), ranges, status, kind
+        self.asked = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/data.csv"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        site = self.server
+        asked = self.headers.get("Range", "")
+        site.asked.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and site.ranges else 0
+        self.send_response(206 if start else site.status)
+        self.send_header("Content-Type", site.kind)
+        self.send_header("Content-Length", str(len(site.body) - start))
+        if site.ranges:
+            self.send_header("ETag", '"first"')
+        self.end_headers()
+        end = site.breaks.pop(0) if site.breaks else len(site.body)
+        self.wfile.write(site.body[start:end])
+        self.close_connection = True
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@contextmanager
+def serving(body, **how) -> Iterator[Site]:
+    with Site(body, **how) as site:
+        thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield site
+        finally:
+            site.shutdown()
+            thread.join()
