@@ -1,7 +1,6 @@
 """What Airflow costs: the wall time of the DAG by `airflow dags test` against `python -m ml run`, alternating."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from benchmarks.processes import PROJECT, Cost, python, run
 
 ROUNDS = 3
 SOURCE = "sample:2000"
+EPOCHS = 1
 
 
 def measure(rounds: int = ROUNDS) -> list[dict[str, object]]:
@@ -32,19 +32,11 @@ def _with_airflow(home: Path) -> Cost:
     }
     airflow = python("-m", "airflow")
     run([*airflow, "db", "migrate"], environment=environment, log=home / "log")
-    conf = json.dumps({"source": SOURCE, "config": _config_file(home)})
+    conf = json.dumps({"source": SOURCE, "epochs": EPOCHS})
     return run([*airflow, "dags", "test", "retrain_quora", "--conf", conf], environment=environment, log=home / "log")
 
 
 def _without_airflow(home: Path) -> Cost:
     home.mkdir()
-    command = python("-m", "ml", "run", "--source", SOURCE, "--config", _config_file(home))
-    return run(command, environment={**os.environ, "SINCERE_HOME": str(home)}, log=home / "log")
-
-
-def _config_file(home: Path) -> str:
-    file = home / "bench.toml"
-    file.write_text(
-        'extends = "local"\n[train]\nepochs = 1\n[validate.parameters]\nrow_count_min = 1000\n', encoding="utf-8"
-    )
-    return str(file)
+    command = python("-m", "ml", "run", "--source", SOURCE, "--set", f"train.epochs={EPOCHS}")
+    return run(command, environment={"SINCERE_HOME": str(home)}, log=home / "log")

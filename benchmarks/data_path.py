@@ -41,12 +41,11 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
 
 def _tokenize(snapshot: Path) -> None:
     from ml.config import load_config
-    from ml.model.encoder import find_encoder
-    from ml.model.tokenizer import Tokenizer
+    from ml.model.encoder import build_tokenizer, read_encoder
 
     texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()
     config = load_config("local").encoder
-    Tokenizer(find_encoder(config.source), config.max_tokens).tokenize(texts)
+    build_tokenizer(read_encoder(config.source), config.max_tokens).tokenize(texts)
 
 
 if __name__ == "__main__":

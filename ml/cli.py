@@ -25,7 +25,7 @@ from ml.workspace import Workspace
 
 _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
-    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # its errors reach Python as exceptions; the lines are about absent GPUs
     "GX_ANALYTICS_ENABLED": "false",
 }
 
