@@ -177,7 +177,7 @@ def _parse_override(override: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    for key in reversed(path.split(".")):
+    for key in reversed(path.strip().split(".")):
         value = {key: value}
     return dict(value)
 

@@ -20,7 +20,27 @@ from retraining.reports import ReportsLink
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
 
+_FRAME = ("Tmp dir root location", "Running command", "Output:", "Command exited with")
+
 logger = logging.getLogger(__name__)
+
+
+class StepHook(SubprocessHook):
+    """Airflow's subprocess hook, but the log has the step's own lines only."""
+
+    @property
+    def log(self) -> Any:
+        """The hook's logger without the lines that frame a command's output."""
+        return _Unframed(super().log)
+
+
+class _Unframed:
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def info(self, message: str, *arguments: object) -> None:
+        if not message.startswith(_FRAME):
+            self._log.info(message, *arguments)
 
 
 class StepOperator(BaseOperator):
@@ -51,14 +71,14 @@ class StepOperator(BaseOperator):
         self.connections = dict(connections or {})
 
     @cached_property
-    def _hook(self) -> SubprocessHook:
-        return SubprocessHook()
+    def _hook(self) -> StepHook:
+        return StepHook()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException for what no retry mends, AirflowException for the rest."""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
             output = Path(folder, "output.json")
-            command = [*self._command(context), *self._inputs(Path(folder)), "--output", str(output)]
+            command = [*self._command(context, Path(folder)), *self._inputs(Path(folder)), "--output", str(output)]
             raise_for_status(self.step, self._run(command))
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
@@ -74,11 +94,14 @@ class StepOperator(BaseOperator):
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None
 
-    def _command(self, context: Context) -> list[str]:
-        command = [os.environ.get("ML_PYTHON", sys.executable), "-m", "ml", self.step, "--config", self.config]
-        for override in config_overrides(context["params"]):
-            command += ["--set", override]
-        return [*command, "--run-id", folder_name(context["run_id"])]
+    def _command(self, context: Context, folder: Path) -> list[str]:
+        # In a file, not on the command line, which everybody on the machine can read: a source may bear a password.
+        settings = folder / "config.toml"
+        lines = [f"extends = {json.dumps(self.config)}", *config_overrides(context["params"])]
+        settings.write_text("\n".join(lines), encoding="utf-8")
+        interpreter = os.environ.get("ML_PYTHON", sys.executable)
+        run_id = folder_name(context["run_id"])
+        return [interpreter, "-m", "ml", self.step, "--config", str(settings), "--run-id", run_id]
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []

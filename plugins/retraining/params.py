@@ -44,9 +44,9 @@ def retraining_params() -> dict[str, Param]:
 
 
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
-    """`section.key=value` for each Param that was filled in; a value's JSON is TOML too."""
+    """A line of TOML for each Param that was filled in; a value's JSON is TOML too."""
     return [
-        f"{key}={json.dumps(params[name], ensure_ascii=False)}"
+        f"{key} = {json.dumps(params[name], ensure_ascii=False)}"
         for name, key in _CONFIG_KEYS.items()
         if params.get(name) is not None
     ]

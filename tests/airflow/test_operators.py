@@ -128,20 +128,37 @@ def test_a_connection_reaches_the_step_as_environment(tmp_path: Path, monkeypatc
     assert (tmp_path / "seen").read_text() == "someone:a-key"
 
 
-def test_a_step_runs_in_the_project_with_its_records_and_settings(
+def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = f"pwd > {tmp_path}/seen; printf '%s\\n' \"$@\" >> {tmp_path}/seen; exit 65"
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, seen))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="train", records=[{"record": "Splits"}]))
+    lines = (tmp_path / "seen").read_text().splitlines()
+    assert [Path(line).name for line in lines] == [
+        *[PROJECT.name, "-m", "ml", "train", "--config", "config.toml", "--run-id", "manual__1"],
+        *["--input", "input-0.json", "--output", "output.json"],
+    ]
+
+
+def test_settings_reach_the_step_in_a_file_not_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "ML_PYTHON", _program(tmp_path, f"pwd > {tmp_path}/seen; printf '%s\\n' \"$@\" >> {tmp_path}/seen; exit 65")
-    )
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'cat "$5" > {tmp_path}/seen; exit 65'))
     with pytest.raises(AirflowFailException):
-        _run(StepOperator(step="train", records=[{"record": "Splits"}]), epochs=3, config="bert-base")
-    lines = (tmp_path / "seen").read_text().splitlines()
-    assert lines[:10] == [
-        str(PROJECT),
-        *["-m", "ml", "train", "--config", "bert-base", "--set", "train.epochs=3", "--run-id", "manual__1"],
-    ]
-    assert [Path(line).name for line in lines[10:]] == ["--input", "input-0.json", "--output", "output.json"]
+        _run(StepOperator(step="train"), epochs=3, config="bert-base")
+    assert (tmp_path / "seen").read_text() == 'extends = "bert-base"\ntrain.epochs = 3'
+
+
+def test_the_log_has_what_the_step_prints_and_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "echo from the step; exit 65"))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="snapshot"), source="https://user:sesame@host.invalid/a.csv")
+    printed = "".join(capfd.readouterr())
+    assert "from the step" in printed
+    assert "Running command" not in printed
+    assert "sesame" not in printed
 
 
 @pytest.mark.parametrize(("promoted", "events"), [(True, ["quora_champion"]), (False, [])])
