@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
@@ -14,7 +15,6 @@ from ml.model.predict import LoadedModel, load_model
 from ml.progress import progress
 from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
 from ml.registry import CHAMPION_ALIAS
-from ml.store import Store
 from ml.workspace import Workspace
 
 _PROGRESS_ROWS = 2048
@@ -29,7 +29,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     _refuse_other_splits(splits, trained)
     champion = workspace.registry.resolve(CHAMPION_ALIAS)
     test = splits.part("test")
-    rows = _read_test_rows(workspace.store, test)
+    rows = read_part(workspace.store, test)
 
     scores = {}
     scores["candidate"], candidate = _measure(
@@ -48,18 +48,6 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     keep_scores(workspace.store, comparison, kept)
     write_evaluation_page(workspace, comparison)
     return comparison
-
-
-def _read_test_rows(store: Store, test: Split) -> pd.DataFrame:
-    """The stored rows of a part: qid, question_text, target; raises LineageError if they are not as recorded."""
-    rows = pd.read_parquet(store.open("splits", test.digest) / "rows.parquet")
-    if (len(rows), int(rows["target"].sum())) != (test.rows, test.positives):
-        raise LineageError(
-            f"{len(rows)} rows are stored where the record names {test.rows}, or their labels differ",
-            where=f"store/splits/{test.digest[:12]}",
-            fix="run split again",
-        )
-    return rows
 
 
 def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:

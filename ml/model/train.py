@@ -12,7 +12,8 @@ import pandas as pd
 import tensorflow as tf
 
 from ml.config import Config, config_digest
-from ml.errors import DataError, LineageError
+from ml.data.rows import read_part
+from ml.errors import DataError
 from ml.model.classifier import summarize
 from ml.model.encoder import build_tokenizer, public_name, read_encoder
 from ml.model.export import export_classifier
@@ -40,7 +41,9 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     there is no usable encoder at the source, SourceUnavailable if its hub does not answer.
     """
     started = time.monotonic()
-    train_rows, validation_rows = (_read_part(workspace.store, splits.part(name)) for name in ("train", "validation"))
+    train_rows, validation_rows = (
+        _read_both_classes(workspace.store, splits.part(name)) for name in ("train", "validation")
+    )
     runtime = prepare_runtime(precision=config.train.precision, seed=config.train.seed)
     pretrained = read_encoder(config.encoder.source)
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
@@ -74,22 +77,14 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     )
 
 
-def _read_part(store: Store, part: Split) -> pd.DataFrame:
-    """The stored rows of a part: qid, question_text, target."""
-    rows = pd.read_parquet(store.open("splits", part.digest) / "rows.parquet")
-    if (len(rows), int(rows["target"].sum())) != (part.rows, part.positives):
-        raise LineageError(
-            f"the {part.name} rows that are stored are not those of the record",
-            where=f"store/splits/{part.digest[:12]}",
-            fix="run split again",
-        )
+def _read_both_classes(store: Store, part: Split) -> pd.DataFrame:
     if not 0 < part.positives < part.rows:
         raise DataError(
             f"{part.positives} of the {part.rows} {part.name} rows are positive: training needs both classes",
             where=f"store/splits/{part.digest[:12]}",
             fix=f"pull more data, or raise split.{part.name}",
         )
-    return rows
+    return read_part(store, part)
 
 
 def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
