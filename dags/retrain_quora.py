@@ -31,6 +31,7 @@ CHAMPION = Asset("quora_champion")
     - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
       Data Docs are.
     - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
+    - **probe** serves the candidate in a fresh process before anything moves: hard questions, and rows scored before.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
 
@@ -51,7 +52,8 @@ def retrain_quora() -> None:
     ).output
     comparison = StepOperator(step="evaluate", records=[splits, trained]).output
     decision = StepOperator(step="decide", records=[comparison]).output
-    PromoteOperator(champion=CHAMPION, records=[comparison, decision])
+    probe = StepOperator(step="probe", records=[comparison]).output
+    PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])
 
 
 retrain_quora()

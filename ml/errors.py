@@ -33,6 +33,10 @@ class LineageError(PermanentError):
     """A record names a parent that is missing or is not the one it was made from."""
 
 
+class ServingError(PermanentError):
+    """An exported model does not load apart from this code, or does not score as it was evaluated."""
+
+
 class TransientError(SincereError):
     """May pass by itself: worth a retry with back-off."""
 

@@ -178,6 +178,17 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`."""
+
+    model: str
+    comparison: str
+    questions: int
+    rows: int
+    largest_difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promotion:
     """What happened to the alias; `previous` is the champion that the decision named."""
 
@@ -190,7 +201,7 @@ class Promotion:
     report: str
 
 
-Record = RawSnapshot | ValidationReport | Splits | TrainedModel | Comparison | Decision | Promotion
+Record = RawSnapshot | ValidationReport | Splits | TrainedModel | Comparison | Decision | Probe | Promotion
 
 _RECORDS: dict[str, type] = {
     cls.__name__: cls
@@ -208,6 +219,7 @@ _RECORDS: dict[str, type] = {
         Comparison,
         RuleCheck,
         Decision,
+        Probe,
         Promotion,
     )
 }

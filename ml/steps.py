@@ -10,7 +10,7 @@ from importlib import import_module
 
 from ml.config import Config
 from ml.errors import LineageError
-from ml.records import Comparison, Decision, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
+from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
 from ml.workspace import Workspace
 
 
@@ -44,9 +44,14 @@ STEPS: dict[str, Step] = {
         help="score candidate and champion on the same test rows",
     ),
     "decide": Step(function="ml.gate.decide:decide", takes=(Comparison,), help="judge the candidate by the policy"),
+    "probe": Step(
+        function="ml.gate.probe:probe",
+        takes=(Comparison,),
+        help="serve the candidate in a fresh process, without this code",
+    ),
     "promote": Step(
         function="ml.gate.promote:promote",
-        takes=(Comparison, Decision),
+        takes=(Comparison, Decision, Probe),
         help="register the candidate; move the alias if the verdict says so",
     ),
 }

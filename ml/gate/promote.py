@@ -6,20 +6,22 @@ from datetime import UTC, datetime
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.decide import champion_of
-from ml.records import Comparison, Decision, FoundChampion, Promotion, digest
+from ml.records import Comparison, Decision, FoundChampion, Probe, Promotion, digest
 from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
 from ml.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-def promote(config: Config, workspace: Workspace, comparison: Comparison, decision: Decision) -> Promotion:
+def promote(
+    config: Config, workspace: Workspace, comparison: Comparison, decision: Decision, probe: Probe
+) -> Promotion:
     """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
 
-    Raises LineageError if the decision is about another comparison, RegistryConflict if the alias has left
+    Raises LineageError if decision or probe are about another comparison, RegistryConflict if the alias has left
     the champion that the decision names.
     """
-    _refuse_other_comparison(comparison, decision)
+    _refuse_other_comparison(comparison, decision, probe)
     registry = workspace.registry
     for entry in registry.history():
         if (entry.run_id, entry.decision) == (workspace.run_id, digest(decision)):
@@ -73,7 +75,13 @@ def _read_back(registry: Registry, promoted: FoundChampion) -> None:
         )
 
 
-def _refuse_other_comparison(comparison: Comparison, decision: Decision) -> None:
+def _refuse_other_comparison(comparison: Comparison, decision: Decision, probe: Probe) -> None:
+    if (probe.comparison, probe.model) != (digest(comparison), comparison.candidate.model):
+        raise LineageError(
+            f"the probe is about comparison {probe.comparison[:12]}, not about {digest(comparison)[:12]}",
+            where="the records given to promote",
+            fix="probe the candidate of this comparison first",
+        )
     stated = (decision.comparison, decision.candidate, decision.champion)
     if stated != (digest(comparison), comparison.candidate.model, champion_of(comparison)):
         raise LineageError(

@@ -22,8 +22,9 @@ def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:
         "validate": ["split"],
         "split": ["evaluate", "train"],
         "train": ["evaluate"],
-        "evaluate": ["decide", "promote"],
+        "evaluate": ["decide", "probe", "promote"],
         "decide": ["promote"],
+        "probe": ["promote"],
         "promote": [],
     }
 
@@ -47,6 +48,7 @@ def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> N
         "train": (timedelta(hours=24), 1),
         "evaluate": (timedelta(hours=1), 3),
         "decide": (timedelta(hours=1), 3),
+        "probe": (timedelta(hours=1), 3),
         "promote": (timedelta(hours=1), 3),
     }
     assert {task.retry_exponential_backoff for task in dag.tasks} == {2}

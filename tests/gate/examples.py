@@ -13,6 +13,7 @@ from ml.records import (
     Decision,
     Evaluation,
     FoundChampion,
+    Probe,
     Rival,
     TrainedModel,
     digest,
@@ -94,4 +95,11 @@ def judged(comparison: Comparison) -> Decision:
         candidate=comparison.candidate.model,
         champion=champion_of(comparison),
         comparison=digest(comparison),
+    )
+
+
+def probed(comparison: Comparison) -> Probe:
+    """The probe of a candidate that served well."""
+    return Probe(
+        model=comparison.candidate.model, comparison=digest(comparison), questions=8, rows=256, largest_difference=1e-6
     )

@@ -28,7 +28,7 @@ from ml.records import (
     from_json,
 )
 from ml.store import tree_digest
-from tests.gate.examples import open_workspace
+from tests.gate.examples import open_workspace, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
@@ -282,11 +282,11 @@ def test_decide_refuses_a_comparison_that_is_not_stored(workspace, splits, train
 
 def test_the_same_model_a_second_time_keeps_itself(workspace, splits, trained):
     first = evaluate(Config(), workspace, splits, trained)
-    promote(Config(), workspace, first, decide(Config(), workspace, first))
+    promote(Config(), workspace, first, decide(Config(), workspace, first), probed(first))
     again = replace(workspace, run_id="run-2")
 
     second = evaluate(Config(), again, splits, trained)
-    promotion = promote(Config(), again, second, decide(Config(), again, second))
+    promotion = promote(Config(), again, second, decide(Config(), again, second), probed(second))
 
     assert (promotion.verdict, promotion.version) == ("keep", "v1")
     assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)

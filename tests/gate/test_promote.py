@@ -12,7 +12,7 @@ from ml.errors import LineageError, RegistryConflict
 from ml.gate.promote import promote
 from ml.records import AbsentChampion, FoundChampion, Rival, digest, to_json
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
-from tests.gate.examples import CHAMPION, compare, judged, open_workspace, store_model
+from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
 
 PROJECT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def promote_first(home):
     """A first run that promoted v1; gives its workspace and version."""
     workspace = open_workspace(home, "run-0")
     comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
-    promote(Config(), workspace, comparison, judged(comparison))
+    promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
     return FoundChampion(version="v1", model=comparison.candidate.model)
 
 
@@ -35,7 +35,7 @@ def test_a_first_promotion_makes_the_candidate_the_champion(tmp_path):
     comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
     decision = judged(comparison)
 
-    promotion = promote(Config(), workspace, comparison, decision)
+    promotion = promote(Config(), workspace, comparison, decision, probed(comparison))
 
     version = FoundChampion(version="v1", model=comparison.candidate.model)
     assert (promotion.promoted, promotion.version, promotion.previous) == (True, "v1", AbsentChampion())
@@ -49,7 +49,7 @@ def test_a_better_candidate_takes_over_from_the_champion(tmp_path):
     workspace = open_workspace(tmp_path)
     comparison = compare_with(champion, workspace)
 
-    promotion = promote(Config(), workspace, comparison, judged(comparison))
+    promotion = promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
 
     assert (promotion.version, promotion.previous) == ("v2", champion)
     assert workspace.registry.resolve(CHAMPION_ALIAS).version == "v2"
@@ -61,7 +61,7 @@ def test_a_kept_champion_stays_and_the_candidate_is_registered(tmp_path):
     workspace = open_workspace(tmp_path)
     comparison = compare_with(champion, workspace, precision=0.6)
 
-    promotion = promote(Config(), workspace, comparison, judged(comparison))
+    promotion = promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
 
     assert (promotion.promoted, promotion.verdict, promotion.version) == (False, "keep", "v2")
     assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
@@ -74,8 +74,8 @@ def test_a_retry_gives_the_same_record_and_one_entry(tmp_path):
     workspace = open_workspace(tmp_path)
     comparison = compare_with(champion, workspace)
 
-    once = promote(Config(), workspace, comparison, judged(comparison))
-    again = promote(Config(), workspace, comparison, judged(comparison))
+    once = promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
+    again = promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
 
     assert again == once
     assert len(workspace.registry.history()) == 2
@@ -86,10 +86,10 @@ def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
     workspace = open_workspace(tmp_path)
     comparison = compare_with(champion, workspace)
     promoted = FoundChampion(version="v2", model=comparison.candidate.model)
-    promote(Config(), workspace, comparison, judged(comparison))
+    promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
     workspace.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
 
-    promotion = promote(Config(), workspace, comparison, judged(comparison))
+    promotion = promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
 
     assert promotion.version == "v2"
     assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
@@ -101,10 +101,10 @@ def test_a_champion_that_changed_since_the_decision_stops_the_promotion(tmp_path
     overtaken = compare_with(champion, slower)
     faster = open_workspace(tmp_path, "run-fast")
     winner = compare_with(champion, faster, content="third")
-    promote(Config(), faster, winner, judged(winner))
+    promote(Config(), faster, winner, judged(winner), probed(winner))
 
     with pytest.raises(RegistryConflict, match="points at v2, not at v1"):
-        promote(Config(), slower, overtaken, judged(overtaken))
+        promote(Config(), slower, overtaken, judged(overtaken), probed(overtaken))
 
     assert slower.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
     assert [entry.run_id for entry in slower.registry.history()] == ["run-0", "run-fast"]
@@ -116,7 +116,7 @@ def test_a_decision_about_another_comparison_is_refused(tmp_path):
     good, bad = compare(model, AbsentChampion()), compare(model, AbsentChampion(), precision=0.1)
 
     with pytest.raises(LineageError, match="not about"):
-        promote(Config(), workspace, bad, judged(good))
+        promote(Config(), workspace, bad, judged(good), probed(bad))
 
     assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
 
@@ -127,7 +127,18 @@ def test_a_decision_that_names_another_champion_is_refused(tmp_path):
     other = replace(judged(comparison), champion=FoundChampion(version="v1", model="c" * 64))
 
     with pytest.raises(LineageError, match="not about"):
-        promote(Config(), workspace, comparison, other)
+        promote(Config(), workspace, comparison, other, probed(comparison))
+
+
+def test_a_probe_of_another_model_is_refused(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    other = replace(probed(comparison), model="c" * 64)
+
+    with pytest.raises(LineageError, match="the probe is about"):
+        promote(Config(), workspace, comparison, judged(comparison), other)
+
+    assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
 
 
 # Runs promote, and kills itself right before the n-th file operation below the registry.
@@ -140,7 +151,7 @@ from ml.records import read_any
 from tests.gate.examples import open_workspace
 
 home, doom = Path(sys.argv[1]), int(sys.argv[2])
-records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json")]
+records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json", "probe.json")]
 workspace = open_workspace(home)
 operations = 0
 
@@ -171,6 +182,7 @@ def prepare_promotion(home):
     decision = judged(comparison)
     (home / "comparison.json").write_text(to_json(comparison), encoding="utf-8")
     (home / "decision.json").write_text(to_json(decision), encoding="utf-8")
+    (home / "probe.json").write_text(to_json(probed(comparison)), encoding="utf-8")
     return workspace, comparison, decision
 
 
@@ -182,7 +194,7 @@ def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once
         workspace, comparison, decision = prepare_promotion(home)
         statuses.append(run_doomed(home, doom))
 
-        promotion = promote(Config(), workspace, comparison, decision)
+        promotion = promote(Config(), workspace, comparison, decision, probed(comparison))
 
         assert promotion.version == "v2"
         assert workspace.registry.resolve(CHAMPION_ALIAS).model == comparison.candidate.model
