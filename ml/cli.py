@@ -78,6 +78,15 @@ def _show_history(arguments: argparse.Namespace) -> None:
     print(history_text(_registry(_home()).history()))
 
 
+def _roll_back(arguments: argparse.Namespace) -> None:
+    from ml.gate.rollback import roll_back
+
+    rollback = roll_back(_workspace(arguments), to=arguments.to, reason=arguments.reason)
+    if arguments.output is not None:
+        _write_whole(arguments.output, to_json(rollback))
+    print(f"ROLLBACK: {CHAMPION_ALIAS} is {rollback.target.version} (before: {rollback.previous.version})")
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -142,7 +151,13 @@ def _workspace(arguments: argparse.Namespace) -> Workspace:
         raise ConfigError(
             f"{run_id!r} cannot name a folder", where="--run-id", fix="use letters, digits, dots, dashes, underscores"
         )
-    return Workspace(store=Store(home / "store"), registry=_registry(home), reports=home / "reports", run_id=run_id)
+    return Workspace(
+        store=Store(home / "store"),
+        registry=_registry(home),
+        reports=home / "reports",
+        run_id=run_id,
+        triggered_by=arguments.triggered_by,
+    )
 
 
 def _read_record(path: Path) -> Record:
@@ -171,13 +186,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
     verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
-    verdict.set_defaults(run=_show_verdict, run_id=None)
+    verdict.set_defaults(run=_show_verdict, run_id=None, triggered_by=_BY_HAND)
     commands.add_parser("history", help="all verdicts as a table").set_defaults(run=_show_history)
+    _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
     return parser
 
 
+_BY_HAND = "command line"
 _INPUT_HELP = "a record that a step before gave; repeat it for each one"
 
 
@@ -185,7 +202,20 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
+    _add_run_identity(command)
+
+
+def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
+    command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"for the record; default: {_BY_HAND}")
+
+
+def _add_rollback(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--to", metavar="VERSION", help="default: the champion's predecessor")
+    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="stands in the history")
+    command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes as well")
+    _add_run_identity(command)
+    command.set_defaults(run=_roll_back)
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:

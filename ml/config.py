@@ -90,6 +90,13 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """How many former champions stay in the registry, ready for a rollback."""
+
+    predecessors: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that a run can be told."""
 
@@ -100,6 +107,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     policy: PolicyConfig = PolicyConfig()
+    retention: RetentionConfig = RetentionConfig()
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -123,6 +131,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "policy.min_precision": (0, 1),
     "policy.min_recall": (0, 1),
     "policy.min_average_precision": (0, 1),
+    "retention.predecessors": (1, 1000),
 }
 
 

@@ -6,7 +6,7 @@ Rows, arrays, user text and paths of this machine never travel in a record.
 import hashlib
 import json
 import types
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ml.errors import LineageError
@@ -189,6 +189,16 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """The alias moved back from `previous` to `target` by hand, and why."""
+
+    target: FoundChampion
+    previous: FoundChampion
+    reason: str
+    triggered_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Promotion:
     """What happened to the alias; `previous` is the champion that the decision named."""
 
@@ -201,7 +211,7 @@ class Promotion:
     report: str
 
 
-Record = RawSnapshot | ValidationReport | Splits | TrainedModel | Comparison | Decision | Probe | Promotion
+Record = RawSnapshot | ValidationReport | Splits | TrainedModel | Comparison | Decision | Probe | Promotion | Rollback
 
 _RECORDS: dict[str, type] = {
     cls.__name__: cls
@@ -221,6 +231,7 @@ _RECORDS: dict[str, type] = {
         Decision,
         Probe,
         Promotion,
+        Rollback,
     )
 }
 
@@ -291,10 +302,13 @@ def _parse_record(value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, dict) or value.get("record") != kind.__name__:
         raise _unreadable(f"not a {kind.__name__}", where)
     hints = get_type_hints(kind)
-    unknown, missing = value.keys() - hints.keys() - {"record"}, hints.keys() - value.keys()
+    # A field with a default came later than the rest: what was kept before it stays readable.
+    late = {field.name for field in fields(kind) if field.default is not MISSING}
+    unknown, missing = value.keys() - hints.keys() - {"record"}, hints.keys() - value.keys() - late
     if unknown or missing:
         raise _unreadable(f"unknown fields {sorted(unknown)}, missing fields {sorted(missing)}", where)
-    return kind(**{name: _parse(value[name], hint, f"{where}.{name}") for name, hint in hints.items()})
+    given = {name: hint for name, hint in hints.items() if name in value}
+    return kind(**{name: _parse(value[name], hint, f"{where}.{name}") for name, hint in given.items()})
 
 
 def _parse_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ml.errors import LineageError
 
-Kind = Literal["snapshots", "splits", "models", "trainings", "comparisons", "decisions"]
+Kind = Literal["snapshots", "splits", "models", "trainings", "comparisons", "decisions", "rollbacks"]
 _CHUNK_BYTES = 1 << 20
 
 
@@ -64,6 +64,11 @@ class Store:
             if not place.is_dir():
                 raise
         return place
+
+    def drop(self, kind: Kind, digest: str) -> None:
+        """Remove what is stored, if it is there, by rename: nobody sees half of it."""
+        with self.staging() as folder, suppress(FileNotFoundError):
+            self._place(kind, digest).rename(folder / "dropped")
 
     def _place(self, kind: Kind, digest: str) -> Path:
         return self.root / kind / digest

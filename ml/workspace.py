@@ -9,12 +9,16 @@ from ml.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """Store, registry and this run's folder of reports; `run_id` names the run in records and history."""
+    """Store, registry and this run's folder of reports; `run_id` names the run in records and history.
+
+    `triggered_by` says who or what started it.
+    """
 
     store: Store
     registry: Registry
     reports: Path
     run_id: str
+    triggered_by: str = "command line"
 
     @property
     def run_reports(self) -> Path:

@@ -81,3 +81,13 @@ def test_the_digest_of_a_tree_depends_on_names_and_contents(tmp_path):
     a, b, c, d = (tree_digest(tmp_path / folder) for folder in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
+
+
+def test_what_is_dropped_is_gone_and_dropping_it_again_changes_nothing(store):
+    with store.staging() as folder:
+        store.commit(folder, "models", "a" * 64)
+
+    store.drop("models", "a" * 64)
+    store.drop("models", "a" * 64)
+
+    assert not store.contains("models", "a" * 64)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.decide import champion_of
+from ml.gate.retention import retain
 from ml.records import Comparison, Decision, FoundChampion, Probe, Promotion, digest
 from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
 from ml.workspace import Workspace
@@ -25,15 +26,17 @@ def promote(
     registry = workspace.registry
     for entry in registry.history():
         if (entry.run_id, entry.decision) == (workspace.run_id, digest(decision)):
+            retain(workspace, config.retention)
             return _promotion(comparison, decision, entry.version)
 
     artifact = workspace.store.open("models", decision.candidate)
     candidate = registry.register(artifact, decision.candidate)
     if decision.verdict == "promote":
         registry.move_alias(CHAMPION_ALIAS, candidate.version, expected=decision.champion)
-        _read_back(registry, candidate)
+        read_back(registry, candidate)
         logger.info("%s is now %s", CHAMPION_ALIAS, candidate.version)
-    registry.record(_entry(workspace.run_id, comparison, decision, candidate.version), decision)
+    registry.record(_entry(workspace, comparison, decision, candidate.version), decision)
+    retain(workspace, config.retention)
     return _promotion(comparison, decision, candidate.version)
 
 
@@ -49,10 +52,10 @@ def _promotion(comparison: Comparison, decision: Decision, version: str) -> Prom
     )
 
 
-def _entry(run_id: str, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:
+def _entry(workspace: Workspace, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:
     return HistoryEntry(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run_id,
+        run_id=workspace.run_id,
         promoted=decision.verdict == "promote",
         verdict=decision.verdict,
         reason=decision.reason,
@@ -63,10 +66,12 @@ def _entry(run_id: str, comparison: Comparison, decision: Decision, version: str
         recall=comparison.candidate.recall,
         f1=comparison.candidate.f1,
         average_precision=comparison.candidate.average_precision,
+        triggered_by=workspace.triggered_by,
     )
 
 
-def _read_back(registry: Registry, promoted: FoundChampion) -> None:
+def read_back(registry: Registry, promoted: FoundChampion) -> None:
+    """Raises RegistryConflict if the alias does not point where it was just moved."""
     if registry.resolve(CHAMPION_ALIAS) != promoted:
         raise RegistryConflict(
             f"the alias {CHAMPION_ALIAS} was moved to {promoted.version}, but points elsewhere now",

@@ -1,7 +1,7 @@
 """Verdict and history as plain text for a terminal, at most 100 columns wide."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ml.records import AbsentChampion, Champion, Comparison, Decision, Evaluation, FoundChampion, Promotion
 from ml.registry import CHAMPION_ALIAS, HistoryEntry
@@ -45,8 +45,8 @@ def verdict_text(comparison: Comparison, decision: Decision, outcome: Promotion 
     )
 
 
-def history_text(entries: Iterable[HistoryEntry]) -> str:
-    """One line for each decision that was carried out, oldest first."""
+def history_text(entries: Sequence[HistoryEntry]) -> str:
+    """One line for each decision that was carried out, oldest first; below a rollback, why and by whom."""
     header = ("time", "verdict", "version", "champion before", "precision", "recall", "F1", "av. precision")
     rows = [
         (
@@ -58,7 +58,10 @@ def history_text(entries: Iterable[HistoryEntry]) -> str:
         )
         for entry in entries
     ]
-    return "\n".join(_aligned([header, *rows], numbers_from=4)) if rows else "no decision was carried out yet"
+    if not rows:
+        return "no decision was carried out yet"
+    title, *lines = _aligned([header, *rows], numbers_from=4)
+    return "\n".join([title, *(_with_reason(line, entry) for line, entry in zip(lines, entries, strict=True))])
 
 
 def evaluations_by_role(comparison: Comparison) -> dict[str, Evaluation]:
@@ -80,6 +83,10 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
 def champion_name(champion: Champion) -> str:
     """Its version, or "none"."""
     return champion.version if isinstance(champion, FoundChampion) else "none"
+
+
+def _with_reason(line: str, entry: HistoryEntry) -> str:
+    return f"{line}\n    {entry.reason} ({entry.triggered_by})" if entry.verdict == "rollback" else line
 
 
 def _column_name(role: str, champion: Champion) -> str:

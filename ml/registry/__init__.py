@@ -1,12 +1,12 @@
 """Where model versions live: the interface that every registry keeps, and the way to open one by its URL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ml.errors import ConfigError
-from ml.records import Champion, Decision, FoundChampion
+from ml.records import Champion, Decision, FoundChampion, Rollback
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"
@@ -14,7 +14,10 @@ CANDIDATE_ALIAS = "candidate"
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
-    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows."""
+    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
+
+    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of what was recorded.
+    """
 
     time: str
     run_id: str
@@ -28,6 +31,7 @@ class HistoryEntry:
     recall: float
     f1: float
     average_precision: float
+    triggered_by: str = "unrecorded"
 
 
 class Registry(Protocol):
@@ -52,12 +56,19 @@ class Registry(Protocol):
         """
         ...
 
-    def record(self, entry: HistoryEntry, decision: Decision) -> None:
+    def record(self, entry: HistoryEntry, decision: Decision | Rollback) -> None:
         """Append to the history, once for each decision of a run."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:
         """All entries, oldest first."""
+        ...
+
+    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+        """Drop the files of all versions but these and those with an alias; gives all versions without files.
+
+        A dropped version's name is never given to another model.
+        """
         ...
 
 

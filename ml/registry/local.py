@@ -1,6 +1,6 @@
 """A registry in a folder, for one machine or a shared file system with working locks.
 
-versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest
+versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, kept when they are dropped
 aliases.json             alias -> version         decisions/<digest>.json    the decision behind an entry
 history.jsonl            one entry a line         lock                       held while anything is written
 """
@@ -11,13 +11,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
-from ml.records import AbsentChampion, Champion, Decision, FoundChampion, from_json, to_json
+from ml.records import AbsentChampion, Champion, Decision, FoundChampion, Rollback, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, HistoryEntry
 from ml.store import tree_digest
 
@@ -49,14 +49,23 @@ class LocalRegistry:
             )
         with _answering(), self._locked():
             version = self._find(model) or self._add(artifact, model)
+            if not self._artifact(version).is_dir():
+                (self._stage(artifact) / "artifact").rename(self._artifact(version))
             self._write_aliases({**self._aliases(), CANDIDATE_ALIAS: version.version})
             return version
 
     def fetch(self, version: str) -> Path:
         """The version's files; raises LineageError if there is none, RegistryDamaged if they changed."""
         with _answering():
-            artifact = self._place(version) / "artifact"
-            if tree_digest(artifact) != self._version(version).model:
+            found = self._version(version)
+            artifact = self._artifact(found)
+            if not artifact.is_dir():
+                raise LineageError(
+                    f"the files of {version} are gone: retention dropped them",
+                    where="the local registry",
+                    fix="name a later version, or raise retention.predecessors before the next run",
+                )
+            if tree_digest(artifact) != found.model:
                 raise _damaged(f"the files of {version} are not those that were registered", f"versions/{version}")
             return artifact
 
@@ -74,7 +83,7 @@ class LocalRegistry:
                 )
             self._write_aliases({**self._aliases(), alias: version})
 
-    def record(self, entry: HistoryEntry, decision: Decision) -> None:
+    def record(self, entry: HistoryEntry, decision: Decision | Rollback) -> None:
         """Append to the history, once for each decision of a run, and keep the decision beside it."""
         with _answering(), self._locked():
             if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
@@ -86,6 +95,16 @@ class LocalRegistry:
         """All entries, oldest first; a last line that a crash tore is left out."""
         with _answering():
             return self._history()
+
+    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+        """Drop the files of all versions but these and those with an alias; gives all versions without files."""
+        with _answering(), self._locked():
+            kept = {*keep, *self._aliases().values()}
+            versions = [self._version(name) for name in sorted(self._names(), key=_number)]
+            for version in versions:
+                if version.version not in kept and self._artifact(version).is_dir():
+                    self._drop(version)
+            return [version for version in versions if not self._artifact(version).is_dir()]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -128,6 +147,9 @@ class LocalRegistry:
             raise _unknown(version)
         return self.root / "versions" / version
 
+    def _artifact(self, version: FoundChampion) -> Path:
+        return self._place(version.version) / "artifact"
+
     def _version(self, version: str) -> FoundChampion:
         try:
             text = (self._place(version) / "version.json").read_bytes()
@@ -140,16 +162,31 @@ class LocalRegistry:
         return next((version for version in versions if version.model == model), None)
 
     def _add(self, artifact: Path, model: str) -> FoundChampion:
-        staged = self.root / "staging"
-        shutil.rmtree(staged, ignore_errors=True)  # a crash may have left it, and the lock is ours
-        shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
-        numbers = [int(name[1:]) for name in self._names()]
+        staged = self._stage(artifact)
+        numbers = [_number(name) for name in self._names()]
         version = FoundChampion(version=f"v{max(numbers, default=0) + 1}", model=model)
         (staged / "version.json").write_text(to_json(version), encoding="utf-8")
         place = self._place(version.version)
         place.parent.mkdir(exist_ok=True)
         staged.rename(place)
         return version
+
+    def _stage(self, artifact: Path) -> Path:
+        staged = self._empty_staging()
+        shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
+        return staged
+
+    def _drop(self, version: FoundChampion) -> None:
+        staged = self._empty_staging()
+        staged.mkdir()
+        self._artifact(version).rename(staged / "artifact")
+        shutil.rmtree(staged)
+        logger.info("retention dropped the files of %s, model %s", version.version, version.model[:12])
+
+    def _empty_staging(self) -> Path:
+        staged = self.root / "staging"
+        shutil.rmtree(staged, ignore_errors=True)  # a crash may have left it, and the lock is ours
+        return staged
 
     def _names(self) -> list[str]:
         return [path.name for path in (self.root / "versions").glob("v*") if _VERSION.fullmatch(path.name)]
@@ -208,6 +245,10 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _number(name: str) -> int:
+    return int(name[1:])
 
 
 def _name(champion: Champion) -> str:

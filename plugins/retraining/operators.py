@@ -14,7 +14,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from retraining.params import config_overrides, folder_name
+from retraining.params import config_overrides, folder_name, trigger
 from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -100,8 +100,7 @@ class StepOperator(BaseOperator):
         lines = [f"extends = {json.dumps(self.config)}", *config_overrides(context["params"])]
         settings.write_text("\n".join(lines), encoding="utf-8")
         interpreter = os.environ.get("ML_PYTHON", sys.executable)
-        run_id = folder_name(context["run_id"])
-        return [interpreter, "-m", "ml", self.step, "--config", str(settings), "--run-id", run_id]
+        return [interpreter, "-m", "ml", self.step, "--config", str(settings), *_run_identity(context)]
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []
@@ -141,6 +140,20 @@ class PromoteOperator(StepOperator):
         return promotion
 
 
+class RollbackOperator(StepOperator):
+    """`python -m ml rollback`: the champion's asset gets an event, since the alias has moved."""
+
+    def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
+        super().__init__(step="rollback", config="", outlets=[champion], **kwargs)
+
+    def _command(self, context: Context, folder: Path) -> list[str]:
+        params = context["params"]
+        command = [os.environ.get("ML_PYTHON", sys.executable), "-m", "ml", self.step, f"--reason={params['reason']}"]
+        if params["version"] is not None:
+            command.append(f"--to={params['version']}")
+        return [*command, *_run_identity(context)]
+
+
 def raise_for_status(step: str, status: int) -> None:
     """Turn a process's end into retry or no retry, here alone; a negative status is the signal that killed it."""
     if status == 0:
@@ -156,6 +169,10 @@ def raise_for_status(step: str, status: int) -> None:
         kind, message = AirflowFailException, f"step {step} stopped with status {status}: the lines above say why"
     logger.error(message)
     raise kind(message)
+
+
+def _run_identity(context: Context) -> list[str]:
+    return ["--run-id", folder_name(context["run_id"]), f"--triggered-by={trigger(context['dag_run'])}"]
 
 
 def _promotions(champion: Asset) -> AssetAlias:

@@ -43,6 +43,21 @@ def retraining_params() -> dict[str, Param]:
     }
 
 
+def rollback_params() -> dict[str, Param]:
+    """Where to roll back to, and why."""
+    return {
+        "version": _optional("string", "Version", "As the history lists it. Empty: the champion's predecessor."),
+        "reason": Param(
+            "",
+            type="string",
+            minLength=1,
+            maxLength=500,
+            title="Reason",
+            description="Stands in the registry's history, for those who ask later.",
+        ),
+    }
+
+
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
     """A line of TOML for each Param that was filled in; a value's JSON is TOML too."""
     return [
@@ -50,6 +65,12 @@ def config_overrides(params: Mapping[str, Any]) -> list[str]:
         for name, key in _CONFIG_KEYS.items()
         if params.get(name) is not None
     ]
+
+
+def trigger(dag_run: Any) -> str:
+    """Who or what started the run, for the record."""
+    kind = f"Airflow, {dag_run.run_type.value} run"
+    return f"{kind} by {dag_run.triggering_user_name}" if dag_run.triggering_user_name else kind
 
 
 def folder_name(run_id: str) -> str:

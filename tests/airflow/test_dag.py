@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import ParamValidationError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -14,6 +15,26 @@ PROJECT = Path(__file__).parents[2]
 def dag() -> DAG:
     module = runpy.run_path(str(PROJECT / "dags" / "retrain_quora.py"))
     return module["retrain_quora"]()
+
+
+@pytest.fixture(scope="module")
+def rollback() -> DAG:
+    module = runpy.run_path(str(PROJECT / "dags" / "rollback_model.py"))
+    return module["rollback_model"]()
+
+
+def test_a_rollback_runs_on_a_persons_word_only(rollback: DAG) -> None:
+    assert (rollback.schedule, rollback.max_active_runs, [task.task_id for task in rollback.tasks]) == (
+        None,
+        1,
+        ["rollback"],
+    )
+
+
+def test_a_rollback_needs_a_reason_and_no_version(rollback: DAG) -> None:
+    assert rollback.params["version"] is None
+    with pytest.raises(ParamValidationError):
+        rollback.params.validate()
 
 
 def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:

@@ -6,13 +6,15 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from retraining.operators import PROJECT, PromoteOperator, StepOperator, raise_for_status
+from retraining.operators import PROJECT, PromoteOperator, RollbackOperator, StepOperator, raise_for_status
 
 QUESTIONS = "qid,question_text,target\n" + "".join(
     f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)
@@ -27,7 +29,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _context(**params: Any) -> dict[str, Any]:
-    return {"params": EMPTY | params, "run_id": "manual__1", "outlet_events": OutletEventAccessors()}
+    dag_run = SimpleNamespace(run_type=DagRunType.MANUAL, triggering_user_name="eve")
+    return {
+        "params": EMPTY | params,
+        "run_id": "manual__1",
+        "dag_run": dag_run,
+        "outlet_events": OutletEventAccessors(),
+    }
 
 
 def _run(operator: StepOperator, **params: Any) -> Any:
@@ -136,6 +144,7 @@ def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch
     lines = (tmp_path / "seen").read_text().splitlines()
     assert [Path(line).name for line in lines] == [
         *[PROJECT.name, "-m", "ml", "train", "--config", "config.toml", "--run-id", "manual__1"],
+        "--triggered-by=Airflow, manual run by eve",
         *["--input", "input-0.json", "--output", "output.json"],
     ]
 
@@ -172,3 +181,17 @@ def test_only_a_promotion_tells_those_who_wait_for_a_champion(
     type(operator).execute.__wrapped__(operator, context)
     accessor = context["outlet_events"][AssetAlias("quora_champion_promotions")]
     assert [event.dest_asset_key.name for event in accessor.asset_alias_events] == events
+
+
+@pytest.mark.parametrize(("version", "target"), [("v3", ["--to=v3"]), (None, [])])
+def test_a_rollback_is_told_where_to_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, target: list[str]
+) -> None:
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f"printf '%s\\n' \"$@\" > {tmp_path}/seen; exit 65"))
+    with pytest.raises(AirflowFailException):
+        _run(RollbackOperator(champion=Asset("quora_champion")), version=version, reason="-- too slow")
+    assert (tmp_path / "seen").read_text().splitlines()[:-2] == [
+        *["-m", "ml", "rollback", "--reason=-- too slow"],
+        *target,
+        *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve"],
+    ]

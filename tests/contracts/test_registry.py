@@ -150,3 +150,41 @@ def test_a_decision_of_a_run_is_recorded_once(registry, first):
 
 def test_a_new_registry_has_no_history(registry):
     assert list(registry.history()) == []
+
+
+@pytest.fixture
+def third(registry, second, tmp_path):
+    return registry.register(*write_artifact(tmp_path, "third"))
+
+
+def test_versions_that_are_neither_kept_nor_aliased_are_dropped(registry, first, second, third):
+    assert list(registry.prune([first.version])) == [second]
+
+    assert tree_digest(registry.fetch(first.version)) == first.model
+    assert tree_digest(registry.fetch(third.version)) == third.model
+    with pytest.raises(LineageError, match="retention dropped them"):
+        registry.fetch(second.version)
+
+
+def test_a_dropped_version_is_named_again_by_the_next_pruning(registry, first, second):
+    registry.prune([])
+
+    assert list(registry.prune([])) == [first]
+
+
+def test_the_name_of_a_dropped_version_is_never_given_to_another_model(registry, first, second, tmp_path):
+    registry.register(tmp_path / "artifact-first", first.model)
+    registry.prune([])
+
+    another = registry.register(*write_artifact(tmp_path, "another"))
+
+    assert another.version not in (first.version, second.version)
+
+
+def test_a_dropped_model_that_comes_again_is_whole_again_under_its_name(registry, first, second, tmp_path):
+    registry.prune([])
+
+    again = registry.register(tmp_path / "artifact-first", first.model)
+
+    assert again == first
+    assert tree_digest(registry.fetch(first.version)) == first.model

@@ -105,3 +105,9 @@ def test_the_history_is_a_table_with_a_line_for_each_decision():
 
 def test_an_empty_history_says_so():
     assert history_text([]) == "no decision was carried out yet"
+
+
+def test_a_rollback_in_the_history_says_why_and_by_whom():
+    back = replace(ENTRY, verdict="rollback", reason="too many false alarms", triggered_by="Airflow, manual run by eve")
+
+    assert history_text([back]).splitlines()[-1] == "    too many false alarms (Airflow, manual run by eve)"

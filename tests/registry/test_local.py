@@ -206,3 +206,12 @@ def test_processes_that_register_the_same_models_make_one_version_of_each(tmp_pa
 
     versions = {path.name for path in (tmp_path / "registry" / "versions").iterdir()}
     assert versions == {"v1", "v2", "v3"}
+
+
+def test_a_history_written_before_a_field_was_added_stays_readable(registry):
+    history = registry.root / "history.jsonl"
+    entry = json.loads(history.read_text())
+    del entry["triggered_by"]
+    history.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+
+    assert registry.history()[0].triggered_by == "unrecorded"

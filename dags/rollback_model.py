@@ -1,0 +1,37 @@
+"""Point the champion's alias back at an earlier version, on a person's word."""
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, dag
+from retraining.operators import RollbackOperator
+from retraining.params import rollback_params
+
+
+@dag(
+    dag_id="rollback_model",
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    params=rollback_params(),
+    tags=["quora", "rollback"],
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": timedelta(hours=1),
+    },
+    doc_md="""
+    ### Back to an earlier champion
+
+    The target is served in a fresh process first: what does not load and score cannot become the champion. Then the
+    alias `production` moves, and the registry's history names the reason. Without a version: the champion's
+    predecessor. `python -m ml rollback` does the same without Airflow.
+    """,
+)
+def rollback_model() -> None:
+    """One task; a retry of it, after a crash at any point, rolls back once."""
+    RollbackOperator(champion=Asset("quora_champion"))
+
+
+rollback_model()
