@@ -1,4 +1,4 @@
-# make retrain [SOURCE=path-or-url] [CONFIG=local|bert-base|file.toml]   from a CSV to a promotion decision
+# make retrain [SOURCE=path-or-url] [CONFIG=local|bert-base|file.toml] [FORCE=1] [DRY_RUN=1]   from CSV to verdict
 # make test | check | up | bench | lock | clean                          everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
 
-export SOURCE CONFIG
+export SOURCE CONFIG FORCE DRY_RUN
 export SINCERE_HOME := $(shell realpath -m -- "$${SINCERE_HOME:-var}")
 export TF_USE_LEGACY_KERAS := 1
 export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
@@ -66,7 +66,7 @@ $(DEV): requirements/dev.txt $(ALL)
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(BIN)/airflow db migrate && touch "$$AIRFLOW_HOME/migrated"; }
-CONF = import json, os; print(json.dumps({name.lower(): os.environ[name] for name in ("SOURCE", "CONFIG") if os.environ.get(name)}))
+CONF = import json, os; asked = {name: os.environ[name] for name in ("SOURCE", "CONFIG", "FORCE", "DRY_RUN") if os.environ.get(name)}; print(json.dumps({name.lower(): name in ("FORCE", "DRY_RUN") or value for name, value in asked.items()}))
 
 define FIND_PYTHON
 for python in python3 python3.13 python3.12 python3.11; do \

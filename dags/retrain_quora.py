@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag
-from retraining.operators import PromoteOperator, StepOperator
+from retraining.operators import DetectOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 
 CHAMPION = Asset("quora_champion")
@@ -28,12 +28,15 @@ CHAMPION = Asset("quora_champion")
 
     Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
 
+    - **detect** ends the run early, as a success with its tasks skipped, if CSV, settings and code are those of the
+      champion's run; the Param `force` overrides it.
     - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
       Data Docs are.
     - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
     - **probe** serves the candidate in a fresh process before anything moves: hard questions, and rows scored before.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
+      With the Param `dry_run`, nothing at all is written to the registry.
 
     Bad data, bad settings and broken lineage are not retried: a person must look. Network trouble is.
     """,
@@ -45,8 +48,9 @@ def retrain_quora() -> None:
         connections={"kaggle_default": ("KAGGLE_USERNAME", "KAGGLE_KEY")},
         execution_timeout=timedelta(hours=3),
     ).output
-    report = StepOperator(step="validate", records=[snapshot]).output
-    splits = StepOperator(step="split", records=[snapshot, report]).output
+    validate = StepOperator(step="validate", records=[snapshot])
+    DetectOperator(records=[snapshot]) >> validate
+    splits = StepOperator(step="split", records=[snapshot, validate.output]).output
     trained = StepOperator(
         step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
     ).output

@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ml.config import Config, load_config
-from ml.errors import ConfigError, DataError, SincereError
-from ml.records import AbsentChampion, Comparison, Decision, Record, from_json, read_any, to_json
-from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry, open_registry
+from ml.errors import ConfigError, DataError, LineageError, SincereError
+from ml.records import AbsentChampion, Change, Decision, Record, digest, read_any, to_json
+from ml.registry import CHAMPION_ALIAS, Registry, open_registry
+from ml.registry.read_only import ReadOnlyRegistry
 from ml.steps import STEPS, run_step
 from ml.store import Store
 from ml.workspace import Workspace
@@ -60,22 +61,54 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
 
 
 def _run_all_steps(arguments: argparse.Namespace) -> None:
+    from ml.gate.verdict import read_verdict
+
     config, workspace = _config(arguments), _workspace(arguments)
     records: list[Record] = []
     for number, name in enumerate(STEPS, start=1):
         logging.getLogger("ml").info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
-        records.append(run_step(name, config, workspace, records))
-    _print_verdict(workspace)
+        record = run_step(name, config, workspace, records)
+        if isinstance(record, Change) and not record.changed:
+            break
+        records.append(record)
+    print(read_verdict(workspace.run_reports))
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
-    _print_verdict(_workspace(arguments))
+    from ml.gate.verdict import newest_verdict
+
+    print(newest_verdict(_home() / "reports"))
 
 
 def _show_history(arguments: argparse.Namespace) -> None:
     from ml.gate.summary import history_text
 
-    print(history_text(_registry(_home()).history()))
+    history = _registry(_home()).history()
+    if arguments.plot is not None:
+        from ml.gate.plots import history_plot
+
+        _write_whole(arguments.plot, history_plot(history))
+    print(history_text(history))
+
+
+def _replay(arguments: argparse.Namespace) -> None:
+    from ml.gate.replay import policy_of, replay, replay_text
+
+    store, decision = Store(_home() / "store"), _read_record(arguments.decision)
+    if not isinstance(decision, Decision):
+        raise DataError("the record is no Decision", where=arguments.decision.name, fix="name a decision.json")
+    if arguments.config is None:
+        policy = policy_of(store, decision)
+    else:
+        policy = load_config(arguments.config, arguments.set).policy
+    result = replay(store, decision, policy)
+    print(replay_text(result))
+    if result.same_policy and not result.reproduced:
+        raise LineageError(
+            "the stored scores do not give the recorded verdict",
+            where=f"decision {digest(decision)[:12]}",
+            fix="see whether the record was edited, or was made by another version of the policy's code",
+        )
 
 
 def _roll_back(arguments: argparse.Namespace) -> None:
@@ -112,23 +145,6 @@ def _sample(arguments: argparse.Namespace) -> None:
     write_sample(arguments.output, rows=arguments.rows, seed=arguments.seed)
 
 
-def _print_verdict(workspace: Workspace) -> None:
-    from ml.gate.summary import verdict_text
-
-    history = workspace.registry.history()
-    if not history:
-        raise DataError("no run has come to a verdict yet", where="the registry's history", fix="run `make retrain`")
-    decision, comparison = _decided(workspace.store, history[-1])
-    print(verdict_text(comparison, decision, history[-1]))
-
-
-def _decided(store: Store, entry: HistoryEntry) -> tuple[Decision, Comparison]:
-    decision_file = store.open("decisions", entry.decision) / "decision.json"
-    decision = from_json(decision_file.read_text(encoding="utf-8"), Decision)
-    comparison_file = store.open("comparisons", decision.comparison) / "comparison.json"
-    return decision, from_json(comparison_file.read_text(encoding="utf-8"), Comparison)
-
-
 def _config(arguments: argparse.Namespace) -> Config:
     overrides = list(arguments.set)
     if arguments.source is not None:
@@ -153,10 +169,12 @@ def _workspace(arguments: argparse.Namespace) -> Workspace:
         )
     return Workspace(
         store=Store(home / "store"),
-        registry=_registry(home),
+        registry=ReadOnlyRegistry(_registry(home)) if arguments.dry_run else _registry(home),
         reports=home / "reports",
         run_id=run_id,
         triggered_by=arguments.triggered_by,
+        dry_run=arguments.dry_run,
+        force=arguments.force,
     )
 
 
@@ -186,8 +204,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
     verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
-    verdict.set_defaults(run=_show_verdict, run_id=None, triggered_by=_BY_HAND)
-    commands.add_parser("history", help="all verdicts as a table").set_defaults(run=_show_history)
+    verdict.set_defaults(run=_show_verdict)
+    history = commands.add_parser("history", help="all verdicts and rollbacks as a table")
+    history.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw precision and recall by version as well")
+    history.set_defaults(run=_show_history)
+    _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -202,6 +223,8 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
+    command.add_argument("--dry-run", action="store_true", help="up to the verdict; write nothing to the registry")
+    command.add_argument("--force", action="store_true", help="go on even if nothing has changed since the champion")
     _add_run_identity(command)
 
 
@@ -215,7 +238,14 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="stands in the history")
     command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes as well")
     _add_run_identity(command)
-    command.set_defaults(run=_roll_back)
+    command.set_defaults(run=_roll_back, dry_run=False, force=False)
+
+
+def _add_replay(command: argparse.ArgumentParser) -> None:
+    command.add_argument("decision", type=Path, metavar="decision.json", help="a record, as store/decisions keeps it")
+    command.add_argument("--config", metavar="PRESET|FILE.toml", help="its policy; default: the policy of then")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
+    command.set_defaults(run=_replay)
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:

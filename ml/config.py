@@ -145,6 +145,12 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
     return config
 
 
+def read_policy(tree: Any) -> PolicyConfig:
+    """A policy as it was kept beside a decision; raises ConfigError if this code knows other keys."""
+    policy: PolicyConfig = _build(PolicyConfig, tree, "policy.")
+    return policy
+
+
 def config_digest(section: Any) -> str:
     """Sha256, in hex, of a config or one of its sections."""
     return hashlib.sha256(json.dumps(asdict(section), sort_keys=True).encode()).hexdigest()

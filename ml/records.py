@@ -146,8 +146,12 @@ class Rival:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Candidate and champion scored on the same test rows; `report` is relative to the reports folder."""
+    """Candidate and champion scored on the same test rows; `report` is relative to the reports folder.
 
+    `snapshot` is the sha256 of the CSV that the rows come from.
+    """
+
+    snapshot: str
     trained: TrainedModel
     candidate: Evaluation
     rival: Rival | AbsentChampion
@@ -165,8 +169,32 @@ class RuleCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a candidate comes from, as digests: the CSV, the settings, the expectation suites and the code."""
+
+    snapshot: str
+    config: str
+    suites: str
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """Whether this run has other inputs than the champion's; without `changed` there is no work."""
+
+    changed: bool
+    reason: str
+    inputs: Inputs
+    champion: Champion
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The verdict on one candidate with its reasons; `comparison` and `policy` are digests."""
+    """The verdict on one candidate with its reasons.
+
+    `policy`, `comparison`, `splits` and `test` (the test rows) are digests; `triggered_by` says who or what
+    began the run.
+    """
 
     verdict: Verdict
     reason: str
@@ -175,6 +203,10 @@ class Decision:
     candidate: str
     champion: Champion
     comparison: str
+    inputs: Inputs
+    splits: str
+    test: str
+    triggered_by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +232,10 @@ class Rollback:
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """What happened to the alias; `previous` is the champion that the decision named."""
+    """What happened to the alias; `previous` is the champion that the decision named.
+
+    A dry run promotes nothing, and its `version` is "unregistered".
+    """
 
     promoted: bool
     verdict: Verdict
@@ -209,9 +244,21 @@ class Promotion:
     previous: Champion
     decision: str
     report: str
+    dry_run: bool = False
 
 
-Record = RawSnapshot | ValidationReport | Splits | TrainedModel | Comparison | Decision | Probe | Promotion | Rollback
+Record = (
+    RawSnapshot
+    | Change
+    | ValidationReport
+    | Splits
+    | TrainedModel
+    | Comparison
+    | Decision
+    | Probe
+    | Promotion
+    | Rollback
+)
 
 _RECORDS: dict[str, type] = {
     cls.__name__: cls
@@ -228,6 +275,8 @@ _RECORDS: dict[str, type] = {
         Rival,
         Comparison,
         RuleCheck,
+        Inputs,
+        Change,
         Decision,
         Probe,
         Promotion,

@@ -25,6 +25,11 @@ class Step:
 
 STEPS: dict[str, Step] = {
     "snapshot": Step(function="ml.data.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"),
+    "detect": Step(
+        function="ml.gate.detect:detect",
+        takes=(RawSnapshot,),
+        help="see whether CSV, settings or code differ from those of the champion's run",
+    ),
     "validate": Step(
         function="ml.data.validate:validate",
         takes=(RawSnapshot,),

@@ -11,7 +11,8 @@ from ml.store import Store
 class Workspace:
     """Store, registry and this run's folder of reports; `run_id` names the run in records and history.
 
-    `triggered_by` says who or what started it.
+    `triggered_by` says who or what started it. A dry run is given a registry that it cannot write to; `force` means to
+    go on though nothing has changed.
     """
 
     store: Store
@@ -19,6 +20,8 @@ class Workspace:
     reports: Path
     run_id: str
     triggered_by: str = "command line"
+    dry_run: bool = False
+    force: bool = False
 
     @property
     def run_reports(self) -> Path:

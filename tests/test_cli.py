@@ -9,11 +9,13 @@ import pytest
 from ml.cli import main
 from ml.data.sample import write_sample
 from ml.records import RawSnapshot, read_any
+from ml.store import tree_digest
 from tests.tiny import write_tiny_encoder
 
 CONFIG = """
 [encoder]
 source = {encoder}
+max_tokens = 64
 
 [train]
 epochs = 1
@@ -139,4 +141,55 @@ def test_bad_input_is_one_error_and_leaves_everything_as_it_was(place, home, nam
     assert _run(place, "bad", name) == 65
     assert capsys.readouterr().err.count("what to do: ") == 1
     assert {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts} == before
+    assert _champion(home) == "v1"
+
+
+def test_the_same_run_again_is_no_work_and_says_so(place, home, capsys):
+    assert _run(place, "again") == 0
+    assert "UNCHANGED: Nothing has changed." in capsys.readouterr().out
+    assert _champion(home) == "v1"
+    assert not (home / "reports" / "again" / "evaluation.html").exists()
+
+
+def test_a_forced_dry_run_comes_to_a_verdict_and_leaves_the_registry_alone(place, home, capsys):
+    before = tree_digest(home / "registry")
+    command = ["run", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv"), "--run-id", "dry"]
+    assert main([*command, "--force", "--dry-run"]) == 0
+    assert "DRY RUN, KEEP: " in capsys.readouterr().out
+    assert tree_digest(home / "registry") == before
+
+
+def _decision(home: Path) -> str:
+    """The file of the first run's decision."""
+    first = json.loads((home / "registry" / "history.jsonl").read_text().splitlines()[0])
+    return str(home / "store" / "decisions" / first["decision"] / "decision.json")
+
+
+def test_a_decision_is_replayed_from_its_scores(home, capsys):
+    assert main(["replay", _decision(home)]) == 0
+    assert capsys.readouterr().out.startswith("SAME: promote, from ")
+
+
+def test_a_replay_by_another_policy_says_what_the_verdict_would_have_been(place, home, capsys):
+    other = ["--config", str(place / "tiny.toml"), "--set", "policy.min_precision=1.0"]
+    assert main(["replay", _decision(home), *other]) == 0
+    assert capsys.readouterr().out.startswith("BY THIS POLICY: blocked (recorded: promote). ")
+
+
+def test_what_is_no_decision_is_not_replayed(home, capsys):
+    comparison = next((home / "store" / "comparisons").rglob("comparison.json"))
+    assert main(["replay", str(comparison)]) == 65
+    assert "the record is no Decision" in capsys.readouterr().err
+
+
+def test_the_history_is_drawn(tmp_path):
+    assert main(["history", "--plot", str(tmp_path / "history.svg")]) == 0
+    picture = (tmp_path / "history.svg").read_text()
+    assert picture.startswith("<svg")
+    assert "Precision and recall by version" in picture
+
+
+def test_a_first_champion_cannot_be_rolled_back(home, capsys):
+    assert main(["rollback", "--reason", "a try"]) == 65
+    assert "champion v1 took over from none" in capsys.readouterr().err
     assert _champion(home) == "v1"

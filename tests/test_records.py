@@ -11,6 +11,7 @@ from ml.records import (
     AbsentChampion,
     Decision,
     FoundChampion,
+    Inputs,
     RawSnapshot,
     RuleCheck,
     TrainedModel,
@@ -33,6 +34,10 @@ DECISION = Decision(
     candidate="c",
     champion=FoundChampion(version="v1", model="m"),
     comparison="d",
+    inputs=Inputs(snapshot="s", config="g", suites="e", code="k"),
+    splits="l",
+    test="t",
+    triggered_by="command line",
 )
 
 

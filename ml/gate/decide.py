@@ -1,9 +1,12 @@
 """Apply the policy to a comparison, and keep the decision."""
 
+import json
 import logging
+from dataclasses import asdict
 
-from ml.config import Config, config_digest
+from ml.config import Config, PolicyConfig, config_digest
 from ml.gate.policy import judge
+from ml.inputs import inputs_of
 from ml.records import AbsentChampion, Champion, Comparison, Decision, digest, to_json
 from ml.store import Store
 from ml.workspace import Workspace
@@ -12,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Decision:
-    """Judge the candidate, store the decision, and put verdict and checks at the head of the report.
+    """Judge the candidate, store the decision with its policy, and put verdict and checks at the head of the report.
 
     Raises LineageError if the comparison is not in the store, or measured the two models on different rows.
     """
@@ -26,9 +29,13 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
         candidate=comparison.candidate.model,
         champion=champion_of(comparison),
         comparison=digest(comparison),
+        inputs=inputs_of(config, comparison.snapshot),
+        splits=comparison.trained.splits,
+        test=comparison.candidate.test,
+        triggered_by=workspace.triggered_by,
     )
     logger.info("%s: %s", verdict, reason)
-    _keep(workspace.store, decision)
+    keep_decision(workspace.store, decision, config.policy)
     _report(workspace, comparison, decision)
     return decision
 
@@ -39,9 +46,11 @@ def champion_of(comparison: Comparison) -> Champion:
     return rival if isinstance(rival, AbsentChampion) else rival.champion
 
 
-def _keep(store: Store, decision: Decision) -> None:
+def keep_decision(store: Store, decision: Decision, policy: PolicyConfig) -> None:
+    """Store a decision, and beside it the policy that it was made by, so that it can be replayed."""
     with store.staging() as folder:
         (folder / "decision.json").write_text(to_json(decision), encoding="utf-8")
+        (folder / "policy.json").write_text(json.dumps(asdict(policy), sort_keys=True), encoding="utf-8")
         store.commit(folder, "decisions", digest(decision))
 
 

@@ -42,7 +42,11 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
         rival = Rival(champion=champion, evaluation=evaluation)
 
     comparison = Comparison(
-        trained=trained, candidate=candidate, rival=rival, report=f"{workspace.run_id}/evaluation.html"
+        snapshot=splits.snapshot,
+        trained=trained,
+        candidate=candidate,
+        rival=rival,
+        report=f"{workspace.run_id}/evaluation.html",
     )
     kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
     keep_scores(workspace.store, comparison, kept)

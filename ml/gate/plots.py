@@ -12,10 +12,18 @@ from sklearn.metrics import precision_recall_curve
 from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, svg
 from ml.records import Evaluation
+from ml.registry import HistoryEntry
 
 COLOURS = {"candidate": BLUE, "champion": ORANGE}
 _DARK_SHARE = 0.65
 _HISTOGRAM_BINS = np.linspace(0, 1, 41)
+_VERDICT_MARKERS = {
+    "promote": ("^", "#3a8f6b"),
+    "keep": ("o", GREY),
+    "inconclusive": ("D", GREY),
+    "blocked": ("X", "#b3372f"),
+    "rollback": ("v", "#7a4fa3"),
+}
 _VALIDATION_FIGURES = {
     "average_precision": "average precision",
     "precision": "precision",
@@ -90,6 +98,28 @@ def validation_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
     axes.set_ylim(0, 1.03)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return svg(figure)
+
+
+def history_plot(entries: Sequence[HistoryEntry]) -> Markup:
+    """Precision and recall of each judged version in the order of time, a marker for each verdict.
+
+    Runs without a change are left out: they measured nothing.
+    """
+    judged = [entry for entry in entries if entry.verdict != "unchanged"]
+    figure, axes = _axes("Precision and recall by version", "version", "on the test rows of its run")
+    runs = range(len(judged))
+    for name, colour in (("precision", BLUE), ("recall", ORANGE)):
+        axes.plot(runs, [getattr(entry, name) for entry in judged], color=colour, linewidth=1.4, label=name)
+    for verdict in sorted({entry.verdict for entry in judged}):
+        shown = [run for run in runs if judged[run].verdict == verdict]
+        figures = [[getattr(judged[run], name) for run in shown] for name in ("precision", "recall")]
+        marker, colour = _VERDICT_MARKERS[verdict]
+        axes.plot(shown, figures[0], marker, color=colour, markersize=8, label=verdict)
+        axes.plot(shown, figures[1], marker, color=colour, markersize=8)
+    axes.set_xticks(list(runs), [entry.version for entry in judged])
+    axes.set_ylim(0, 1.03)
+    axes.legend(frameon=False, fontsize=9)
     return svg(figure)
 
 

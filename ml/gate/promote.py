@@ -7,11 +7,15 @@ from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.decide import champion_of
 from ml.gate.retention import retain
+from ml.gate.summary import verdict_text
+from ml.gate.verdict import keep_verdict
 from ml.records import Comparison, Decision, FoundChampion, Probe, Promotion, digest
 from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
 from ml.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+UNREGISTERED = "unregistered"
 
 
 def promote(
@@ -19,15 +23,35 @@ def promote(
 ) -> Promotion:
     """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
 
+    A dry run ends with the verdict's text, before anything is written to the registry.
+
     Raises LineageError if decision or probe are about another comparison, RegistryConflict if the alias has left
     the champion that the decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
+    version = UNREGISTERED if workspace.dry_run else _carry_out(workspace, comparison, decision)
+    if not workspace.dry_run:
+        retain(workspace, config.retention)
+    promotion = Promotion(
+        promoted=decision.verdict == "promote" and not workspace.dry_run,
+        verdict=decision.verdict,
+        version=version,
+        alias=CHAMPION_ALIAS,
+        previous=decision.champion,
+        decision=digest(decision),
+        report=comparison.report,
+        dry_run=workspace.dry_run,
+    )
+    keep_verdict(workspace, verdict_text(comparison, decision, promotion))
+    return promotion
+
+
+def _carry_out(workspace: Workspace, comparison: Comparison, decision: Decision) -> str:
+    """Register, move the alias, record; gives the candidate's version."""
     registry = workspace.registry
     for entry in registry.history():
         if (entry.run_id, entry.decision) == (workspace.run_id, digest(decision)):
-            retain(workspace, config.retention)
-            return _promotion(comparison, decision, entry.version)
+            return entry.version
 
     artifact = workspace.store.open("models", decision.candidate)
     candidate = registry.register(artifact, decision.candidate)
@@ -36,20 +60,7 @@ def promote(
         read_back(registry, candidate)
         logger.info("%s is now %s", CHAMPION_ALIAS, candidate.version)
     registry.record(_entry(workspace, comparison, decision, candidate.version), decision)
-    retain(workspace, config.retention)
-    return _promotion(comparison, decision, candidate.version)
-
-
-def _promotion(comparison: Comparison, decision: Decision, version: str) -> Promotion:
-    return Promotion(
-        promoted=decision.verdict == "promote",
-        verdict=decision.verdict,
-        version=version,
-        alias=CHAMPION_ALIAS,
-        previous=decision.champion,
-        decision=digest(decision),
-        report=comparison.report,
-    )
+    return candidate.version
 
 
 def _entry(workspace: Workspace, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:
@@ -67,6 +78,7 @@ def _entry(workspace: Workspace, comparison: Comparison, decision: Decision, ver
         f1=comparison.candidate.f1,
         average_precision=comparison.candidate.average_precision,
         triggered_by=workspace.triggered_by,
+        inputs=digest(decision.inputs),
     )
 
 

@@ -3,10 +3,20 @@
 import textwrap
 from collections.abc import Sequence
 
-from ml.records import AbsentChampion, Champion, Comparison, Decision, Evaluation, FoundChampion, Promotion
+from ml.records import (
+    AbsentChampion,
+    Champion,
+    Change,
+    Comparison,
+    Decision,
+    Evaluation,
+    FoundChampion,
+    Promotion,
+    RuleCheck,
+)
 from ml.registry import CHAMPION_ALIAS, HistoryEntry
 
-_WIDTH = 100
+WIDTH = 100
 _RATES = {
     "precision": "precision",
     "recall": "recall",
@@ -26,21 +36,32 @@ _COUNTS = {
 }
 
 
-def verdict_text(comparison: Comparison, decision: Decision, outcome: Promotion | HistoryEntry) -> str:
+def verdict_text(comparison: Comparison, decision: Decision, promotion: Promotion) -> str:
     """The verdict, a line for each check, the figures side by side, what became of the alias, and the report."""
-    checks = [(" ✓" if check.passed else " ✗", check.rule, check.observed, check.required) for check in decision.checks]
     header = ("", *(_column_name(role, decision.champion) for role in evaluations_by_role(comparison)))
     figures = [header, *((name, *values) for name, values in figure_rows(comparison))]
     return "\n".join(
         [
-            textwrap.fill(f"{decision.verdict.upper()}: {decision.reason}", _WIDTH),
+            textwrap.fill(_headline(decision.verdict, decision.reason, dry_run=promotion.dry_run), WIDTH),
             "",
-            *_aligned(checks, numbers_from=len(checks[0])),
+            *check_lines(decision.checks),
             "",
             *_aligned(figures, numbers_from=1),
             "",
-            f"{CHAMPION_ALIAS}: {_outcome(outcome)}",
+            f"{CHAMPION_ALIAS}: {_outcome(promotion)}",
             f"report: reports/{comparison.report}",
+        ]
+    )
+
+
+def unchanged_text(change: Change, *, dry_run: bool) -> str:
+    """What a run without any change says instead of a verdict."""
+    return "\n".join(
+        [
+            textwrap.fill(_headline("unchanged", change.reason, dry_run=dry_run), WIDTH),
+            "",
+            "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
+            f"{CHAMPION_ALIAS}: {champion_name(change.champion)}, as before",
         ]
     )
 
@@ -93,11 +114,23 @@ def _column_name(role: str, champion: Champion) -> str:
     return f"champion {champion_name(champion)}" if role == "champion" else role
 
 
-def _outcome(outcome: Promotion | HistoryEntry) -> str:
-    before = champion_name(outcome.previous)
-    if outcome.promoted:
-        return f"{outcome.version} (before: {before})"
-    return f"{before}, as before (the candidate is version {outcome.version})"
+def _headline(verdict: str, reason: str, *, dry_run: bool) -> str:
+    return f"{'DRY RUN, ' if dry_run else ''}{verdict.upper()}: {reason}"
+
+
+def check_lines(checks: Sequence[RuleCheck]) -> list[str]:
+    """A line for each check: tick or cross, rule, what was observed, what was required."""
+    lines = [(" ✓" if check.passed else " ✗", check.rule, check.observed, check.required) for check in checks]
+    return _aligned(lines, numbers_from=len(lines[0]))
+
+
+def _outcome(promotion: Promotion) -> str:
+    before = champion_name(promotion.previous)
+    if promotion.dry_run:
+        return f"{before}, as before (a dry run writes nothing to the registry)"
+    if promotion.promoted:
+        return f"{promotion.version} (before: {before})"
+    return f"{before}, as before (the candidate is version {promotion.version})"
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, numbers_from: int) -> list[str]:

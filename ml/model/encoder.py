@@ -39,7 +39,13 @@ def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
 
 
 def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:
-    """The tokenizer of the vocabulary that the encoder was trained with."""
+    """The tokenizer of the vocabulary that the encoder was trained with; ConfigError for more tokens than positions."""
+    if isinstance(pretrained, PretrainedBert) and max_tokens > pretrained.sizes.positions:
+        raise ConfigError(
+            f"{max_tokens} tokens are more than the encoder's {pretrained.sizes.positions} positions",
+            where="[encoder] max_tokens",
+            fix=f"set it to {pretrained.sizes.positions} or less",
+        )
     return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)
 
 

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Protocol
 
 from ml.errors import ConfigError
-from ml.records import Champion, Decision, FoundChampion, Rollback
+from ml.records import Champion, Change, Decision, FoundChampion, Rollback
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"
+
+Evidence = Decision | Rollback | Change
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
-    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of what was recorded.
+    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of the evidence, `inputs`
+    that of the run's inputs.
     """
 
     time: str
@@ -32,6 +35,7 @@ class HistoryEntry:
     f1: float
     average_precision: float
     triggered_by: str = "unrecorded"
+    inputs: str = "unrecorded"
 
 
 class Registry(Protocol):
@@ -56,8 +60,8 @@ class Registry(Protocol):
         """
         ...
 
-    def record(self, entry: HistoryEntry, decision: Decision | Rollback) -> None:
-        """Append to the history, once for each decision of a run."""
+    def record(self, entry: HistoryEntry, evidence: Evidence) -> None:
+        """Append to the history, once for each evidence in a run."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:

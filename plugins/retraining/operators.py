@@ -12,9 +12,14 @@ from typing import Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 
-from retraining.params import config_overrides, folder_name, trigger
+from retraining.params import config_overrides, folder_name, run_flags, trigger
 from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -100,7 +105,8 @@ class StepOperator(BaseOperator):
         lines = [f"extends = {json.dumps(self.config)}", *config_overrides(context["params"])]
         settings.write_text("\n".join(lines), encoding="utf-8")
         interpreter = os.environ.get("ML_PYTHON", sys.executable)
-        return [interpreter, "-m", "ml", self.step, "--config", str(settings), *_run_identity(context)]
+        flags = run_flags(context["params"])
+        return [interpreter, "-m", "ml", self.step, "--config", str(settings), *flags, *_run_identity(context)]
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []
@@ -121,6 +127,20 @@ class StepOperator(BaseOperator):
         return environment
 
 
+class DetectOperator(StepOperator):
+    """The step `detect`; where nothing has changed, the tasks after it are skipped and the run is a success."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="detect", **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Let the run go on, or raise AirflowSkipException with the reason."""
+        change = super().execute(context)
+        if not change["changed"]:
+            raise AirflowSkipException(change["reason"])
+        return change
+
+
 class PromoteOperator(StepOperator):
     """The step `promote`; the champion's asset gets an event only if the candidate became the champion."""
 
@@ -135,6 +155,8 @@ class PromoteOperator(StepOperator):
             extra = {"version": promotion["version"], "decision": promotion["decision"]}
             context["outlet_events"][_promotions(self.champion)].add(self.champion, extra=extra)
             logger.info("promoted: version %s is the champion now", promotion["version"])
+        elif promotion["dry_run"]:
+            logger.info("dry run: the verdict is %s, nothing was written to the registry", promotion["verdict"])
         else:
             logger.info("not promoted: the verdict is %s, the champion stays as it is", promotion["verdict"])
         return promotion

@@ -18,6 +18,9 @@ _CONFIG_KEYS = {
 }
 
 
+_FLAGS = {"dry_run": "--dry-run", "force": "--force"}
+
+
 def retraining_params() -> dict[str, Param]:
     """The DAG's Params; an empty one leaves the setting as the config preset has it."""
     return {
@@ -40,7 +43,14 @@ def retraining_params() -> dict[str, Param]:
             "number", "Learning rate", "Peak of the schedule; 2e-5 to 5e-5 is usual.", minimum=1e-8, maximum=1
         ),
         "batch_size": _optional("integer", "Batch size", "Rows in a training step.", minimum=1, maximum=4096),
+        "dry_run": _switch("Dry run", "Everything up to the verdict, and not one write to the registry."),
+        "force": _switch("Force", "Train even if CSV, settings and code are those of the champion's run."),
     }
+
+
+def run_flags(params: Mapping[str, Any]) -> list[str]:
+    """The flags of `python -m ml STEP` for the switches that are on."""
+    return [flag for name, flag in _FLAGS.items() if params.get(name)]
 
 
 def rollback_params() -> dict[str, Param]:
@@ -80,6 +90,10 @@ def folder_name(run_id: str) -> str:
 
 def _fraction(title: str, purpose: str) -> Param:
     return _optional("number", title, f"Share of the rows for {purpose}.", minimum=0.0001, maximum=0.999)
+
+
+def _switch(title: str, description: str) -> Param:
+    return Param(False, type="boolean", title=title, description=description)
 
 
 def _optional(kind: str, title: str, description: str, **bounds: Any) -> Param:

@@ -39,7 +39,8 @@ def test_a_rollback_needs_a_reason_and_no_version(rollback: DAG) -> None:
 
 def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:
     assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == {
-        "snapshot": ["split", "validate"],
+        "snapshot": ["detect", "split", "validate"],
+        "detect": ["validate"],
         "validate": ["split"],
         "split": ["evaluate", "train"],
         "train": ["evaluate"],
@@ -64,6 +65,7 @@ def test_only_training_takes_the_gpu(dag: DAG) -> None:
 def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> None:
     assert {task.task_id: (task.execution_timeout, task.retries) for task in dag.tasks} == {
         "snapshot": (timedelta(hours=3), 3),
+        "detect": (timedelta(hours=1), 3),
         "validate": (timedelta(hours=1), 3),
         "split": (timedelta(hours=1), 3),
         "train": (timedelta(hours=24), 1),
@@ -91,6 +93,8 @@ def test_params_say_their_type_and_bounds(dag: DAG) -> None:
         "epochs": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 100},
         "learning_rate": {"default": None, "type": ["null", "number"], "minimum": 1e-8, "maximum": 1},
         "batch_size": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 4096},
+        "dry_run": {"default": False, "type": "boolean"},
+        "force": {"default": False, "type": "boolean"},
     }
 
 

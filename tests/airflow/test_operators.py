@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.api.datamodels._generated import DagRunType
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from retraining.operators import PROJECT, PromoteOperator, RollbackOperator, StepOperator, raise_for_status
+from retraining.operators import (
+    PROJECT,
+    DetectOperator,
+    PromoteOperator,
+    RollbackOperator,
+    StepOperator,
+    raise_for_status,
+)
 
 QUESTIONS = "qid,question_text,target\n" + "".join(
     f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)
@@ -174,7 +181,7 @@ def test_the_log_has_what_the_step_prints_and_no_command(
 def test_only_a_promotion_tells_those_who_wait_for_a_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promoted: bool, events: list[str]
 ) -> None:
-    record = {"record": "Promotion", "promoted": promoted, "verdict": "keep", "version": "v1", "decision": "d1"}
+    record = {"promoted": promoted, "verdict": "keep", "version": "v1", "decision": "d1", "dry_run": False}
     (tmp_path / "promotion.json").write_text(json.dumps(record))
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'cp {tmp_path}/promotion.json "${{@: -1}}"'))
     operator, context = PromoteOperator(champion=Asset("quora_champion")), _context()
@@ -195,3 +202,28 @@ def test_a_rollback_is_told_where_to_and_why(
         *target,
         *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve"],
     ]
+
+
+def _answer(tmp_path: Path, record: dict[str, object]) -> str:
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    return _program(tmp_path, f'cp {tmp_path}/record.json "${{@: -1}}"')
+
+
+def test_a_run_without_a_change_skips_what_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"changed": False, "reason": "Nothing has changed."}
+    monkeypatch.setenv("ML_PYTHON", _answer(tmp_path, record))
+    with pytest.raises(AirflowSkipException, match="Nothing has changed"):
+        _run(DetectOperator())
+
+
+def test_a_run_with_a_change_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"changed": True, "reason": "There is no champion yet."}
+    monkeypatch.setenv("ML_PYTHON", _answer(tmp_path, record))
+    assert _run(DetectOperator()) == record
+
+
+def test_a_dry_run_reaches_the_step_as_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f"printf '%s\\n' \"$@\" > {tmp_path}/seen; exit 65"))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="promote"), dry_run=True)
+    assert "--dry-run" in (tmp_path / "seen").read_text().splitlines()

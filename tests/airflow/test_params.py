@@ -1,7 +1,10 @@
 """Params become overrides that the config reads back as they were typed."""
 
+from types import SimpleNamespace
+
 import pytest
-from retraining.params import config_overrides, folder_name, retraining_params
+from airflow.sdk.api.datamodels._generated import DagRunType
+from retraining.params import config_overrides, folder_name, retraining_params, run_flags, trigger
 
 from ml.config import load_config
 from ml.errors import ConfigError
@@ -33,6 +36,18 @@ def test_all_settings_reach_their_section() -> None:
     assert (config.train.epochs, config.train.learning_rate, config.train.batch_size) == (3, 1e-05, 16)
 
 
+@pytest.mark.parametrize(
+    ("params", "flags"),
+    [
+        ({"dry_run": False, "force": False}, []),
+        ({"dry_run": True, "force": False}, ["--dry-run"]),
+        ({"dry_run": True, "force": True}, ["--dry-run", "--force"]),
+    ],
+)
+def test_a_switch_becomes_a_flag(params: dict[str, bool], flags: list[str]) -> None:
+    assert run_flags(params) == flags
+
+
 def _bounds() -> list[tuple[str, float, float]]:
     return [
         (name, param.schema["minimum"], param.schema["maximum"])
@@ -62,3 +77,14 @@ def test_the_form_has_the_bounds_of_the_config(name: str, low: float, high: floa
 )
 def test_a_run_id_becomes_one_folder_name(run_id: str, name: str) -> None:
     assert folder_name(run_id) == name
+
+
+@pytest.mark.parametrize(
+    ("run_type", "user", "text"),
+    [
+        (DagRunType.SCHEDULED, None, "Airflow, scheduled run"),
+        (DagRunType.MANUAL, "eve", "Airflow, manual run by eve"),
+    ],
+)
+def test_the_record_says_who_or_what_began_the_run(run_type: DagRunType, user: str | None, text: str) -> None:
+    assert trigger(SimpleNamespace(run_type=run_type, triggering_user_name=user)) == text

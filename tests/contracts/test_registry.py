@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml.errors import LineageError, RegistryConflict
-from ml.records import AbsentChampion, Decision, FoundChampion, digest
+from ml.records import AbsentChampion, Decision, FoundChampion, Inputs, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry
 from ml.registry.local import LocalRegistry
 from ml.store import tree_digest
@@ -19,6 +19,10 @@ DECISION = Decision(
     candidate="a" * 64,
     champion=AbsentChampion(),
     comparison="9" * 64,
+    inputs=Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64),
+    splits="5" * 64,
+    test="7" * 64,
+    triggered_by="command line",
 )
 ENTRY = HistoryEntry(
     time="2026-01-04T00:00:00+00:00",

@@ -13,6 +13,7 @@ from ml.records import (
     Decision,
     Evaluation,
     FoundChampion,
+    Inputs,
     Probe,
     Rival,
     TrainedModel,
@@ -42,6 +43,7 @@ EVALUATION = Evaluation(
     true_negatives=925,
 )
 CHAMPION = replace(EVALUATION, model="c" * 64, precision=0.65, recall=0.55)
+INPUTS = Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64)
 RIVAL = Rival(champion=FoundChampion(version="v1", model="c" * 64), evaluation=CHAMPION)
 
 
@@ -67,6 +69,7 @@ def store_model(store: Store, content: str) -> str:
 
 def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comparison:
     return Comparison(
+        snapshot="1" * 64,
         trained=TrainedModel(
             model=model,
             splits="5" * 64,
@@ -95,6 +98,10 @@ def judged(comparison: Comparison) -> Decision:
         candidate=comparison.candidate.model,
         champion=champion_of(comparison),
         comparison=digest(comparison),
+        inputs=INPUTS,
+        splits=comparison.trained.splits,
+        test=comparison.candidate.test,
+        triggered_by="command line",
     )
 
 

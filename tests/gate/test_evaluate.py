@@ -265,6 +265,8 @@ def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, t
 
     assert (decision.verdict, decision.champion) == ("keep", champion)
     assert decision.comparison == digest(comparison)
+    assert (decision.inputs.snapshot, decision.splits, decision.test) == ("1" * 64, digest(splits), "7" * 64)
+    assert decision.triggered_by == "command line"
     kept = workspace.store.open("decisions", digest(decision)) / "decision.json"
     assert from_json(kept.read_text(encoding="utf-8"), Decision) == decision
     assert decision.reason in read_page(workspace)

@@ -10,8 +10,11 @@ import pytest
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.promote import promote
+from ml.gate.verdict import read_verdict
 from ml.records import AbsentChampion, FoundChampion, Rival, digest, to_json
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
+from ml.registry.read_only import ReadOnlyRegistry
+from ml.store import tree_digest
 from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
 
 PROJECT = Path(__file__).parents[2]
@@ -203,3 +206,28 @@ def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once
         assert workspace.registry.fetch("v2").is_dir()
     assert len(statuses) > 20
     assert set(statuses[:-1]) == {-signal.SIGKILL}
+
+
+@pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])
+def test_a_dry_run_writes_not_one_byte_to_the_registry(tmp_path, figures):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    dry = replace(workspace, registry=ReadOnlyRegistry(workspace.registry), dry_run=True)
+    comparison = compare_with(champion, dry, **figures)
+    before = tree_digest(tmp_path / "registry")
+
+    promotion = promote(Config(), dry, comparison, judged(comparison), probed(comparison))
+
+    assert (promotion.promoted, promotion.dry_run, promotion.version) == (False, True, "unregistered")
+    assert tree_digest(tmp_path / "registry") == before
+    assert read_verdict(dry.run_reports).startswith(f"DRY RUN, {promotion.verdict.upper()}: ")
+
+
+def test_a_first_dry_run_does_not_even_make_the_registry(tmp_path):
+    workspace = open_workspace(tmp_path)
+    dry = replace(workspace, registry=ReadOnlyRegistry(workspace.registry), dry_run=True)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+
+    promote(Config(), dry, comparison, judged(comparison), probed(comparison))
+
+    assert not (tmp_path / "registry").exists()

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from ml.gate.summary import history_text, verdict_text
-from ml.records import AbsentChampion, Promotion, digest
+from ml.gate.summary import history_text, unchanged_text, verdict_text
+from ml.records import AbsentChampion, Change, Promotion, digest
 from ml.registry import HistoryEntry
-from tests.gate.examples import RIVAL, compare, judged
+from tests.gate.examples import INPUTS, RIVAL, compare, judged
 
 KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
@@ -76,12 +76,25 @@ def test_a_first_promotion_has_one_column_and_names_no_champion():
     assert lines[-2] == "production: v1 (before: none)"
 
 
-def test_the_entry_of_the_history_gives_the_same_text_as_the_promotion():
+def test_a_dry_run_says_so_first_and_last():
     first = compare("a" * 64, AbsentChampion())
+    promotion = replace(carried_out(first, "unregistered"), promoted=False, dry_run=True)
 
-    text = verdict_text(first, judged(first), ENTRY)
+    lines = verdict_text(first, judged(first), promotion).splitlines()
 
-    assert text == verdict_text(first, judged(first), carried_out(first, "v1"))
+    assert lines[0] == "DRY RUN, PROMOTE: There is no champion yet, and the candidate reaches every floor."
+    assert lines[-2] == "production: none, as before (a dry run writes nothing to the registry)"
+
+
+def test_a_run_without_a_change_says_so_and_how_to_train_all_the_same():
+    change = Change(changed=False, reason="Nothing has changed.", inputs=INPUTS, champion=RIVAL.champion)
+
+    assert unchanged_text(change, dry_run=False).splitlines() == [
+        "UNCHANGED: Nothing has changed.",
+        "",
+        "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
+        "production: v1, as before",
+    ]
 
 
 def test_no_line_is_wider_than_a_hundred_columns():

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from ml.errors import ConfigError, SourceUnavailable
 from ml.model.bert import ACTIVATIONS, PretrainedBert, assign_weights, build_bert
-from ml.model.encoder import build_encoder, public_name, read_encoder
+from ml.model.encoder import build_encoder, build_tokenizer, public_name, read_encoder
 from ml.model.tfhub import PretrainedModule
 from tests.tiny import write_tiny_encoder
 
@@ -39,6 +39,11 @@ def test_a_vocabulary_of_the_wrong_size_is_refused(encoder):
     (encoder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\ncats\n")
     with pytest.raises(ConfigError, match="5 tokens, the encoder 6 word embeddings"):
         read_encoder(str(encoder))
+
+
+def test_more_tokens_than_positions_are_refused(encoder):
+    with pytest.raises(ConfigError, match="65 tokens are more than the encoder's 64 positions"):
+        build_tokenizer(read_encoder(str(encoder)), 65)
 
 
 def test_a_module_whose_vocabulary_file_is_gone_is_refused(module):

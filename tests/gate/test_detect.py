@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+
+from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
+from ml.gate.detect import detect
+from ml.gate.promote import promote
+from ml.gate.verdict import read_verdict
+from ml.inputs import inputs_of
+from ml.records import AbsentChampion, RawSnapshot
+from tests.gate.examples import compare, judged, open_workspace, probed, store_model
+
+SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=("qid",), bytes=30, quarantined_rows=0)
+
+
+@pytest.fixture
+def champion(tmp_path):
+    """A champion from the snapshot, by the default settings and this code."""
+    workspace = open_workspace(tmp_path, "run-0")
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256))
+    promote(Config(), workspace, comparison, decision, probed(comparison))
+    return workspace.registry.resolve("production")
+
+
+def test_without_a_champion_there_is_work(tmp_path):
+    change = detect(Config(), open_workspace(tmp_path), SNAPSHOT)
+
+    assert (change.changed, change.reason) == (True, "There is no champion yet.")
+
+
+def test_the_inputs_of_the_champions_run_are_no_work_and_that_is_recorded(tmp_path, champion):
+    workspace = open_workspace(tmp_path)
+
+    change = detect(Config(), workspace, SNAPSHOT)
+
+    assert (change.changed, change.champion) == (False, champion)
+    entry = workspace.registry.history()[-1]
+    assert (entry.verdict, entry.promoted, entry.version, entry.previous) == ("unchanged", False, "v1", champion)
+    assert entry.reason == "Nothing has changed. CSV, settings and code are those of the run of champion v1."
+    assert read_verdict(workspace.run_reports).startswith("UNCHANGED: Nothing has changed.")
+    assert workspace.registry.resolve("production") == champion
+
+
+def test_a_retry_records_it_once(tmp_path, champion):
+    workspace = open_workspace(tmp_path)
+
+    assert detect(Config(), workspace, SNAPSHOT) == detect(Config(), workspace, SNAPSHOT)
+
+    assert [entry.verdict for entry in workspace.registry.history()] == ["promote", "unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("config", "snapshot"),
+    [
+        (Config(), replace(SNAPSHOT, sha256="2" * 64)),
+        (Config(train=TrainConfig(epochs=3)), SNAPSHOT),
+        (Config(policy=PolicyConfig(min_recall=0.45)), SNAPSHOT),
+    ],
+    ids=["CSV", "training", "policy"],
+)
+def test_another_csv_or_another_setting_is_work(tmp_path, champion, config, snapshot):
+    assert detect(config, open_workspace(tmp_path), snapshot).changed
+
+
+def test_where_the_same_csv_was_pulled_from_does_not_matter(tmp_path, champion):
+    mirrored = Config(source=SourceConfig(uri="https://mirror.invalid/rows.csv"))
+
+    assert not detect(mirrored, open_workspace(tmp_path), SNAPSHOT).changed
+
+
+def test_other_code_is_work(tmp_path, champion, monkeypatch):
+    monkeypatch.setattr("ml.inputs.code_version", lambda: "0" * 64)
+
+    assert detect(Config(), open_workspace(tmp_path), SNAPSHOT).changed
+
+
+def test_a_forced_run_goes_on_and_says_that_nothing_has_changed(tmp_path, champion):
+    change = detect(Config(), replace(open_workspace(tmp_path), force=True), SNAPSHOT)
+
+    assert change.changed
+    assert change.reason.startswith("Nothing has changed, but the run was told to go on.")
+
+
+def test_a_dry_run_without_a_change_records_nothing(tmp_path, champion):
+    workspace = replace(open_workspace(tmp_path), dry_run=True)
+
+    detect(Config(), workspace, SNAPSHOT)
+
+    assert [entry.verdict for entry in workspace.registry.history()] == ["promote"]
+    assert read_verdict(workspace.run_reports).startswith("DRY RUN, UNCHANGED: ")
