@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag
+from retraining.notifier import ChampionAlarm
 from retraining.operators import DetectOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 
@@ -33,6 +34,7 @@ CHAMPION = Asset("quora_champion")
     - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
       Data Docs are.
     - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
+    - **decide** raises an alarm if the champion itself misses a floor on the fresh rows, whatever the verdict.
     - **probe** serves the candidate in a fresh process before anything moves: hard questions, and rows scored before.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
@@ -55,7 +57,7 @@ def retrain_quora() -> None:
         step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
     ).output
     comparison = StepOperator(step="evaluate", records=[splits, trained]).output
-    decision = StepOperator(step="decide", records=[comparison]).output
+    decision = StepOperator(step="decide", records=[comparison], on_success_callback=[ChampionAlarm()]).output
     probe = StepOperator(step="probe", records=[comparison]).output
     PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])
 

@@ -137,11 +137,35 @@ Champion = AbsentChampion | FoundChampion
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contamination:
+    """So many test rows may have been in the champion's training; they were left out for both models."""
+
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownContamination:
+    """The rows that the champion was trained on are not in this store."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rival:
     """The champion, measured now on the candidate's test rows."""
 
     champion: FoundChampion
     evaluation: Evaluation
+    contamination: Contamination | UnknownContamination = UnknownContamination()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChampionFigures:
+    """What a champion reached on the test rows of one run."""
+
+    version: str
+    rows: int
+    precision: float
+    recall: float
+    average_precision: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +217,7 @@ class Decision:
     """The verdict on one candidate with its reasons.
 
     `policy`, `comparison`, `splits` and `test` (the test rows) are digests; `triggered_by` says who or what
-    began the run.
+    began the run, `alarms` which floors the champion misses by now.
     """
 
     verdict: Verdict
@@ -207,6 +231,7 @@ class Decision:
     splits: str
     test: str
     triggered_by: str
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +297,10 @@ _RECORDS: dict[str, type] = {
         Evaluation,
         AbsentChampion,
         FoundChampion,
+        Contamination,
+        UnknownContamination,
         Rival,
+        ChampionFigures,
         Comparison,
         RuleCheck,
         Inputs,

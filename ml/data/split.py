@@ -43,7 +43,7 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
     parts = divide(config.split, texts, text_ids, targets)
     tables = {name: rows.take(parts[name]) for name in _PARTS}
     _check_parts(config, workspace, _figures(parts, text_ids, targets), tables)
-    train, validation, test = (_store(workspace.store, name, tables[name]) for name in _PARTS)
+    train, validation, test = (store_part(workspace.store, name, tables[name]) for name in _PARTS)
     duplicates, conflicts = len(texts) - int(text_ids.max()) - 1, count_conflicts(text_ids, targets)
     logger.info("%d rows repeat a text; %d texts bear both labels", duplicates, conflicts)
     return Splits(
@@ -173,7 +173,7 @@ def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, target
     return pd.DataFrame(figures)
 
 
-def _store(store: Store, name: SplitName, rows: pa.Table) -> Split:
+def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
     """Keep the rows under the digest of their content."""
     sha256 = _rows_digest(rows)
     if not store.contains("splits", sha256):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from ml.config import Config, PolicyConfig, config_digest
 from ml.gate.policy import judge
+from ml.gate.watch import alarms
 from ml.inputs import inputs_of
 from ml.records import AbsentChampion, Champion, Comparison, Decision, digest, to_json
 from ml.store import Store
@@ -33,7 +34,10 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
         splits=comparison.trained.splits,
         test=comparison.candidate.test,
         triggered_by=workspace.triggered_by,
+        alarms=alarms(comparison.rival, config.policy),
     )
+    for alarm in decision.alarms:
+        logger.warning("alarm: %s", alarm)
     logger.info("%s: %s", verdict, reason)
     keep_decision(workspace.store, decision, config.policy)
     _report(workspace, comparison, decision)

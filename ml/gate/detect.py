@@ -64,6 +64,7 @@ def _conclude(workspace: Workspace, change: Change, promotion: HistoryEntry) -> 
         previous=change.champion,
         decision=digest(change),
         triggered_by=workspace.triggered_by,
+        watch=AbsentChampion(),
     )
     if not workspace.dry_run:
         workspace.registry.record(entry, change)

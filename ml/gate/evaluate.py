@@ -10,6 +10,7 @@ from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
+from ml.gate.watch import leave_out_seen
 from ml.metrics import FloatArray, measure
 from ml.model.predict import LoadedModel, load_model
 from ml.progress import progress
@@ -23,12 +24,17 @@ _PROGRESS_ROWS = 2048
 def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
     """Score both models on the test rows, each at its own threshold; keep the scores and write the report.
 
+    Rows that the champion may have been trained on are left out, for both.
+
     Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
     which model is the champion.
     """
     _refuse_other_splits(splits, trained)
     champion = workspace.registry.resolve(CHAMPION_ALIAS)
     test = splits.part("test")
+    if not isinstance(champion, AbsentChampion):
+        folder = workspace.registry.fetch(champion.version)
+        test, contamination = leave_out_seen(workspace.store, test, folder)
     rows = read_part(workspace.store, test)
 
     scores = {}
@@ -37,9 +43,8 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     )
     rival: Rival | AbsentChampion = AbsentChampion()
     if not isinstance(champion, AbsentChampion):
-        folder = workspace.registry.fetch(champion.version)
         scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)
-        rival = Rival(champion=champion, evaluation=evaluation)
+        rival = Rival(champion=champion, evaluation=evaluation, contamination=contamination)
 
     comparison = Comparison(
         snapshot=splits.snapshot,

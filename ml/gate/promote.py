@@ -9,7 +9,17 @@ from ml.gate.decide import champion_of
 from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
 from ml.gate.verdict import keep_verdict
-from ml.records import Comparison, Decision, FoundChampion, Probe, Promotion, digest
+from ml.records import (
+    AbsentChampion,
+    ChampionFigures,
+    Comparison,
+    Decision,
+    FoundChampion,
+    Probe,
+    Promotion,
+    Rival,
+    digest,
+)
 from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
 from ml.workspace import Workspace
 
@@ -79,6 +89,19 @@ def _entry(workspace: Workspace, comparison: Comparison, decision: Decision, ver
         average_precision=comparison.candidate.average_precision,
         triggered_by=workspace.triggered_by,
         inputs=digest(decision.inputs),
+        watch=_champion_figures(comparison.rival),
+    )
+
+
+def _champion_figures(rival: Rival | AbsentChampion) -> ChampionFigures | AbsentChampion:
+    if isinstance(rival, AbsentChampion):
+        return rival
+    return ChampionFigures(
+        version=rival.champion.version,
+        rows=rival.evaluation.rows,
+        precision=rival.evaluation.precision,
+        recall=rival.evaluation.recall,
+        average_precision=rival.evaluation.average_precision,
     )
 
 

@@ -113,4 +113,5 @@ def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> 
         previous=rollback.previous,
         decision=digest(rollback),
         triggered_by=rollback.triggered_by,
+        watch=AbsentChampion(),
     )

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from ml.records import (
     AbsentChampion,
     Champion,
+    ChampionFigures,
     Change,
     Comparison,
+    Contamination,
     Decision,
     Evaluation,
     FoundChampion,
@@ -46,6 +48,7 @@ def verdict_text(comparison: Comparison, decision: Decision, promotion: Promotio
             "",
             *check_lines(decision.checks),
             "",
+            *_watch_lines(comparison, decision),
             *_aligned(figures, numbers_from=1),
             "",
             f"{CHAMPION_ALIAS}: {_outcome(promotion)}",
@@ -67,8 +70,12 @@ def unchanged_text(change: Change, *, dry_run: bool) -> str:
 
 
 def history_text(entries: Sequence[HistoryEntry]) -> str:
-    """One line for each decision that was carried out, oldest first; below a rollback, why and by whom."""
-    header = ("time", "verdict", "version", "champion before", "precision", "recall", "F1", "av. precision")
+    """One line for each decision that was carried out, oldest first; below a rollback, why and by whom.
+
+    `its precision` and `its recall` are of the champion before, on the same test rows.
+    """
+    figures = ("precision", "recall", "F1", "av. precision", "its precision", "its recall")
+    header = ("time", "verdict", "version", "champion before", *figures)
     rows = [
         (
             entry.time,
@@ -76,6 +83,7 @@ def history_text(entries: Sequence[HistoryEntry]) -> str:
             entry.version,
             champion_name(entry.previous),
             *(f"{figure:.4f}" for figure in (entry.precision, entry.recall, entry.f1, entry.average_precision)),
+            *_watched(entry.watch),
         )
         for entry in entries
     ]
@@ -106,12 +114,27 @@ def champion_name(champion: Champion) -> str:
     return champion.version if isinstance(champion, FoundChampion) else "none"
 
 
+def _watched(figures: ChampionFigures | AbsentChampion) -> tuple[str, str]:
+    if isinstance(figures, AbsentChampion):
+        return "none", "none"
+    return f"{figures.precision:.4f}", f"{figures.recall:.4f}"
+
+
 def _with_reason(line: str, entry: HistoryEntry) -> str:
     return f"{line}\n    {entry.reason} ({entry.triggered_by})" if entry.verdict == "rollback" else line
 
 
 def _column_name(role: str, champion: Champion) -> str:
     return f"champion {champion_name(champion)}" if role == "champion" else role
+
+
+def _watch_lines(comparison: Comparison, decision: Decision) -> list[str]:
+    """Alarms, and test rows that were left out because the champion may know them; mostly nothing."""
+    lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
+    contamination = None if isinstance(comparison.rival, AbsentChampion) else comparison.rival.contamination
+    if isinstance(contamination, Contamination) and contamination.rows:
+        lines.append(f"{contamination.rows:,} test rows may have been in the champion's training: they were left out")
+    return [*lines, ""] if lines else []
 
 
 def _headline(verdict: str, reason: str, *, dry_run: bool) -> str:

@@ -105,6 +105,7 @@ def _description(config: Config, splits: Splits, threshold: float) -> dict[str, 
         "max_tokens": config.encoder.max_tokens,
         "config": config_digest(config),
         "splits": digest(splits),
+        "fitted_to": [splits.part("train").digest, splits.part("validation").digest],
     }
 
 

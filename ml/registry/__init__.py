@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ml.errors import ConfigError
-from ml.records import Champion, Change, Decision, FoundChampion, Rollback
+from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Rollback
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"
+
+_NO_CHAMPION = AbsentChampion()
 
 Evidence = Decision | Rollback | Change
 
@@ -19,7 +21,7 @@ class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
     `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of the evidence, `inputs`
-    that of the run's inputs.
+    that of the run's inputs. `watch` has the champion's figures on the same test rows.
     """
 
     time: str
@@ -36,6 +38,7 @@ class HistoryEntry:
     average_precision: float
     triggered_by: str = "unrecorded"
     inputs: str = "unrecorded"
+    watch: ChampionFigures | AbsentChampion = _NO_CHAMPION
 
 
 class Registry(Protocol):

@@ -18,6 +18,7 @@ from ml.gate.scores import read_scores
 from ml.records import (
     AbsentChampion,
     Comparison,
+    Contamination,
     Decision,
     Evaluation,
     FoundChampion,
@@ -64,11 +65,13 @@ def store_training(store, model):
         store.commit(folder, "trainings", model)
 
 
-def train_reader(workspace, splits, *, power, threshold):
+def train_reader(workspace, splits, *, power, threshold, fitted_to=()):
     reader = Reader(power)
     with workspace.store.staging() as folder:
         tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
-        (folder / "model.json").write_text(json.dumps({"threshold": threshold}), encoding="utf-8")
+        (folder / "model.json").write_text(
+            json.dumps({"threshold": threshold, "fitted_to": list(fitted_to)}), encoding="utf-8"
+        )
         model = tree_digest(folder)
         workspace.store.commit(folder, "models", model)
     store_training(workspace.store, model)
@@ -133,6 +136,12 @@ def champion(workspace, splits, trained):
     return version
 
 
+def store_part(store, digest, texts):
+    with store.staging() as folder:
+        pd.DataFrame({"question_text": texts}).to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", digest)
+
+
 def read_page(workspace):
     return (workspace.reports / "run-1" / "evaluation.html").read_text(encoding="utf-8")
 
@@ -182,6 +191,20 @@ def test_the_scores_of_both_models_are_kept_in_the_order_of_the_rows(workspace, 
     assert scores.by_model["champion"] == pytest.approx([0.81, 0.64, 0.36, 0.09, 0.01])
     kept = workspace.store.open("comparisons", digest(comparison)) / "comparison.json"
     assert from_json(kept.read_text(encoding="utf-8"), Comparison) == comparison
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(workspace, splits, trained):
+    store_part(workspace.store, "9" * 64, ["Who is 0.6?"])
+    reader = train_reader(workspace, splits, power=2.0, threshold=0.3, fitted_to=["9" * 64])
+    version = workspace.registry.register(workspace.store.open("models", reader.model), reader.model)
+    workspace.registry.move_alias("production", version.version, expected=AbsentChampion())
+
+    comparison = evaluate(Config(), workspace, splits, trained)
+
+    assert comparison.rival.contamination == Contamination(rows=1)
+    assert (comparison.candidate.rows, comparison.rival.evaluation.rows) == (4, 4)
+    assert comparison.candidate.test == comparison.rival.evaluation.test != "7" * 64
+    assert "4 test rows, 1 of them insincere" in read_page(workspace)
 
 
 def test_a_retry_gives_the_same_comparison(workspace, splits, trained, champion):

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from ml.gate.summary import history_text, unchanged_text, verdict_text
-from ml.records import AbsentChampion, Change, Promotion, digest
+from ml.records import AbsentChampion, ChampionFigures, Change, Contamination, Promotion, digest
 from ml.registry import HistoryEntry
 from tests.gate.examples import INPUTS, RIVAL, compare, judged
 
@@ -47,6 +47,7 @@ ENTRY = HistoryEntry(
     f1=0.6461538,
     average_precision=0.68,
 )
+WATCH = ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
 
 
 def carried_out(comparison, version):
@@ -107,12 +108,17 @@ def test_no_line_is_wider_than_a_hundred_columns():
 
 
 def test_the_history_is_a_table_with_a_line_for_each_decision():
-    kept = replace(ENTRY, time="2026-01-11T00:00:00+00:00", verdict="keep", version="v2", previous=RIVAL.champion)
+    kept = replace(
+        ENTRY, time="2026-01-11T00:00:00+00:00", verdict="keep", version="v2", previous=RIVAL.champion, watch=WATCH
+    )
 
     assert history_text([ENTRY, kept]) == (
-        "time                       verdict  version  champion before  precision  recall      F1  av. precision\n"
-        "2026-01-04T00:00:00+00:00  promote  v1       none                0.7000  0.6000  0.6462         0.6800\n"
+        "time                       verdict  version  champion before  precision  recall      F1  av. precision"
+        "  its precision  its recall\n"
+        "2026-01-04T00:00:00+00:00  promote  v1       none                0.7000  0.6000  0.6462         0.6800"
+        "           none        none\n"
         "2026-01-11T00:00:00+00:00  keep     v2       v1                  0.7000  0.6000  0.6462         0.6800"
+        "         0.6500      0.5500"
     )
 
 
@@ -124,3 +130,16 @@ def test_a_rollback_in_the_history_says_why_and_by_whom():
     back = replace(ENTRY, verdict="rollback", reason="too many false alarms", triggered_by="Airflow, manual run by eve")
 
     assert history_text([back]).splitlines()[-1] == "    too many false alarms (Airflow, manual run by eve)"
+
+
+def test_an_alarm_and_rows_that_were_left_out_are_said_below_the_checks():
+    comparison = compare("a" * 64, replace(RIVAL, contamination=Contamination(rows=1234)))
+    decision = replace(judged(comparison), alarms=("champion v1: recall 0.3500 is under 0.4000",))
+
+    lines = verdict_text(comparison, decision, carried_out(comparison, "v2")).splitlines()
+
+    assert lines[8:11] == [
+        "ALARM: champion v1: recall 0.3500 is under 0.4000",
+        "1,234 test rows may have been in the champion's training: they were left out",
+        "",
+    ]
