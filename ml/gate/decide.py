@@ -1,8 +1,11 @@
 """Apply the policy to a comparison, and keep the decision."""
 
+import json
 import logging
+from dataclasses import asdict
 
-from ml.config import Config, config_digest
+from ml.config import Config, PolicyConfig, config_digest
+from ml.gate.evidence import Evidence
 from ml.gate.policy import judge
 from ml.records import AbsentChampion, Champion, Comparison, Decision, digest, to_json
 from ml.store import Store
@@ -16,8 +19,8 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
 
     Raises LineageError if the comparison is not in the store, or measured the two models on different rows.
     """
-    workspace.store.open("comparisons", digest(comparison))
-    verdict, reason, checks = judge(comparison.candidate, comparison.rival, config.policy)
+    evidence = gather(workspace.store, comparison, config.policy)
+    verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
         verdict=verdict,
         reason=reason,
@@ -28,9 +31,28 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
         comparison=digest(comparison),
     )
     logger.info("%s: %s", verdict, reason)
-    _keep(workspace.store, decision)
-    _report(workspace, comparison, decision)
+    _keep(workspace.store, decision, evidence)
+    _report(workspace, comparison, decision, evidence)
     return decision
+
+
+def gather(store: Store, comparison: Comparison, policy: PolicyConfig) -> Evidence | AbsentChampion:
+    """The evidence in the stored scores of a comparison, under any policy; the same input, the same evidence."""
+    from ml.gate.scores import read_scores, read_texts
+    from ml.gate.statistics import Pair, gather_evidence, slice_members
+
+    scores = read_scores(store, comparison)
+    if isinstance(comparison.rival, AbsentChampion):
+        return AbsentChampion()
+    candidate, champion = (scores.by_model[role] for role in ("candidate", "champion"))
+    pair = Pair(
+        target=scores.target,
+        candidate_scores=candidate,
+        champion_scores=champion,
+        candidate_labels=candidate >= comparison.candidate.threshold,
+        champion_labels=champion >= comparison.rival.evaluation.threshold,
+    )
+    return gather_evidence(pair, slice_members(read_texts(store, comparison), policy), policy)
 
 
 def champion_of(comparison: Comparison) -> Champion:
@@ -39,13 +61,16 @@ def champion_of(comparison: Comparison) -> Champion:
     return rival if isinstance(rival, AbsentChampion) else rival.champion
 
 
-def _keep(store: Store, decision: Decision) -> None:
+def _keep(store: Store, decision: Decision, evidence: Evidence | AbsentChampion) -> None:
     with store.staging() as folder:
         (folder / "decision.json").write_text(to_json(decision), encoding="utf-8")
+        (folder / "evidence.json").write_text(json.dumps(asdict(evidence), indent=2), encoding="utf-8")
         store.commit(folder, "decisions", digest(decision))
 
 
-def _report(workspace: Workspace, comparison: Comparison, decision: Decision) -> None:
-    from ml.gate.report import verdict_section, write_evaluation_page
+def _report(
+    workspace: Workspace, comparison: Comparison, decision: Decision, evidence: Evidence | AbsentChampion
+) -> None:
+    from ml.gate.report import evidence_sections, verdict_section, write_evaluation_page
 
-    write_evaluation_page(workspace, comparison, verdict_section(decision))
+    write_evaluation_page(workspace, comparison, verdict_section(decision), *evidence_sections(evidence))
