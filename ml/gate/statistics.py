@@ -104,14 +104,16 @@ def label_differences(
     A labelled row is in one of four cells of its class, (flagged by the candidate, by the champion). Drawing rows
     within a class is drawing the counts of its cells from a multinomial: the same distribution, in no time.
     """
-    cells = 2 * candidate.astype(int) + champion
-    counts = [np.bincount(cells[target == label], minlength=4) for label in (1, 0)]
-    positives, negatives = (
-        random.multinomial(each.sum(), each / max(each.sum(), 1), size=resamples) for each in counts
-    )
-    observed = _rate_differences(*counts)
-    resampled = _rate_differences(positives, negatives)
+    counts = _count_cells(target, candidate, champion)
+    draws = [random.multinomial(each.sum(), each / max(each.sum(), 1), size=resamples) for each in counts]
+    observed, resampled = _rate_differences(*counts), _rate_differences(*draws)
     return {figure: (float(observed[figure]), resampled[figure]) for figure in observed}
+
+
+def both_higher(target: IntArray, candidate: BoolArray, champion: BoolArray) -> bool:
+    """Whether the candidate's precision and recall are both higher."""
+    differences = _rate_differences(*_count_cells(target, candidate, champion))
+    return bool(differences["precision"] > 0 and differences["recall"] > 0)
 
 
 def ranking_differences(
@@ -134,8 +136,14 @@ def ranking_differences(
     }
 
 
+def _count_cells(target: IntArray, candidate: BoolArray, champion: BoolArray) -> list[IntArray]:
+    """Of positive and of negative rows: flagged by neither, the champion alone, the candidate alone, both."""
+    cells = 2 * candidate.astype(int) + champion
+    return [np.bincount(cells[target == label], minlength=4) for label in (1, 0)]
+
+
 def _rate_differences(positives: IntArray, negatives: IntArray) -> dict[str, FloatArray]:
-    """From counts of cells, of shape [..., 4]: flagged by neither, the champion, the candidate, both."""
+    """From counts of cells, of shape [..., 4]."""
     ours, theirs = (_rates(positives, negatives, cells) for cells in ([2, 3], [1, 3]))
     return {figure: ours[figure] - theirs[figure] for figure in ours}
 

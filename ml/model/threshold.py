@@ -64,11 +64,14 @@ def _curve(
     labels: Float32Array, scores: Float32Array, positive_rate: float
 ) -> tuple[Float32Array, FloatArray, FloatArray]:
     """Thresholds, highest first, with precision and recall at each; all [distinct scores]."""
-    values, places = np.unique(scores, return_inverse=True)
-    recalls = np.bincount(places, weights=labels)[::-1].cumsum() / labels.sum()
-    false_alarms = np.bincount(places, weights=1 - labels)[::-1].cumsum() / (1 - labels).sum()
+    order = np.argsort(-scores)
+    thresholds, hits = scores[order], labels[order].cumsum(dtype=np.float64)
+    last_of_equals = np.append(thresholds[1:] != thresholds[:-1], True)
+    recalls = hits / hits[-1]
+    false_alarms = (np.arange(1, len(hits) + 1) - hits) / (len(hits) - hits[-1])
     positives, negatives = recalls * positive_rate, false_alarms * (1 - positive_rate)
-    return values[::-1], positives / (positives + negatives), recalls
+    precisions = positives / (positives + negatives)
+    return thresholds[last_of_equals], precisions[last_of_equals], recalls[last_of_equals]
 
 
 def _f1(precisions: FloatArray, recalls: FloatArray) -> FloatArray:
