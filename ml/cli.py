@@ -139,6 +139,21 @@ def _predict(arguments: argparse.Namespace) -> None:
         predict_csv(model, arguments.input, arguments.output)
 
 
+def _simulate(arguments: argparse.Namespace) -> None:
+    from ml.gate.simulation import Population, Simulation, outcome_plot, outcome_table, read_two_trainings
+
+    config = load_config(arguments.config, arguments.set)
+    simulation = Simulation(
+        population=Population.of(*read_two_trainings(Store(_home() / "store"))),
+        policy=config.policy,
+        positive_rate=config.threshold.positive_rate,
+    )
+    outcomes = simulation.run(test_rows=arguments.test_rows, gains=(0, 0.005, 0.01, 0.02, 0.04), weeks=arguments.weeks)
+    print(outcome_table(outcomes, arguments.weeks))
+    if arguments.plot is not None:
+        _write_whole(arguments.plot, outcome_plot(outcomes))
+
+
 def _sample(arguments: argparse.Namespace) -> None:
     from ml.data.sample import write_sample
 
@@ -211,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
+    _add_simulate(commands.add_parser("simulate", help="how often the gate errs, and what it sees, on stored scores"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
     return parser
 
@@ -255,6 +271,15 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     what.add_argument("--input", type=Path, metavar="CSV", help="a CSV with a column question_text")
     command.add_argument("--output", type=Path, default=Path("scored.csv"), metavar="CSV", help="default: scored.csv")
     command.set_defaults(run=_predict)
+
+
+def _add_simulate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="its policy; default: local")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
+    command.add_argument("--weeks", type=int, default=208, help="of each kind; default: 208, four years")
+    command.add_argument("--test-rows", type=int, nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
+    command.add_argument("--plot", type=Path, metavar="SVG", help="draw the table as well")
+    command.set_defaults(run=_simulate)
 
 
 def _add_sample(command: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ml.errors import ConfigError
+from ml.slices import BUILT_IN_SLICES, parse_slice
 
 PRESETS = Path(__file__).parent / "presets"
 PROJECT = Path(__file__).parent.parent
@@ -82,11 +83,25 @@ class ThresholdConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """Absolute floors that a candidate must reach on the test rows."""
+    """What a candidate must reach on the test rows, by itself and beside the champion.
+
+    `confidence` is that of each one-sided bound. `slices` are judged beside the built-in ones (see ml/slices.py); a
+    slice in `slice_bounds` may fall so far in F1 instead of `max_slice_fall`.
+    """
 
     min_precision: float = 0.5
     min_recall: float = 0.4
     min_average_precision: float = 0.5
+    min_gain_over_baseline: float = 0.0
+    max_calibration_error: float = 0.05
+    confidence: float = 0.95
+    min_f1_gain: float = 0.0
+    resamples: int = 10_000
+    seed: int = 42
+    max_slice_fall: float = 0.05
+    min_slice_positives: int = 20
+    slices: dict[str, str] = field(default_factory=dict)
+    slice_bounds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +121,7 @@ class Config:
     encoder: EncoderConfig = EncoderConfig()
     train: TrainConfig = TrainConfig()
     threshold: ThresholdConfig = ThresholdConfig()
-    policy: PolicyConfig = PolicyConfig()
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     retention: RetentionConfig = RetentionConfig()
 
 
@@ -131,6 +146,15 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "policy.min_precision": (0, 1),
     "policy.min_recall": (0, 1),
     "policy.min_average_precision": (0, 1),
+    "policy.min_gain_over_baseline": (-1, 1),
+    "policy.max_calibration_error": (0, 1),
+    "policy.confidence": (0.5, 0.9999),
+    "policy.min_f1_gain": (0, 1),
+    "policy.resamples": (100, 1_000_000),
+    "policy.seed": (0, 2**32 - 1),
+    "policy.max_slice_fall": (0, 1),
+    "policy.min_slice_positives": (1, 1e9),
+    "policy.slice_bounds": (0, 1),
     "retention.predecessors": (1, 1000),
 }
 
@@ -211,7 +235,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _build(kind, value, f"{where}.")  # type: ignore[arg-type]
     if get_origin(kind) is dict and isinstance(value, dict):
-        return {key: _value(float, item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if kind is float and type(value) is int:
@@ -226,11 +250,32 @@ def _check(config: Config) -> None:
     for section in fields(config):
         for key, value in asdict(getattr(config, section.name)).items():
             name = f"{section.name}.{key}"
-            low, high = _BOUNDS.get(name, (float("-inf"), float("inf")))
-            if isinstance(value, (int, float)) and not low <= value <= high:
-                raise ConfigError(f"{name} = {value} is out of bounds", where="config", fix=f"keep {low} to {high}")
+            for each in value.values() if isinstance(value, dict) else (value,):
+                _check_bounds(name, each)
+    _check_slices(config.policy)
     total = config.split.train + config.split.validation + config.split.test
     if config.split.strategy == "hash" and total > 1 + 1e-9:
         raise ConfigError(
             f"the fractions of the split add up to {total:g}", where="config [split]", fix="keep their sum at 1 or less"
         )
+
+
+def _check_bounds(name: str, value: Any) -> None:
+    low, high = _BOUNDS.get(name, (float("-inf"), float("inf")))
+    if isinstance(value, (int, float)) and not low <= value <= high:
+        raise ConfigError(f"{name} = {value} is out of bounds", where="config", fix=f"keep {low} to {high}")
+
+
+def _check_slices(policy: PolicyConfig) -> None:
+    known = slice_expressions(policy)
+    for name, expression in known.items():
+        parse_slice(name, expression)
+    for name in policy.slice_bounds.keys() - known:
+        raise ConfigError(
+            f"there is no slice {name!r}", where="config [policy.slice_bounds]", fix=f"known: {', '.join(known)}"
+        )
+
+
+def slice_expressions(policy: PolicyConfig) -> dict[str, str]:
+    """The built-in slices and the policy's own, by name; an own one replaces the built-in of its name."""
+    return BUILT_IN_SLICES | policy.slices

@@ -82,9 +82,14 @@ def calibration_error(target: IntArray, scores: FloatArray) -> float:
 
     On the probability of class 1: the distance of its mean from the share of positives, weighted by rows.
     """
-    bins = np.minimum((scores * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    surplus = np.bincount(bins, weights=scores.astype(np.float64) - target, minlength=CALIBRATION_BINS)
+    weights = scores.astype(np.float64) - target
+    surplus = np.bincount(calibration_bins(scores), weights=weights, minlength=CALIBRATION_BINS)
     return float(np.abs(surplus).sum() / len(target))
+
+
+def calibration_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
+    """The bin of each score, 0 to 14, shape [rows]."""
+    return np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 
 def _refuse_unmeasurable(target: IntArray, scores: FloatArray) -> None:

@@ -15,7 +15,7 @@ WIRE_LIMIT_BYTES = 4096
 
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
-Verdict = Literal["promote", "keep", "blocked"]
+Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,9 @@ class ChampionFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Candidate and champion scored on the same test rows; `report` is relative to the reports folder.
+    """Candidate, champion and baseline on the same test rows; `report` is relative to the reports folder.
+
+    The baseline is no neural network, and is trained on the candidate's rows (see ml/gate/baseline.py).
 
     `snapshot` is the sha256 of the CSV that the rows come from.
     """
@@ -178,6 +180,7 @@ class Comparison:
     snapshot: str
     trained: TrainedModel
     candidate: Evaluation
+    baseline: Evaluation
     rival: Rival | AbsentChampion
     report: str
 

@@ -114,8 +114,6 @@ def transport_errors(source: str) -> Iterator[None]:
     """Turn what `requests` raises into our errors; its own texts bear the address and its query."""
     try:
         yield
-    except requests.HTTPError as error:
-        check_status(error.response.status_code, source)
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise BrokenOff(type(error).__name__) from None
     except requests.RequestException as error:

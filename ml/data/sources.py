@@ -83,9 +83,9 @@ def _opener(scheme: str, config: SourceConfig, source: str) -> OpenFrom:
     if scheme in {"http", "https"}:
         return open_http(lambda: config.uri, config, source=source)
     if scheme in {"s3", "gs"}:
-        return open_bucket(config.uri, source=source)
+        return open_bucket(config, source=source)
     competition, file = _kaggle_names(config.uri)
-    return open_http(kaggle_address(competition, file, source=source), config, source=source)
+    return open_http(kaggle_address(competition, file, config, source=source), config, source=source)
 
 
 def _kaggle_names(uri: str) -> tuple[str, str]:

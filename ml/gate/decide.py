@@ -5,6 +5,7 @@ import logging
 from dataclasses import asdict
 
 from ml.config import Config, PolicyConfig, config_digest
+from ml.gate.evidence import Evidence
 from ml.gate.policy import judge
 from ml.gate.watch import alarms
 from ml.inputs import inputs_of
@@ -20,8 +21,8 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
 
     Raises LineageError if the comparison is not in the store, or measured the two models on different rows.
     """
-    workspace.store.open("comparisons", digest(comparison))
-    verdict, reason, checks = judge(comparison.candidate, comparison.rival, config.policy)
+    evidence = gather(workspace.store, comparison, config.policy)
+    verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
         verdict=verdict,
         reason=reason,
@@ -39,9 +40,28 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
     for alarm in decision.alarms:
         logger.warning("alarm: %s", alarm)
     logger.info("%s: %s", verdict, reason)
-    keep_decision(workspace.store, decision, config.policy)
-    _report(workspace, comparison, decision)
+    keep_decision(workspace.store, decision, config.policy, evidence)
+    _report(workspace, comparison, decision, evidence)
     return decision
+
+
+def gather(store: Store, comparison: Comparison, policy: PolicyConfig) -> Evidence | AbsentChampion:
+    """The evidence in the stored scores of a comparison, under any policy; the same input, the same evidence."""
+    from ml.gate.scores import read_scores, read_texts
+    from ml.gate.statistics import Pair, gather_evidence, slice_members
+
+    scores = read_scores(store, comparison)
+    if isinstance(comparison.rival, AbsentChampion):
+        return AbsentChampion()
+    candidate, champion = (scores.by_model[role] for role in ("candidate", "champion"))
+    pair = Pair(
+        target=scores.target,
+        candidate_scores=candidate,
+        champion_scores=champion,
+        candidate_labels=candidate >= comparison.candidate.threshold,
+        champion_labels=champion >= comparison.rival.evaluation.threshold,
+    )
+    return gather_evidence(pair, slice_members(read_texts(store, comparison), policy), policy)
 
 
 def champion_of(comparison: Comparison) -> Champion:
@@ -50,15 +70,18 @@ def champion_of(comparison: Comparison) -> Champion:
     return rival if isinstance(rival, AbsentChampion) else rival.champion
 
 
-def keep_decision(store: Store, decision: Decision, policy: PolicyConfig) -> None:
-    """Store a decision, and beside it the policy that it was made by, so that it can be replayed."""
+def keep_decision(store: Store, decision: Decision, policy: PolicyConfig, evidence: Evidence | AbsentChampion) -> None:
+    """Store a decision, with the evidence and the policy that it was made by, so that it can be replayed."""
     with store.staging() as folder:
         (folder / "decision.json").write_text(to_json(decision), encoding="utf-8")
+        (folder / "evidence.json").write_text(json.dumps(asdict(evidence), indent=2), encoding="utf-8")
         (folder / "policy.json").write_text(json.dumps(asdict(policy), sort_keys=True), encoding="utf-8")
         store.commit(folder, "decisions", digest(decision))
 
 
-def _report(workspace: Workspace, comparison: Comparison, decision: Decision) -> None:
-    from ml.gate.report import verdict_section, write_evaluation_page
+def _report(
+    workspace: Workspace, comparison: Comparison, decision: Decision, evidence: Evidence | AbsentChampion
+) -> None:
+    from ml.gate.report import evidence_sections, verdict_section, write_evaluation_page
 
-    write_evaluation_page(workspace, comparison, verdict_section(decision))
+    write_evaluation_page(workspace, comparison, verdict_section(decision), *evidence_sections(evidence))

@@ -1,4 +1,4 @@
-"""Measure candidate and champion, now and in one process, on the same test rows."""
+"""Measure candidate, champion and baseline, now and in one process, on the same test rows."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pandas as pd
 from ml.config import Config
 from ml.data.rows import read_part
 from ml.errors import LineageError
+from ml.gate.baseline import baseline_digest, train_baseline
 from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
 from ml.gate.watch import leave_out_seen
@@ -16,13 +17,14 @@ from ml.model.predict import LoadedModel, load_model
 from ml.progress import progress
 from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
 from ml.registry import CHAMPION_ALIAS
+from ml.store import Store
 from ml.workspace import Workspace
 
 _PROGRESS_ROWS = 2048
 
 
 def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
-    """Score both models on the test rows, each at its own threshold; keep the scores and write the report.
+    """Score the models on the test rows, each at its own threshold; keep the scores and write the report.
 
     Rows that the champion may have been trained on are left out, for both.
 
@@ -38,6 +40,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     rows = read_part(workspace.store, test)
 
     scores = {}
+    scores["baseline"], baseline = _measure_baseline(config, workspace.store, splits, test, rows)
     scores["candidate"], candidate = _measure(
         "candidate", workspace.store.open("models", trained.model), trained.model, test, rows
     )
@@ -50,6 +53,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
         snapshot=splits.snapshot,
         trained=trained,
         candidate=candidate,
+        baseline=baseline,
         rival=rival,
         report=f"{workspace.run_id}/evaluation.html",
     )
@@ -59,18 +63,31 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
     return comparison
 
 
+def _measure_baseline(
+    config: Config, store: Store, splits: Splits, test: Split, rows: pd.DataFrame
+) -> tuple[FloatArray, Evaluation]:
+    train, validation = (read_part(store, splits.part(name)) for name in ("train", "validation"))
+    baseline = train_baseline(train, validation, positive_rate=config.threshold.positive_rate)
+    scores = baseline.score(rows["question_text"].tolist())
+    model = baseline_digest(splits, config.threshold.positive_rate)
+    return scores, _evaluation(model, test, rows, scores, baseline.threshold)
+
+
 def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
     loaded = load_model(folder)
     scores = _score(role, loaded, rows["question_text"].tolist())
-    evaluation = Evaluation(
+    return scores, _evaluation(model, test, rows, scores, loaded.threshold)
+
+
+def _evaluation(model: str, test: Split, rows: pd.DataFrame, scores: FloatArray, threshold: float) -> Evaluation:
+    return Evaluation(
         model=model,
         test=test.digest,
         rows=test.rows,
         positives=test.positives,
-        threshold=loaded.threshold,
-        **measure(rows["target"].to_numpy(), scores, loaded.threshold),
+        threshold=threshold,
+        **measure(rows["target"].to_numpy(), scores, threshold),
     )
-    return scores, evaluation
 
 
 def _score(role: str, loaded: LoadedModel, texts: list[str]) -> FloatArray:

@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
+from ml.gate.evidence import Interval
 from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, svg
 from ml.records import Evaluation
 from ml.registry import HistoryEntry
 
-COLOURS = {"candidate": BLUE, "champion": ORANGE}
+COLOURS = {"candidate": BLUE, "champion": ORANGE, "baseline": GREY}
 _DARK_SHARE = 0.65
 _HISTOGRAM_BINS = np.linspace(0, 1, 41)
 _VERDICT_MARKERS = {
@@ -120,6 +121,20 @@ def history_plot(entries: Sequence[HistoryEntry]) -> Markup:
     axes.set_xticks(list(runs), [entry.version for entry in judged])
     axes.set_ylim(0, 1.03)
     axes.legend(frameon=False, fontsize=9)
+    return svg(figure)
+
+
+def interval_plot(title: str, intervals: Mapping[str, Interval]) -> Markup:
+    """A dot for each difference between its bounds; right of the line at 0 the candidate's figure is higher."""
+    figure, axes = _axes(title, "candidate minus champion", "")
+    places = range(len(intervals))
+    for place, each in zip(places, intervals.values(), strict=True):
+        colour = GREY if each.lower <= 0 <= each.upper else BLUE
+        axes.plot([each.lower, each.upper], [place, place], color=colour, linewidth=2.5, solid_capstyle="round")
+        axes.plot(each.difference, place, "o", color=colour, markersize=7, markeredgecolor="w")
+    axes.axvline(0, color="#1d2733", linestyle="--", linewidth=1)
+    axes.set_yticks(list(places), list(intervals))
+    axes.invert_yaxis()
     return svg(figure)
 
 

@@ -5,6 +5,7 @@ import textwrap
 from dataclasses import dataclass, replace
 
 from ml.config import PolicyConfig, config_digest, read_policy
+from ml.gate.decide import gather
 from ml.gate.policy import Judgement, judge
 from ml.gate.scores import Scores, read_scores
 from ml.gate.summary import WIDTH, check_lines
@@ -30,7 +31,7 @@ class Replay:
 
 
 def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
-    """Measure both models again from the stored scores, and judge by a policy.
+    """Measure all models again from the stored scores, and judge by a policy.
 
     Raises LineageError if the comparison that the decision names is not in the store.
     """
@@ -41,9 +42,11 @@ def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
     rival = comparison.rival
     if not isinstance(rival, AbsentChampion):
         rival = replace(rival, evaluation=_measure_again(rival.evaluation, scores, "champion"))
+    baseline = _measure_again(comparison.baseline, scores, "baseline")
+    measured = replace(comparison, candidate=candidate, baseline=baseline, rival=rival)
     return Replay(
         decision=decision,
-        judgement=judge(candidate, rival, policy),
+        judgement=judge(measured, gather(store, comparison, policy), policy),
         same_policy=config_digest(policy) == decision.policy,
         rows=len(scores.target),
     )

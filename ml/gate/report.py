@@ -7,11 +7,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from ml.gate import plots
+from ml.gate.evidence import Evidence
 from ml.gate.scores import Scores, read_scores
-from ml.gate.summary import evaluations_by_role, figure_rows
+from ml.gate.summary import RATES, columns_by_role, evaluations_by_role, figure_rows
 from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
-from ml.records import Comparison, Decision
+from ml.records import AbsentChampion, Comparison, Decision
 from ml.store import Store
 from ml.workspace import Workspace
 
@@ -31,6 +32,25 @@ _FIGURES = """
 {% for name, values in rows %}
 <tr><td>{{ name }}</td>{% for value in values %}<td class="number">{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table></div><div>{{ curves }}</div></div>
+"""
+_INTERVALS = """
+<div class="figures"><div><table><tr><th></th><th class="number">difference</th><th class="number">at least</th>
+<th class="number">at most</th></tr>
+{% for name, each in rows.items() %}
+<tr><td>{{ name }}</td>{% for value in (each.difference, each.lower, each.upper) %}
+<td class="number">{{ '%+.4f' | format(value) }}</td>{% endfor %}</tr>
+{% endfor %}</table></div><div>{{ plot }}</div></div>
+"""
+_SLICES = """
+<table><tr><th>slice</th><th class="number">rows</th><th class="number">insincere</th>
+<th class="number">difference in F1</th><th class="number">at least</th><th class="number">at most</th></tr>
+{% for name, each in slices.items() %}
+<tr><td>{{ name }}</td><td class="number">{{ '{:,}'.format(each.rows) }}</td>
+<td class="number">{{ '{:,}'.format(each.positives) }}</td>
+{% if each.f1 is defined %}{% for value in (each.f1.difference, each.f1.lower, each.f1.upper) %}
+<td class="number">{{ '%+.4f' | format(value) }}</td>{% endfor %}
+{% else %}<td class="number" colspan="3">too few to tell</td>{% endif %}</tr>
+{% endfor %}</table>
 """
 _PICTURES = """<div class="figures">{% for picture in pictures %}<div>{{ picture }}</div>{% endfor %}</div>"""
 _MODEL = """<div>{{ plot }}</div><details><summary>All layers</summary><pre>{{ summary }}</pre></details>"""
@@ -69,13 +89,43 @@ def verdict_section(decision: Decision) -> Section:
     return Section(heading="Verdict", body=fragment(_VERDICT, decision=decision))
 
 
+def evidence_sections(evidence: Evidence | AbsentChampion) -> tuple[Section, ...]:
+    """How sure the differences are, in all and by slice; nothing where there is no champion."""
+    if isinstance(evidence, AbsentChampion):
+        return ()
+    intervals = {name: evidence.figures[figure] for name, figure in RATES.items() if figure in evidence.figures}
+    plot = plots.interval_plot("Differences and their bounds", intervals)
+    return (
+        Section(
+            heading="How sure the differences are",
+            body=fragment(_INTERVALS, rows=intervals, plot=plot),
+            note=_certainty_note(evidence),
+        ),
+        Section(
+            heading="Slices",
+            body=fragment(_SLICES, slices=evidence.slices),
+            note="The difference in F1 on groups of questions; a fall that is surely beyond its bound blocks.",
+        ),
+    )
+
+
+def _certainty_note(evidence: Evidence) -> str:
+    return (
+        f"Candidate minus champion; each bound by itself holds with {evidence.confidence:.4g} confidence"
+        f" ({evidence.resamples:,} draws of the test rows, paired, by class). For log loss and calibration error lower"
+        f" is better. The candidate alone labels {evidence.candidate_alone_right:,} questions right, the champion alone"
+        f" {evidence.champion_alone_right:,}: McNemar's exact test gives p = {evidence.mcnemar_p:.3g}."
+    )
+
+
 def _figures_section(comparison: Comparison, scores: Scores) -> Section:
-    roles = evaluations_by_role(comparison)
+    roles = columns_by_role(comparison)
     curves = plots.precision_recall_plot(scores.target, scores.by_model, roles)
     return Section(
         heading="Side by side",
         body=fragment(_FIGURES, roles=roles, rows=figure_rows(comparison), curves=curves),
-        note="Scored in one process on the same test rows, each model at its own threshold: the dot on its curve.",
+        note="Scored in one process on the same test rows, each model at its own threshold: the dot on its curve."
+        " The baseline is TF-IDF with logistic regression, trained on the candidate's rows.",
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, digest, to_json
@@ -13,7 +14,7 @@ from ml.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Test rows in their stored order; `by_model` has "candidate" and, where there is one, "champion".
+    """Test rows in their stored order; `by_model` has "candidate", "baseline" and, where there is one, "champion".
 
     All arrays have the shape [rows].
     """
@@ -36,5 +37,11 @@ def read_scores(store: Store, comparison: Comparison) -> Scores:
     """The stored scores; raises LineageError if the comparison is not in the store."""
     folder = store.open("comparisons", digest(comparison))
     with np.load(folder / "scores.npz", allow_pickle=False) as arrays:
-        models = [name for name in ("candidate", "champion") if name in arrays]
+        models = [name for name in ("candidate", "champion", "baseline") if name in arrays]
         return Scores(qid=arrays["qid"], target=arrays["target"], by_model={model: arrays[model] for model in models})
+
+
+def read_texts(store: Store, comparison: Comparison) -> list[str]:
+    """The test rows' questions, in the order of the scores."""
+    rows = pd.read_parquet(store.open("splits", comparison.candidate.test) / "rows.parquet", columns=["question_text"])
+    return list(rows["question_text"])

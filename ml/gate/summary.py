@@ -19,7 +19,7 @@ from ml.records import (
 from ml.registry import CHAMPION_ALIAS, HistoryEntry
 
 WIDTH = 100
-_RATES = {
+RATES = {
     "precision": "precision",
     "recall": "recall",
     "F1": "f1",
@@ -40,7 +40,7 @@ _COUNTS = {
 
 def verdict_text(comparison: Comparison, decision: Decision, promotion: Promotion) -> str:
     """The verdict, a line for each check, the figures side by side, what became of the alias, and the report."""
-    header = ("", *(_column_name(role, decision.champion) for role in evaluations_by_role(comparison)))
+    header = ("", *(_column_name(role, decision.champion) for role in columns_by_role(comparison)))
     figures = [header, *((name, *values) for name, values in figure_rows(comparison))]
     return "\n".join(
         [
@@ -100,11 +100,16 @@ def evaluations_by_role(comparison: Comparison) -> dict[str, Evaluation]:
     return {"candidate": comparison.candidate, "champion": comparison.rival.evaluation}
 
 
+def columns_by_role(comparison: Comparison) -> dict[str, Evaluation]:
+    """All that was measured: the models, then the baseline."""
+    return {**evaluations_by_role(comparison), "baseline": comparison.baseline}
+
+
 def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Each figure's name and its value for each model, ready to print."""
-    evaluations = evaluations_by_role(comparison).values()
+    """Each figure's name and its value in each column, ready to print."""
+    evaluations = columns_by_role(comparison).values()
     return [
-        *((name, [f"{getattr(each, field):.4f}" for each in evaluations]) for name, field in _RATES.items()),
+        *((name, [f"{getattr(each, field):.4f}" for each in evaluations]) for name, field in RATES.items()),
         *((name, [f"{getattr(each, field):,}" for each in evaluations]) for name, field in _COUNTS.items()),
     ]
 

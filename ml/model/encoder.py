@@ -4,10 +4,12 @@ from pathlib import Path
 
 import tf_keras
 
+from ml.data.sources import describe
 from ml.errors import ConfigError
 from ml.model.bert import PretrainedBert, assign_weights, build_bert, pool_by_mean
+from ml.model.hub_cache import download_module
 from ml.model.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
-from ml.model.tfhub import PretrainedModule, build_module, read_module, resolve_handle
+from ml.model.tfhub import PretrainedModule, build_module, read_module
 from ml.model.tokenizer import Tokenizer
 
 PACKAGE = "package:"
@@ -50,13 +52,15 @@ def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer
 
 
 def public_name(source: str) -> str:
-    """The source as a record may show it: of a folder on this machine only the last part."""
-    return source if source.startswith(PACKAGE) or "://" in source else Path(source).name
+    """The source as a record may show it: no credentials or query, of a folder on this machine only the last part."""
+    if source.startswith(PACKAGE):
+        return source
+    return describe(source) if "://" in source else Path(source).name
 
 
 def _folder(source: str) -> Path:
     if source.startswith(PACKAGE):
         return package_folder(source.removeprefix(PACKAGE))
     if "://" in source:
-        return resolve_handle(source)
+        return download_module(source)
     return Path(source)

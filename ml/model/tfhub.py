@@ -1,10 +1,9 @@
-"""Reading a BERT in the TF-Hub format: a handle, a URL, or a folder with such a SavedModel."""
+"""Reading a BERT in the TF-Hub format: a folder with such a SavedModel."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,7 @@ import tensorflow_hub as hub
 import tf_keras
 from numpy.typing import NDArray
 
-from ml.errors import ConfigError, SourceUnavailable
+from ml.errors import ConfigError
 from ml.model.bert import BertSizes, PretrainedBert, assign_weights, build_bert, check_vocabulary, read_vocabulary
 
 _PROBE = {
@@ -20,7 +19,6 @@ _PROBE = {
     "input_mask": [[1, 1, 1, 0], [1, 1, 1, 1]],
     "input_type_ids": [[0, 0, 0, 0], [0, 0, 0, 0]],
 }
-_NOT_FOUND = 404
 _QUERY_KERNEL = re.compile(r"transformer/layer_\d+/self_attention/query/kernel:0")
 
 
@@ -31,18 +29,6 @@ class PretrainedModule:
     folder: Path
     vocabulary: tuple[str, ...]
     lower_case: bool
-
-
-def resolve_handle(handle: str) -> Path:
-    """The local folder of a module; raises SourceUnavailable when the hub does not answer."""
-    try:
-        return Path(hub.resolve(handle))
-    except HTTPError as error:
-        if error.code == _NOT_FOUND:
-            raise ConfigError("the hub has no such module", where="[encoder] source", fix="check the handle") from None
-        raise _unavailable() from None
-    except OSError:
-        raise _unavailable() from None
 
 
 def read_module(folder: Path) -> PretrainedBert | PretrainedModule:
@@ -109,11 +95,3 @@ def _gives_the_same(module: Any, sizes: BertSizes, weights: dict[str, NDArray[np
     probe = {name: tf.constant(rows, tf.int32) for name, rows in _PROBE.items()}
     expected, found = module(probe)["pooled_output"], encoder(probe)["pooled_output"]
     return bool(np.allclose(expected, found, atol=1e-4))
-
-
-def _unavailable() -> SourceUnavailable:
-    return SourceUnavailable(
-        "the hub with the encoder did not answer",
-        where="[encoder] source",
-        fix="check the network, or download the module and give its folder",
-    )

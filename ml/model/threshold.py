@@ -1,17 +1,79 @@
-"""The decision threshold: where a probability becomes a label."""
+"""The decision threshold: where a probability becomes a label.
+
+Everywhere: `labels` and `scores` are [rows], and rows are weighted so that positives have the share `positive_rate`
+that they have in service: a correction for prior shift (Saerens et al. 2002, Neural Computation 14(1), 21-41).
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+Float32Array = NDArray[np.float32]
+FloatArray = NDArray[np.float64]
 
-def choose_threshold(labels: NDArray[np.float32], scores: NDArray[np.float32], *, positive_rate: float) -> float:
-    """The score, of those seen, that maximises F1 when it and all higher ones are labelled 1; both arrays are [rows].
 
-    Each row is weighted so that positives have the share `positive_rate` that they have in service: a correction for
-    prior shift (Saerens et al. 2002, Neural Computation 14(1), 21-41). Of equal F1 the highest score is taken.
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a model reaches at one threshold."""
+
+    precision: float
+    recall: float
+
+    def __str__(self) -> str:
+        return f"precision {self.precision:.4f}, recall {self.recall:.4f}"
+
+
+_NOTHING_FLAGGED = OperatingPoint(precision=0.0, recall=0.0)
+
+
+def choose_threshold(labels: Float32Array, scores: Float32Array, *, positive_rate: float) -> float:
+    """The score, of those seen, that maximises F1 when it and all higher ones are labelled 1.
+
+    Of equal F1 the highest score is taken.
     """
-    values, places = np.unique(scores, return_inverse=True)
-    positives = np.bincount(places, weights=labels)[::-1].cumsum() / labels.sum() * positive_rate
-    negatives = np.bincount(places, weights=1 - labels)[::-1].cumsum() / (1 - labels).sum() * (1 - positive_rate)
-    f1 = 2 * positives / (positives + negatives + positive_rate)
-    return float(values[::-1][np.argmax(f1)])
+    thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
+    return float(thresholds[np.argmax(_f1(precisions, recalls))])
+
+
+def choose_dominating_threshold(
+    labels: Float32Array, scores: Float32Array, champion: OperatingPoint, *, positive_rate: float
+) -> float:
+    """The score at which precision and recall are both above the champion's, the smaller gain as large as can be.
+
+    Where no score dominates the champion's point, the one that maximises F1.
+    """
+    thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
+    smaller_gains = np.minimum(precisions - champion.precision, recalls - champion.recall)
+    best = np.argmax(smaller_gains)
+    if smaller_gains[best] > 0:
+        return float(thresholds[best])
+    return choose_threshold(labels, scores, positive_rate=positive_rate)
+
+
+def operating_point(
+    labels: Float32Array, scores: Float32Array, threshold: float, *, positive_rate: float
+) -> OperatingPoint:
+    """Precision and recall where scores of at least `threshold` are labelled 1; precision 0 where none is."""
+    thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
+    reached = np.count_nonzero(thresholds >= threshold)
+    return OperatingPoint(float(precisions[reached - 1]), float(recalls[reached - 1])) if reached else _NOTHING_FLAGGED
+
+
+def _curve(
+    labels: Float32Array, scores: Float32Array, positive_rate: float
+) -> tuple[Float32Array, FloatArray, FloatArray]:
+    """Thresholds, highest first, with precision and recall at each; all [distinct scores]."""
+    order = np.argsort(-scores)
+    thresholds, hits = scores[order], labels[order].cumsum(dtype=np.float64)
+    last_of_equals = np.append(thresholds[1:] != thresholds[:-1], True)
+    recalls = hits / hits[-1]
+    false_alarms = (np.arange(1, len(hits) + 1) - hits) / (len(hits) - hits[-1])
+    positives, negatives = recalls * positive_rate, false_alarms * (1 - positive_rate)
+    precisions = positives / (positives + negatives)
+    return thresholds[last_of_equals], precisions[last_of_equals], recalls[last_of_equals]
+
+
+def _f1(precisions: FloatArray, recalls: FloatArray) -> FloatArray:
+    """The harmonic mean, 0 where both are 0."""
+    return 2 * precisions * recalls / np.maximum(precisions + recalls, np.finfo(np.float64).tiny)

@@ -19,13 +19,14 @@ from ml.model.encoder import build_tokenizer, public_name, read_encoder
 from ml.model.export import export_classifier
 from ml.model.fit import Fitted, LabelledTexts, count_steps, fit
 from ml.model.plot import plot_layers
-from ml.model.predict import LoadedModel
+from ml.model.predict import LoadedModel, load_model
 from ml.model.runtime import prepare_runtime
-from ml.model.threshold import choose_threshold
+from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
 from ml.model.tokenizer import Tokenizer
 from ml.model.trainer import Trainer
 from ml.page import svg
-from ml.records import Split, Splits, TrainedModel, digest
+from ml.records import AbsentChampion, Champion, Split, Splits, TrainedModel, digest
+from ml.registry import CHAMPION_ALIAS
 from ml.store import Store, tree_digest
 from ml.workspace import Workspace
 
@@ -38,9 +39,11 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     """Store a model and its training under the model's digest.
 
     Raises LineageError if the splits are not stored as recorded, DataError if one has a single class, ConfigError if
-    there is no usable encoder at the source, SourceUnavailable if its hub does not answer.
+    there is no usable encoder at the source, SourceUnavailable if its hub does not answer, RegistryUnavailable if it
+    is not sure which model is the champion.
     """
     started = time.monotonic()
+    champion = workspace.registry.resolve(CHAMPION_ALIAS)
     train_rows, validation_rows = (
         _read_both_classes(workspace.store, splits.part(name)) for name in ("train", "validation")
     )
@@ -58,7 +61,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
             weights=trainer.classifier.get_weights(),
             seed=config.train.seed,
         )
-        threshold = _choose_threshold(model / "saved_model", validation_rows, config.threshold.positive_rate)
+        threshold = _choose_threshold(config, workspace, model / "saved_model", champion, validation_rows)
         _write_json(model / "model.json", _description(config, splits, threshold))
         model_digest = tree_digest(model)
         _write_training(training, fitted, trainer)
@@ -91,11 +94,26 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
     return LabelledTexts(tokenizer.tokenize(rows["question_text"].tolist()), rows["target"].to_numpy(np.float32))
 
 
-def _choose_threshold(saved_model: Path, rows: pd.DataFrame, positive_rate: float) -> float:
+def _choose_threshold(
+    config: Config, workspace: Workspace, saved_model: Path, champion: Champion, rows: pd.DataFrame
+) -> float:
     """On scores of what was exported: they differ in the last digits from those of the trained precision."""
-    exported = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5)
-    scores = exported.score(rows["question_text"].tolist())
-    return choose_threshold(rows["target"].to_numpy(np.float32), scores, positive_rate=positive_rate)
+    labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
+    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score(texts)
+    positive_rate = config.threshold.positive_rate
+    if isinstance(champion, AbsentChampion):
+        return choose_threshold(labels, scores, positive_rate=positive_rate)
+    rival = load_model(workspace.registry.fetch(champion.version))
+    to_beat = operating_point(labels, rival.score(texts), rival.threshold, positive_rate=positive_rate)
+    threshold = choose_dominating_threshold(labels, scores, to_beat, positive_rate=positive_rate)
+    logger.info(
+        "on validation rows: champion %s has %s, the candidate at threshold %.4f has %s",
+        champion.version,
+        to_beat,
+        threshold,
+        operating_point(labels, scores, threshold, positive_rate=positive_rate),
+    )
+    return threshold
 
 
 def _description(config: Config, splits: Splits, threshold: float) -> dict[str, object]:

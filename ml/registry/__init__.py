@@ -13,14 +13,14 @@ CANDIDATE_ALIAS = "candidate"
 
 _NO_CHAMPION = AbsentChampion()
 
-Evidence = Decision | Rollback | Change
+Grounds = Decision | Rollback | Change
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
-    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of the evidence, `inputs`
+    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
     that of the run's inputs. `watch` has the champion's figures on the same test rows.
     """
 
@@ -63,8 +63,8 @@ class Registry(Protocol):
         """
         ...
 
-    def record(self, entry: HistoryEntry, evidence: Evidence) -> None:
-        """Append to the history, once for each evidence in a run."""
+    def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
+        """Append to the history, once for the same grounds in a run."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:

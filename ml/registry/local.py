@@ -1,7 +1,7 @@
 """A registry in a folder, for one machine or a shared file system with working locks.
 
 versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, kept when they are dropped
-aliases.json             alias -> version         decisions/<digest>.json    the evidence of an entry
+aliases.json             alias -> version         decisions/<digest>.json    the grounds of an entry
 history.jsonl            one entry a line         lock                       held while anything is written
 """
 
@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
 from ml.records import AbsentChampion, Champion, FoundChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Evidence, HistoryEntry
+from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry
 from ml.store import tree_digest
 
 logger = logging.getLogger(__name__)
@@ -83,12 +83,12 @@ class LocalRegistry:
                 )
             self._write_aliases({**self._aliases(), alias: version})
 
-    def record(self, entry: HistoryEntry, evidence: Evidence) -> None:
-        """Append to the history, once for each evidence in a run, and keep the evidence beside it."""
+    def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
+        """Append to the history, once for the same grounds in a run, and keep those beside it."""
         with _answering(), self._locked():
             if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
                 return
-            self._write(self.root / "decisions" / f"{entry.decision}.json", to_json(evidence))
+            self._write(self.root / "decisions" / f"{entry.decision}.json", to_json(grounds))
             self._append(to_json(entry))
 
     def history(self) -> Sequence[HistoryEntry]:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from ml.errors import ConfigError
 from ml.records import Champion
-from ml.registry import Evidence, HistoryEntry, Registry
+from ml.registry import Grounds, HistoryEntry, Registry
 
 
 class ReadOnlyRegistry:
@@ -35,7 +35,7 @@ class ReadOnlyRegistry:
         """Refused."""
         _refuse()
 
-    def record(self, entry: HistoryEntry, evidence: Evidence) -> NoReturn:
+    def record(self, entry: HistoryEntry, grounds: Grounds) -> NoReturn:
         """Refused."""
         _refuse()
 

@@ -21,3 +21,9 @@ def workspace(home: Path) -> Workspace:
 
 def config(uri: object, *overrides: str) -> Config:
     return load_config("local", [f'source.uri="{uri}"', *overrides])
+
+
+def store_is_empty(home: Path) -> bool:
+    """Neither a snapshot nor anything half-written."""
+    store = home / "store"
+    return not list((store / "snapshots").glob("*")) and not list((store / "staging").glob("*/*"))

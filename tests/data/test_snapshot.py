@@ -9,7 +9,7 @@ import pytest
 from ml.data import download
 from ml.data.snapshot import snapshot
 from ml.errors import ConfigError, DataError, SourceUnavailable
-from tests.data.places import config, workspace
+from tests.data.places import config, store_is_empty, workspace
 from tests.data.web import serving
 
 CSV = b'qid,question_text,target\n01,"Is soup, in a cup, soup?",0\n02,NA,0\n03,Why do all bakers lie?,1\n'
@@ -32,12 +32,6 @@ def zipped(*members):
         for name, content in members:
             archive.writestr(name, content)
     return buffer.getvalue()
-
-
-def store_is_empty(tmp_path):
-    return not list((tmp_path / "store" / "snapshots").glob("*")) and not list(
-        (tmp_path / "store" / "staging").glob("*/*")
-    )
 
 
 def test_a_snapshot_keeps_the_bytes_and_the_parsed_rows(tmp_path):
@@ -167,11 +161,3 @@ def test_credentials_and_query_stay_out_of_the_record(tmp_path):
         url = site.url.replace("http://", "http://user:secret@") + "?token=secret"
         record = snapshot(config(url), workspace(tmp_path))
     assert record.source == site.url
-
-
-def test_kaggle_without_credentials_says_what_to_set(tmp_path, monkeypatch):
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="KAGGLE_API_TOKEN"):
-        snapshot(config("kaggle://competitions/questions/train.csv"), workspace(tmp_path))

@@ -7,14 +7,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site(ThreadingHTTPServer):
-    """Breaks off once after each of `breaks` bytes; `asked` collects the Range headers."""
+    """Breaks off once after each of `breaks` bytes.
+
+    `asked` collects the Range of every request, `paths` its path and query, `credentials` its Authorization.
+    """
 
     daemon_threads = True
 
     def __init__(self, body, *, breaks=(), ranges=True, status=200, kind="text/csv"):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.body, self.breaks, self.ranges, self.status, self.kind = body, list(breaks), ranges, status, kind
-        self.asked = []
+        self.asked, self.credentials, self.paths = [], [], []
 
     @property
     def url(self):
@@ -26,6 +29,8 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server
         asked = self.headers.get("Range", "")
         site.asked.append(asked)
+        site.paths.append(self.path)
+        site.credentials.append(self.headers.get("Authorization", ""))
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and site.ranges else 0
         self.send_response(206 if start else site.status)
         self.send_header("Content-Type", site.kind)
@@ -42,12 +47,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(body, **how) -> Iterator[Site]:
-    with Site(body, **how) as site:
-        thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02})
+def running(server) -> Iterator[ThreadingHTTPServer]:
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield site
+            yield server
         finally:
-            site.shutdown()
+            server.shutdown()
             thread.join()
+
+
+def serving(body, **how):
+    return running(Site(body, **how))

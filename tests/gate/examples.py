@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml.config import Config
 from ml.gate.decide import champion_of
+from ml.gate.evidence import FIGURES, Evidence, Interval, Slice
 from ml.gate.policy import judge
 from ml.records import (
     AbsentChampion,
@@ -20,6 +21,7 @@ from ml.records import (
     digest,
 )
 from ml.registry.local import LocalRegistry
+from ml.slices import BUILT_IN_SLICES
 from ml.store import Store, tree_digest
 from ml.workspace import Workspace
 
@@ -44,7 +46,18 @@ EVALUATION = Evaluation(
 )
 CHAMPION = replace(EVALUATION, model="c" * 64, precision=0.65, recall=0.55)
 INPUTS = Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64)
+BASELINE = replace(EVALUATION, model="b" * 64, precision=0.5, recall=0.5, f1=0.5, average_precision=0.54)
 RIVAL = Rival(champion=FoundChampion(version="v1", model="c" * 64), evaluation=CHAMPION)
+GAIN = Interval(difference=0.05, lower=0.02, upper=0.08)
+EVIDENCE = Evidence(
+    confidence=0.95,
+    resamples=1000,
+    figures=dict.fromkeys(FIGURES, GAIN),
+    slices=dict.fromkeys(BUILT_IN_SLICES, Slice(rows=100, positives=30, f1=GAIN)),
+    candidate_alone_right=30,
+    champion_alone_right=10,
+    mcnemar_p=0.0022,
+)
 
 
 def open_workspace(home: Path, run_id: str = "run-1") -> Workspace:
@@ -82,14 +95,16 @@ def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comp
             peak_memory_bytes=1000,
         ),
         candidate=replace(EVALUATION, model=model, **figures),
+        baseline=BASELINE,
         rival=rival,
         report="run-1/evaluation.html",
     )
 
 
 def judged(comparison: Comparison) -> Decision:
-    """The decision on a comparison, without its report."""
-    verdict, reason, checks = judge(comparison.candidate, comparison.rival, Config().policy)
+    """The decision on a comparison, without scores and report: with a champion, by EVIDENCE."""
+    evidence = AbsentChampion() if isinstance(comparison.rival, AbsentChampion) else EVIDENCE
+    verdict, reason, checks = judge(comparison, evidence, Config().policy)
     return Decision(
         verdict=verdict,
         reason=reason,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from ml.config import Config
+from ml.config import Config, PolicyConfig
 from ml.errors import LineageError, RegistryDamaged
 from ml.gate.decide import decide
 from ml.gate.evaluate import evaluate
@@ -33,6 +33,8 @@ from tests.gate.examples import open_workspace, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
+# Five rows cannot pass every guard.
+CONFIG = Config(policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100))
 EPOCH = {
     "epoch": 1,
     "loss": 0.2,
@@ -147,7 +149,7 @@ def read_page(workspace):
 
 
 def test_a_first_candidate_is_measured_at_its_own_threshold(workspace, splits, trained):
-    comparison = evaluate(Config(), workspace, splits, trained)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
 
     assert comparison.rival == AbsentChampion()
     assert comparison.candidate == Evaluation(
@@ -172,7 +174,7 @@ def test_a_first_candidate_is_measured_at_its_own_threshold(workspace, splits, t
 
 
 def test_the_champion_is_measured_now_on_the_same_rows_at_its_own_threshold(workspace, splits, trained, champion):
-    rival = evaluate(Config(), workspace, splits, trained).rival
+    rival = evaluate(CONFIG, workspace, splits, trained).rival
 
     assert rival.champion == champion
     assert (rival.evaluation.model, rival.evaluation.test) == (champion.model, "7" * 64)
@@ -181,7 +183,7 @@ def test_the_champion_is_measured_now_on_the_same_rows_at_its_own_threshold(work
 
 
 def test_the_scores_of_both_models_are_kept_in_the_order_of_the_rows(workspace, splits, trained, champion):
-    comparison = evaluate(Config(), workspace, splits, trained)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
 
     scores = read_scores(workspace.store, comparison)
 
@@ -189,6 +191,7 @@ def test_the_scores_of_both_models_are_kept_in_the_order_of_the_rows(workspace, 
     assert scores.target.tolist() == TARGETS
     assert scores.by_model["candidate"] == pytest.approx([0.9, 0.8, 0.6, 0.3, 0.1])
     assert scores.by_model["champion"] == pytest.approx([0.81, 0.64, 0.36, 0.09, 0.01])
+    assert scores.by_model["baseline"].shape == (5,)
     kept = workspace.store.open("comparisons", digest(comparison)) / "comparison.json"
     assert from_json(kept.read_text(encoding="utf-8"), Comparison) == comparison
 
@@ -199,7 +202,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(workspace, 
     version = workspace.registry.register(workspace.store.open("models", reader.model), reader.model)
     workspace.registry.move_alias("production", version.version, expected=AbsentChampion())
 
-    comparison = evaluate(Config(), workspace, splits, trained)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
 
     assert comparison.rival.contamination == Contamination(rows=1)
     assert (comparison.candidate.rows, comparison.rival.evaluation.rows) == (4, 4)
@@ -208,12 +211,12 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(workspace, 
 
 
 def test_a_retry_gives_the_same_comparison(workspace, splits, trained, champion):
-    assert evaluate(Config(), workspace, splits, trained) == evaluate(Config(), workspace, splits, trained)
+    assert evaluate(CONFIG, workspace, splits, trained) == evaluate(CONFIG, workspace, splits, trained)
 
 
 def test_a_model_of_other_splits_is_refused(workspace, splits, trained):
     with pytest.raises(LineageError, match="was trained on splits"):
-        evaluate(Config(), workspace, replace(splits, seed=43), trained)
+        evaluate(CONFIG, workspace, replace(splits, seed=43), trained)
 
 
 def test_rows_that_are_not_as_recorded_are_refused(workspace, splits, trained):
@@ -222,14 +225,14 @@ def test_rows_that_are_not_as_recorded_are_refused(workspace, splits, trained):
     )
 
     with pytest.raises(LineageError, match="test rows that are stored are not those of the record"):
-        evaluate(Config(), workspace, splits, trained)
+        evaluate(CONFIG, workspace, splits, trained)
 
 
 def test_a_registry_that_gives_no_definite_answer_stops_the_run(workspace, splits, trained, champion):
     (workspace.registry.root / "aliases.json").unlink()
 
     with pytest.raises(RegistryDamaged):
-        evaluate(Config(), workspace, splits, trained)
+        evaluate(CONFIG, workspace, splits, trained)
 
     assert not (workspace.store.root / "comparisons").exists()
 
@@ -238,11 +241,11 @@ def test_a_champion_whose_files_changed_is_never_measured(workspace, splits, tra
     (workspace.registry.root / "versions/v1/artifact/model.json").write_text('{"threshold": 0.99}', encoding="utf-8")
 
     with pytest.raises(RegistryDamaged, match="the files of v1"):
-        evaluate(Config(), workspace, splits, trained)
+        evaluate(CONFIG, workspace, splits, trained)
 
 
 def test_the_page_shows_both_models_before_there_is_a_verdict(workspace, splits, trained, champion):
-    evaluate(Config(), workspace, splits, trained)
+    evaluate(CONFIG, workspace, splits, trained)
 
     page = read_page(workspace)
     assert "5 test rows, 2 of them insincere" in page
@@ -253,16 +256,16 @@ def test_the_page_shows_both_models_before_there_is_a_verdict(workspace, splits,
 
 
 def test_the_page_of_a_first_run_has_no_champion(workspace, splits, trained):
-    evaluate(Config(), workspace, splits, trained)
+    evaluate(CONFIG, workspace, splits, trained)
 
-    assert "champion" not in read_page(workspace)
+    assert "Scores of the champion" not in read_page(workspace)
 
 
 def test_questions_stand_escaped_on_the_page_and_nowhere_else(workspace, splits, trained, caplog):
     caplog.set_level(logging.DEBUG)
     mistaken = train_reader(workspace, splits, power=1.0, threshold=0.95)
 
-    comparison = evaluate(Config(), workspace, splits, mistaken)
+    comparison = evaluate(CONFIG, workspace, splits, mistaken)
 
     assert "is it &lt;b&gt;bold&lt;/b&gt; 0.9" in read_page(workspace)
     stored = workspace.store.open("comparisons", digest(comparison))
@@ -274,7 +277,7 @@ def test_the_worst_mistakes_come_first_and_are_at_most_twenty(workspace):
     splits = store_splits(workspace.store, [*texts, "insincere 0.9"], [0] * 30 + [1])
     trained = train_reader(workspace, splits, power=1.0, threshold=0.5)
 
-    evaluate(Config(), workspace, splits, trained)
+    evaluate(CONFIG, workspace, splits, trained)
 
     page = read_page(workspace)
     assert page.count("sincere number") == 20
@@ -282,9 +285,9 @@ def test_the_worst_mistakes_come_first_and_are_at_most_twenty(workspace):
 
 
 def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, trained, champion):
-    comparison = evaluate(Config(), workspace, splits, trained)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
 
-    decision = decide(Config(), workspace, comparison)
+    decision = decide(CONFIG, workspace, comparison)
 
     assert (decision.verdict, decision.champion) == ("keep", champion)
     assert decision.comparison == digest(comparison)
@@ -293,25 +296,30 @@ def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, t
     kept = workspace.store.open("decisions", digest(decision)) / "decision.json"
     assert from_json(kept.read_text(encoding="utf-8"), Decision) == decision
     assert decision.reason in read_page(workspace)
+    evidence = json.loads((kept.parent / "evidence.json").read_text(encoding="utf-8"))
+    assert evidence["figures"]["recall"]["difference"] == -0.5
+    assert evidence["slices"]["up to 8 words"] == {"rows": 5, "positives": 2}
+    assert "too few to tell" in read_page(workspace)
+    assert "McNemar" in read_page(workspace)
     assert "higher than 0.6667" in read_page(workspace)
 
 
 def test_decide_refuses_a_comparison_that_is_not_stored(workspace, splits, trained):
-    comparison = evaluate(Config(), workspace, splits, trained)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
 
     with pytest.raises(LineageError, match="is not in the store"):
-        decide(Config(), workspace, replace(comparison, report="elsewhere.html"))
+        decide(CONFIG, workspace, replace(comparison, report="elsewhere.html"))
 
     assert not (workspace.store.root / "decisions").exists()
 
 
 def test_the_same_model_a_second_time_keeps_itself(workspace, splits, trained):
-    first = evaluate(Config(), workspace, splits, trained)
-    promote(Config(), workspace, first, decide(Config(), workspace, first), probed(first))
+    first = evaluate(CONFIG, workspace, splits, trained)
+    promote(CONFIG, workspace, first, decide(CONFIG, workspace, first), probed(first))
     again = replace(workspace, run_id="run-2")
 
-    second = evaluate(Config(), again, splits, trained)
-    promotion = promote(Config(), again, second, decide(Config(), again, second), probed(second))
+    second = evaluate(CONFIG, again, splits, trained)
+    promotion = promote(CONFIG, again, second, decide(CONFIG, again, second), probed(second))
 
     assert (promotion.verdict, promotion.version) == ("keep", "v1")
     assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)

@@ -4,24 +4,64 @@ import pytest
 
 from ml.config import PolicyConfig
 from ml.errors import LineageError
+from ml.gate.evidence import Interval, RareSlice, Slice
 from ml.gate.policy import judge
 from ml.records import AbsentChampion, RuleCheck
-from tests.gate.examples import CHAMPION, EVALUATION, RIVAL
+from tests.gate.examples import BASELINE, EVIDENCE, RIVAL, compare
 
 POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
+CANDIDATE = "a" * 64
+FALL = Slice(rows=100, positives=30, f1=Interval(difference=-0.2, lower=-0.3, upper=-0.06))
 
 
-def test_a_candidate_higher_on_both_figures_is_promoted():
-    judgement = judge(EVALUATION, RIVAL, POLICY)
+def judge_against_champion(evidence=EVIDENCE, policy=POLICY, **figures):
+    return judge(compare(CANDIDATE, RIVAL, **figures), evidence, policy)
+
+
+def judge_first(**figures):
+    return judge(compare(CANDIDATE, AbsentChampion(), **figures), AbsentChampion(), POLICY)
+
+
+def with_figure(name, gain):
+    return replace(EVIDENCE, figures={**EVIDENCE.figures, name: gain})
+
+
+def with_slice(name, seen):
+    return replace(EVIDENCE, slices={**EVIDENCE.slices, name: seen})
+
+
+def check_named(rule, judgement):
+    return next(check for check in judgement.checks if check.rule == rule)
+
+
+def test_a_candidate_that_is_surely_better_is_promoted():
+    judgement = judge_against_champion()
 
     assert judgement.verdict == "promote"
-    assert judgement.reason == "Precision and recall are both higher than those of champion v1; every floor is reached."
+    assert judgement.reason == "Precision, recall and F1 are higher than those of champion v1, F1 surely so."
     assert judgement.checks == (
         RuleCheck(rule="precision floor", observed="0.7000", required="at least 0.5000", passed=True),
         RuleCheck(rule="recall floor", observed="0.6000", required="at least 0.4000", passed=True),
         RuleCheck(rule="average precision floor", observed="0.6800", required="at least 0.5000", passed=True),
+        RuleCheck(
+            rule="gain over baseline", observed="average precision 0.6800", required="higher than 0.5400", passed=True
+        ),
+        RuleCheck(rule="calibration error", observed="0.0200", required="at most 0.0500", passed=True),
+        RuleCheck(rule="figures compared", observed="8 of 8", required="all of them", passed=True),
+        RuleCheck(
+            rule="slices",
+            observed="lowest: up to 8 words +0.0500",
+            required="no sure fall beyond 0.05",
+            passed=True,
+        ),
         RuleCheck(rule="precision gain", observed="0.7000 (+0.05)", required="higher than 0.6500", passed=True),
         RuleCheck(rule="recall gain", observed="0.6000 (+0.05)", required="higher than 0.5500", passed=True),
+        RuleCheck(
+            rule="F1 gain, surely",
+            observed="+0.0500, at least +0.0200",
+            required="above 0 at 0.95 confidence",
+            passed=True,
+        ),
     )
 
 
@@ -37,53 +77,138 @@ def test_a_candidate_higher_on_both_figures_is_promoted():
     ],
 )
 def test_a_figure_that_is_equal_or_lower_keeps_the_champion(figures, reason):
-    judgement = judge(replace(EVALUATION, **figures), RIVAL, POLICY)
+    judgement = judge_against_champion(**figures)
 
     assert (judgement.verdict, judgement.reason) == ("keep", reason)
 
 
 def test_a_gain_too_small_for_four_decimals_is_told_from_none():
-    judgement = judge(replace(EVALUATION, precision=0.65001), RIVAL, POLICY)
+    judgement = judge_against_champion(precision=0.65001)
 
     assert judgement.verdict == "promote"
-    assert judgement.checks[3].observed == "0.6500 (+1e-05)"
+    assert check_named("precision gain", judgement).observed == "0.6500 (+1e-05)"
+
+
+def test_gains_that_may_be_luck_are_inconclusive():
+    judgement = judge_against_champion(with_figure("f1", Interval(difference=0.05, lower=0.0, upper=0.1)))
+
+    assert judgement.verdict == "inconclusive"
+    assert judgement.reason == "Champion v1 stays: precision and recall are both higher, but not surely."
+    assert [check.rule for check in judgement.checks if not check.passed] == ["F1 gain, surely"]
+
+
+def test_the_gain_that_must_be_sure_is_configurable():
+    assert judge_against_champion(policy=replace(POLICY, min_f1_gain=0.03)).verdict == "inconclusive"
 
 
 def test_a_missed_floor_blocks_a_candidate_that_beats_the_champion():
-    judgement = judge(replace(EVALUATION, average_precision=0.4999), RIVAL, POLICY)
+    judgement = judge(
+        replace(compare(CANDIDATE, RIVAL, average_precision=0.4999), baseline=replace(BASELINE, average_precision=0.3)),
+        EVIDENCE,
+        POLICY,
+    )
 
     assert judgement.verdict == "blocked"
-    assert judgement.reason == "Champion v1 stays: the candidate misses its average precision floor."
-    assert [check.passed for check in judgement.checks] == [True, True, False, True, True]
+    assert judgement.reason == "Champion v1 stays: the candidate fails its average precision floor."
+
+
+@pytest.mark.parametrize(
+    ("figures", "rule"),
+    [
+        ({"average_precision": 0.54}, "gain over baseline"),
+        ({"calibration_error": 0.051}, "calibration error"),
+        ({"calibration_error": float("nan")}, "calibration error"),
+    ],
+)
+def test_each_guard_blocks(figures, rule):
+    judgement = judge_against_champion(**figures)
+
+    assert (judgement.verdict, judgement.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "observed"),
+    [
+        (with_slice("first word why", FALL), "1 failed: first word why -0.2000"),
+        (replace(EVIDENCE, slices={}), "10 failed: up to 8 words missing"),
+    ],
+)
+def test_a_slice_that_surely_fell_or_is_missing_blocks(evidence, observed):
+    judgement = judge_against_champion(evidence)
+
+    assert judgement.verdict == "blocked"
+    assert check_named("slices", judgement).observed == observed
+
+
+def test_a_fall_that_may_be_luck_does_not_block():
+    unsure = replace(FALL, f1=Interval(difference=-0.2, lower=-0.4, upper=-0.05))
+
+    assert judge_against_champion(with_slice("first word why", unsure)).verdict == "promote"
+
+
+def test_a_slice_can_have_a_bound_of_its_own():
+    policy = replace(POLICY, slice_bounds={"first word why": 0.1})
+
+    assert judge_against_champion(with_slice("first word why", FALL), policy).verdict == "promote"
+
+
+def test_a_rare_slice_blocks_only_where_it_was_asked_for():
+    evidence = with_slice("contains a link", RareSlice(rows=5, positives=1))
+
+    assert judge_against_champion(evidence).verdict == "promote"
+    asked = replace(POLICY, slices={"contains a link": "contains:http"})
+    assert judge_against_champion(evidence, asked).verdict == "blocked"
+
+
+@pytest.mark.parametrize("unmeasured", [{}, {"f1": Interval(difference=0.1, lower=float("nan"), upper=0.2)}])
+def test_a_figure_that_is_missing_or_no_number_blocks(unmeasured):
+    figures = {name: gain for name, gain in EVIDENCE.figures.items() if name != "f1"} | unmeasured
+    judgement = judge_against_champion(replace(EVIDENCE, figures=figures))
+
+    assert judgement.verdict == "blocked"
+    assert check_named("figures compared", judgement).observed == "missing: f1"
 
 
 def test_a_figure_on_its_floor_reaches_it():
-    judgement = judge(replace(EVALUATION, precision=0.5), AbsentChampion(), POLICY)
-
-    assert judgement.checks[0].passed
+    assert judge_first(precision=0.5).checks[0].passed
 
 
-def test_a_first_run_needs_the_floors_only():
-    judgement = judge(EVALUATION, AbsentChampion(), POLICY)
+def test_a_first_run_needs_floors_and_baseline_only():
+    judgement = judge_first(calibration_error=0.9)
 
     assert judgement.verdict == "promote"
-    assert [check.rule for check in judgement.checks] == ["precision floor", "recall floor", "average precision floor"]
+    assert [check.rule for check in judgement.checks] == [
+        "precision floor",
+        "recall floor",
+        "average precision floor",
+        "gain over baseline",
+    ]
 
 
-def test_a_first_run_below_a_floor_is_blocked():
-    judgement = judge(replace(EVALUATION, recall=0.39), AbsentChampion(), POLICY)
+@pytest.mark.parametrize(
+    ("figures", "rule"), [({"recall": 0.39}, "recall floor"), ({"average_precision": 0.53}, "gain over baseline")]
+)
+def test_a_first_run_that_fails_a_guard_is_blocked(figures, rule):
+    judgement = judge_first(**figures)
 
     assert judgement.verdict == "blocked"
-    assert judgement.reason == "There is no champion yet, but the candidate misses its recall floor."
+    assert judgement.reason == f"There is no champion yet, but the candidate fails its {rule}."
 
 
 def test_the_champion_itself_is_kept_and_the_reason_says_so():
-    judgement = judge(CHAMPION, RIVAL, POLICY)
+    judgement = judge(compare("c" * 64, RIVAL), EVIDENCE, POLICY)
 
     assert judgement.verdict == "keep"
     assert judgement.reason == "The candidate is the same model as champion v1: nothing has changed."
 
 
 def test_figures_of_different_rows_are_never_compared():
-    with pytest.raises(LineageError, match="measured on rows 888888888888, the champion on 777777777777"):
-        judge(replace(EVALUATION, test="8" * 64), RIVAL, POLICY)
+    rival = replace(RIVAL, evaluation=replace(RIVAL.evaluation, test="8" * 64))
+
+    with pytest.raises(LineageError, match="measured on rows 777777777777, another model on 888888888888"):
+        judge(compare(CANDIDATE, rival), EVIDENCE, POLICY)
+
+
+def test_a_champion_without_evidence_is_refused():
+    with pytest.raises(LineageError, match="no evidence"):
+        judge(compare(CANDIDATE, RIVAL), AbsentChampion(), POLICY)

@@ -9,26 +9,31 @@ KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
 KEEP: Champion v1 stays: the candidate shows no precision gain.
 
- ✓  precision floor          0.6400          at least 0.5000
- ✓  recall floor             0.6000          at least 0.4000
- ✓  average precision floor  0.6800          at least 0.5000
- ✗  precision gain           0.6400 (-0.01)  higher than 0.6500
- ✓  recall gain              0.6000 (+0.05)  higher than 0.5500
+ ✓  precision floor          0.6400                         at least 0.5000
+ ✓  recall floor             0.6000                         at least 0.4000
+ ✓  average precision floor  0.6800                         at least 0.5000
+ ✓  gain over baseline       average precision 0.6800       higher than 0.5400
+ ✓  calibration error        0.0200                         at most 0.0500
+ ✓  figures compared         8 of 8                         all of them
+ ✓  slices                   lowest: up to 8 words +0.0500  no sure fall beyond 0.05
+ ✗  precision gain           0.6400 (-0.01)                 higher than 0.6500
+ ✓  recall gain              0.6000 (+0.05)                 higher than 0.5500
+ ✓  F1 gain, surely          +0.0500, at least +0.0200      above 0 at 0.95 confidence
 
-                         candidate  champion v1
-precision                   0.6400       0.6500
-recall                      0.6000       0.5500
-F1                          0.6462       0.6462
-average precision           0.6800       0.6800
-precision at recall 0.5     0.7500       0.7500
-ROC AUC                     0.9500       0.9500
-log loss                    0.1100       0.1100
-calibration error           0.0200       0.0200
-threshold                   0.4000       0.4000
-true positives                  36           36
-false positives                 15           15
-false negatives                 24           24
-true negatives                 925          925
+                         candidate  champion v1  baseline
+precision                   0.6400       0.6500    0.5000
+recall                      0.6000       0.5500    0.5000
+F1                          0.6462       0.6462    0.5000
+average precision           0.6800       0.6800    0.5400
+precision at recall 0.5     0.7500       0.7500    0.7500
+ROC AUC                     0.9500       0.9500    0.9500
+log loss                    0.1100       0.1100    0.1100
+calibration error           0.0200       0.0200    0.0200
+threshold                   0.4000       0.4000    0.4000
+true positives                  36           36        36
+false positives                 15           15        15
+false negatives                 24           24        24
+true negatives                 925          925       925
 
 production: v1, as before (the candidate is version v2)
 report: reports/run-1/evaluation.html"""
@@ -38,7 +43,7 @@ ENTRY = HistoryEntry(
     run_id="run-1",
     promoted=True,
     verdict="promote",
-    reason="There is no champion yet, and the candidate reaches every floor.",
+    reason="There is no champion yet, and the candidate passes every guard.",
     version="v1",
     previous=AbsentChampion(),
     decision="d" * 64,
@@ -67,13 +72,13 @@ def test_a_kept_champion_is_shown_beside_the_candidate():
     assert verdict_text(KEPT, judged(KEPT), carried_out(KEPT, "v2")) == KEPT_TEXT
 
 
-def test_a_first_promotion_has_one_column_and_names_no_champion():
+def test_a_first_promotion_has_no_column_for_a_champion_and_names_no_champion():
     first = compare("a" * 64, AbsentChampion())
 
     lines = verdict_text(first, judged(first), carried_out(first, "v1")).splitlines()
 
-    assert lines[0] == "PROMOTE: There is no champion yet, and the candidate reaches every floor."
-    assert "precision                   0.7000" in lines
+    assert lines[0] == "PROMOTE: There is no champion yet, and the candidate passes every guard."
+    assert "precision                   0.7000    0.5000" in lines
     assert lines[-2] == "production: v1 (before: none)"
 
 
@@ -83,7 +88,7 @@ def test_a_dry_run_says_so_first_and_last():
 
     lines = verdict_text(first, judged(first), promotion).splitlines()
 
-    assert lines[0] == "DRY RUN, PROMOTE: There is no champion yet, and the candidate reaches every floor."
+    assert lines[0] == "DRY RUN, PROMOTE: There is no champion yet, and the candidate passes every guard."
     assert lines[-2] == "production: none, as before (a dry run writes nothing to the registry)"
 
 
@@ -138,7 +143,8 @@ def test_an_alarm_and_rows_that_were_left_out_are_said_below_the_checks():
 
     lines = verdict_text(comparison, decision, carried_out(comparison, "v2")).splitlines()
 
-    assert lines[8:11] == [
+    after_checks = lines.index("", 2) + 1
+    assert lines[after_checks : after_checks + 3] == [
         "ALARM: champion v1: recall 0.3500 is under 0.4000",
         "1,234 test rows may have been in the champion's training: they were left out",
         "",

@@ -1,17 +1,21 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ml.config import Config, EncoderConfig, TrainConfig, config_digest
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import load_model
+from ml.model.threshold import choose_dominating_threshold, operating_point
 from ml.model.train import train
-from ml.records import digest
+from ml.records import AbsentChampion, digest
 from ml.store import tree_digest
 from tests.model.splits import make_workspace, store_splits
 
@@ -78,6 +82,26 @@ def test_the_same_training_again_gives_the_same_weights(trained, tiny_encoder):
     ]
     assert bytes_of[0] == bytes_of[1]
     assert first.threshold == second.threshold
+
+
+def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tiny_encoder, workspace, tmp_path):
+    splits, config = store_splits(workspace.store), make_config(tiny_encoder, replace(SETTINGS, epochs=1))
+    first = train(config, workspace, splits)
+    folder = shutil.copytree(workspace.store.open("models", first.model), tmp_path / "champion")
+    rows = pd.read_parquet(workspace.store.open("splits", splits.part("validation").digest) / "rows.parquet")
+    labels, scores = rows["target"].to_numpy(np.float32), load_model(folder).score(rows["question_text"].tolist())
+    worse = float(np.sort(scores)[-20])
+    (folder / "model.json").write_text(json.dumps({"threshold": worse}))
+    champion = workspace.registry.register(folder, tree_digest(folder))
+    workspace.registry.move_alias("production", champion.version, expected=AbsentChampion())
+
+    second = train(config, workspace, splits)
+
+    to_beat = operating_point(labels, scores, worse, positive_rate=config.threshold.positive_rate)
+    assert second.threshold != first.threshold
+    assert second.threshold == choose_dominating_threshold(
+        labels, scores, to_beat, positive_rate=config.threshold.positive_rate
+    )
 
 
 def test_a_fresh_process_without_this_code_gives_the_same_scores(trained):

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from ml.config import PolicyConfig
+from ml.errors import DataError
+from ml.gate.simulation import RULES, Outcome, Population, Simulation, outcome_plot, outcome_table, read_two_trainings
+from ml.store import Store
+
+
+def make_scores(rows=4000, noise=0.7):
+    """Targets, and two trainings that share what they know and differ in noise."""
+    random = np.random.default_rng(0)
+    target = (random.random(rows) < 0.0619).astype(int)
+    known = random.normal(-4 + 3.6 * target, 1.8)
+    first, second = (1 / (1 + np.exp(-known - random.normal(0, noise, rows))) for _ in range(2))
+    return target, first, second
+
+
+def make_simulation():
+    return Simulation(
+        population=Population.of(*make_scores()), policy=PolicyConfig(resamples=500), positive_rate=0.0619
+    )
+
+
+def test_models_of_a_population_disagree_as_the_two_trainings_did():
+    population = Population.of(*make_scores(noise=0.7))
+
+    assert population.spread.mean() == pytest.approx(0.7, abs=0.03)
+
+
+def test_a_draw_has_the_share_of_positives_that_is_met_in_service():
+    drawn = Population.of(*make_scores()).draw(1000, 0.3, np.random.default_rng(0))
+
+    assert (len(drawn.target), drawn.target.sum()) == (1000, 300)
+
+
+def test_the_gate_promotes_equal_models_seldom_and_the_plain_rule_does_so_often():
+    outcomes = make_simulation().run(test_rows=[4000], gains=[0.0], weeks=200)
+
+    gate, _, fixed = (outcome.promoted for outcome in outcomes)
+    assert gate <= 0.05
+    assert 0.2 < fixed < 0.4
+
+
+def test_the_gate_sees_a_clear_gain():
+    gate, *_ = make_simulation().run(test_rows=[4000], gains=[0.2], weeks=20)
+
+    assert gate.promoted >= 0.8
+
+
+def test_the_same_seed_gives_the_same_outcomes():
+    first, second = (make_simulation().run(test_rows=[1000], gains=[0.02], weeks=5) for _ in range(2))
+
+    assert first == second
+
+
+def test_the_comparison_with_the_most_rows_and_two_models_is_read(tmp_path):
+    for name, rows, other in (("small", 10, 0.5), ("large", 20, 0.5), ("same model twice", 30, 0.0)):
+        folder = tmp_path / "comparisons" / name
+        folder.mkdir(parents=True)
+        scores = np.linspace(0, 0.5, rows)
+        np.savez(folder / "scores.npz", target=np.zeros(rows), candidate=scores, champion=scores + other)
+
+    target, candidate, champion = read_two_trainings(Store(tmp_path))
+
+    assert len(target) == 20
+    assert champion[0] - candidate[0] == 0.5
+
+
+def test_without_two_models_there_is_nothing_to_simulate(tmp_path):
+    with pytest.raises(DataError, match="two different models"):
+        read_two_trainings(Store(tmp_path))
+
+
+def test_the_outcomes_are_a_table_and_a_picture():
+    outcomes = [
+        Outcome(rule=rule, test_rows=2000, gain=gain, promoted=share)
+        for gain, shares in ((0.0, (0.02, 0.1, 0.3)), (0.02, (0.5, 0.6, 0.7)))
+        for rule, share in zip(RULES, shares, strict=True)
+    ]
+
+    assert outcome_table(outcomes, 52) == (
+        "Share of 52 weeks in which the candidate is promoted\n\n"
+        "| test rows | rule | equal | +2 points |\n"
+        "| --- | --- | --- | --- |\n"
+        "| 2,000 | this gate | 2.0% | 50.0% |\n"
+        "| 2,000 | both higher | 10.0% | 60.0% |\n"
+        "| 2,000 | both higher, fixed threshold | 30.0% | 70.0% |"
+    )
+    assert "2,000 test rows" in outcome_plot(outcomes)
