@@ -22,6 +22,8 @@ epochs = 1
 min_precision = 0.0
 min_recall = 0.0
 min_average_precision = 0.0
+min_gain_over_baseline = -1.0
+resamples = 100
 """
 
 
