@@ -33,7 +33,6 @@ from ml.progress import progress
 from ml.store import Store
 
 RULES = ("this gate", "both higher", "both higher, fixed threshold")
-WEEKS_PER_YEAR = 52
 _SPREAD_BINS = 20
 _LOWEST_PROBABILITY = 1e-7
 _LARGEST_RAISE = 5.0
