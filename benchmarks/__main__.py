@@ -1,6 +1,6 @@
 """`make bench`: measures training, the data path and what Airflow costs; writes bench.json and prints a table.
 
-usage: python -m benchmarks [training] [data-path] [airflow] [parsing]      (all of them by default)
+usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance]      (all of them by default)
 """
 
 import json
@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import airflow_overhead, dag_parsing, data_path, training
+from benchmarks import airflow_overhead, dag_parsing, data_path, significance, training
 
 MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "training": training.measure,
     "data-path": data_path.measure,
     "airflow": airflow_overhead.measure,
     "parsing": dag_parsing.measure,
+    "significance": significance.measure,
 }
 
 

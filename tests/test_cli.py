@@ -26,6 +26,7 @@ min_recall = 0.0
 min_average_precision = 0.0
 min_gain_over_baseline = -1.0
 max_calibration_error = 1.0
+resamples = 100
 """
 
 

@@ -33,7 +33,6 @@ from ml.progress import progress
 from ml.store import Store
 
 RULES = ("this gate", "both higher", "both higher, fixed threshold")
-WEEKS_PER_YEAR = 52
 _SPREAD_BINS = 20
 _LOWEST_PROBABILITY = 1e-7
 _LARGEST_RAISE = 5.0
@@ -216,5 +215,5 @@ def outcome_plot(outcomes: Sequence[Outcome]) -> Markup:
         axes.grid(color="#e8edf1", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("weeks with a promotion (%)")
-    panels[0].legend(frameon=False, fontsize=9)
+    panels[-1].legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 0.1))
     return svg(figure)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ml.cli import main
 from ml.config import PolicyConfig
 from ml.errors import DataError
 from ml.gate.simulation import RULES, Outcome, Population, Simulation, outcome_plot, outcome_table, read_two_trainings
@@ -70,6 +71,20 @@ def test_the_comparison_with_the_most_rows_and_two_models_is_read(tmp_path):
 def test_without_two_models_there_is_nothing_to_simulate(tmp_path):
     with pytest.raises(DataError, match="two different models"):
         read_two_trainings(Store(tmp_path))
+
+
+def test_the_command_prints_the_table_and_draws_the_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    folder = tmp_path / "store" / "comparisons" / "one"
+    folder.mkdir(parents=True)
+    target, candidate, champion = make_scores(rows=500)
+    np.savez(folder / "scores.npz", target=target, candidate=candidate, champion=champion)
+
+    status = main(["simulate", "--weeks", "1", "--test-rows", "500", "--plot", str(tmp_path / "plot.svg")])
+
+    assert status == 0
+    assert "| 500 | this gate |" in capsys.readouterr().out
+    assert (tmp_path / "plot.svg").read_text().startswith("<svg")
 
 
 def test_the_outcomes_are_a_table_and_a_picture():
