@@ -144,7 +144,8 @@ def test_a_probe_of_another_model_is_refused(tmp_path):
     assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
 
 
-# Runs promote, and kills itself right before the n-th file operation below the registry.
+# For each line "home, tab, n" a child that promotes, and kills itself right before its n-th file operation below the
+# registry; answers with the child's exit status. Forks from here are quick, and TensorFlow is not loaded.
 DOOMED = """
 import os, signal, sys
 from pathlib import Path
@@ -153,29 +154,49 @@ from ml.gate.promote import promote
 from ml.records import read_any
 from tests.gate.examples import open_workspace
 
-home, doom = Path(sys.argv[1]), int(sys.argv[2])
-records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json", "probe.json")]
-workspace = open_workspace(home)
-operations = 0
+def promote_until(home, doom):
+    records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json", "probe.json")]
+    operations = 0
 
-def count(event, arguments):
-    global operations
-    if event.startswith(("os.", "open", "shutil.", "fcntl.")) and str(home / "registry") in str(arguments):
-        operations += 1
-        if operations == doom:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def count(event, arguments):
+        nonlocal operations
+        if event.startswith(("os.", "open", "shutil.", "fcntl.")) and f"{home}/registry" in str(arguments):
+            operations += 1
+            if operations == doom:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(count)
-promote(Config(), workspace, *records)
+    sys.addaudithook(count)
+    promote(Config(), open_workspace(Path(home)), *records)
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        home, doom = line.rstrip().split("\\t")
+        promote_until(home, int(doom))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def run_doomed(home, doom):
-    """The exit status of a promotion that dies at its n-th file operation."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    return subprocess.run(  # noqa: PLW1510, the status is what is asked for
-        [sys.executable, "-c", DOOMED, str(home), str(doom)], cwd=PROJECT, env=environment
-    ).returncode
+@pytest.fixture
+def run_doomed():
+    """Gives the exit status of a promotion that dies at its n-th file operation."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DOOMED],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+
+        def run(home, doom):
+            process.stdin.write(f"{home}\t{doom}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield run
 
 
 def prepare_promotion(home):
@@ -189,7 +210,7 @@ def prepare_promotion(home):
     return workspace, comparison, decision
 
 
-def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once(tmp_path):
+def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once(tmp_path, run_doomed):
     statuses = []
     while 0 not in statuses:
         doom = len(statuses) + 1
