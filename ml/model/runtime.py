@@ -26,14 +26,16 @@ class Runtime:
     width_multiple: int
 
 
-def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int) -> Runtime:
+def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, deterministic: bool = True) -> Runtime:
     """Seed everything and choose by the hardware; on the CPU the same seed gives the same weights, bit for bit.
+
+    Not `deterministic` where a model has random operations of its own that bear no seed: TensorFlow refuses those then.
 
     XLA is for GPUs: on a CPU it made steps two to three times slower. Tensor cores want widths that 8 divides.
     """
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
+    if deterministic and not gpus:
         tf.config.experimental.enable_op_determinism()
     runtime = Runtime(
         precision=choose_precision(_capabilities(gpus), _cpu_flags()) if precision == "auto" else precision,

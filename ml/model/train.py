@@ -14,6 +14,7 @@ import tensorflow as tf
 from ml.config import Config, config_digest
 from ml.data.rows import read_part
 from ml.errors import DataError
+from ml.model.bert import PretrainedBert
 from ml.model.classifier import summarize
 from ml.model.encoder import build_tokenizer, public_name, read_encoder
 from ml.model.export import export_classifier
@@ -47,8 +48,12 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     train_rows, validation_rows = (
         _read_both_classes(workspace.store, splits.part(name)) for name in ("train", "validation")
     )
-    runtime = prepare_runtime(precision=config.train.precision, seed=config.train.seed)
     pretrained = read_encoder(config.encoder.source)
+    runtime = prepare_runtime(
+        precision=config.train.precision,
+        seed=config.train.seed,
+        deterministic=isinstance(pretrained, PretrainedBert),  # a hub module's dropout bears no seed
+    )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
     trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
     fitted = fit(trainer, _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer), config.train)
