@@ -60,6 +60,18 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
         _write_whole(arguments.output, to_json(result))
 
 
+def _promote(arguments: argparse.Namespace) -> None:
+    if not arguments.pending:
+        _run_one_step(arguments)
+        return
+    from ml.gate.promote import promote_pending
+    from ml.gate.verdict import read_verdict
+
+    workspace = _workspace(arguments)
+    verdicts = [read_verdict(workspace.reports / run_id) for run_id in promote_pending(_config(arguments), workspace)]
+    print("\n\n".join(verdicts) or "no promotion is pending")
+
+
 def _run_all_steps(arguments: argparse.Namespace) -> None:
     from ml.gate.verdict import read_verdict
 
@@ -215,6 +227,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
         command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
         command.set_defaults(run=_run_one_step, step=name)
+        if name == "promote":
+            _add_pending(command)
     run = commands.add_parser("run", help="all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
@@ -247,6 +261,13 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
     command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"for the record; default: {_BY_HAND}")
+
+
+def _add_pending(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pending", action="store_true", help="instead: all promotions that wait because the registry did not answer"
+    )
+    command.set_defaults(run=_promote)
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:

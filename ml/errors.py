@@ -51,6 +51,10 @@ class RegistryUnavailable(TransientError):
     """The registry did not give a definite answer; an unknown champion is never taken for an absent one."""
 
 
+class PromotionPending(RegistryUnavailable):
+    """A decision waits in the store for the registry to answer."""
+
+
 class RegistryConflict(PermanentError):
     """Somebody else moved the alias since the decision was made."""
 

@@ -196,3 +196,8 @@ def test_a_first_champion_cannot_be_rolled_back(home, capsys):
     assert main(["rollback", "--reason", "a try"]) == 65
     assert "champion v1 took over from none" in capsys.readouterr().err
     assert _champion(home) == "v1"
+
+
+def test_without_an_outage_nothing_is_pending(capsys):
+    assert main(["promote", "--pending"]) == 0
+    assert capsys.readouterr().out == "no promotion is pending\n"

@@ -1,11 +1,17 @@
-"""Carry out a decision: register the candidate, move the alias if the verdict says so, and record it once."""
+"""Carry out a decision: register the candidate, move the alias if the verdict says so, and record it once.
+
+Where the registry does not answer, the promotion is pending: its records wait in the store until it is carried out.
+"""
 
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
-from ml.errors import LineageError, RegistryConflict
+from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryUnavailable
 from ml.gate.decide import champion_of
+from ml.gate.pending import Pending, forget_pending, keep_pending, pending_runs, read_pending
 from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
 from ml.gate.verdict import keep_verdict
@@ -26,6 +32,7 @@ from ml.workspace import Workspace
 logger = logging.getLogger(__name__)
 
 UNREGISTERED = "unregistered"
+_HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml promote --pending`"
 
 
 def promote(
@@ -35,13 +42,11 @@ def promote(
 
     A dry run ends with the verdict's text, before anything is written to the registry.
 
-    Raises LineageError if decision or probe are about another comparison, RegistryConflict if the alias has left
-    the champion that the decision names.
+    Raises LineageError if decision or probe are about another comparison, PromotionPending if the registry does not
+    answer, RegistryConflict if the alias has left the champion that the decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
-    version = UNREGISTERED if workspace.dry_run else _carry_out(workspace, comparison, decision)
-    if not workspace.dry_run:
-        retain(workspace, config.retention)
+    version = UNREGISTERED if workspace.dry_run else _settle(config, workspace, Pending(comparison, decision, probe))
     promotion = Promotion(
         promoted=decision.verdict == "promote" and not workspace.dry_run,
         verdict=decision.verdict,
@@ -54,6 +59,36 @@ def promote(
     )
     keep_verdict(workspace, verdict_text(comparison, decision, promotion))
     return promotion
+
+
+def promote_pending(config: Config, workspace: Workspace) -> Iterator[str]:
+    """Carry out all pending promotions, oldest first, and give each one's run; raises as `promote` does.
+
+    One whose champion is no longer the one that was compared is pending no more.
+    """
+    for run_id in pending_runs(workspace.store):
+        pending = read_pending(workspace.store, run_id)
+        promote(config, replace(workspace, run_id=run_id, triggered_by=pending.decision.triggered_by), *pending)
+        yield run_id
+
+
+def _settle(config: Config, workspace: Workspace, pending: Pending) -> str:
+    """Carry out, or leave it pending; gives the candidate's version."""
+    keep_pending(workspace, pending)
+    try:
+        version = _carry_out(workspace, pending.comparison, pending.decision)
+        retain(workspace, config.retention)
+    except RegistryUnavailable as error:
+        keep_verdict(workspace, f"PROMOTION PENDING: {pending.decision.reason}\n\n{error.what}\n{_HOW_TO_FINISH}")
+        raise PromotionPending(
+            f"promotion pending: {error.what}", where=f"{error.where}, run {workspace.run_id}", fix=_HOW_TO_FINISH
+        ) from None
+    except RegistryConflict as error:
+        keep_verdict(workspace, f"NOT PROMOTED: {error.what}")
+        forget_pending(workspace)
+        raise
+    forget_pending(workspace)
+    return version
 
 
 def _carry_out(workspace: Workspace, comparison: Comparison, decision: Decision) -> str:

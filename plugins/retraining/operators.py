@@ -181,7 +181,8 @@ def raise_for_status(step: str, status: int) -> None:
     if status == 0:
         return
     if status == TEMPORARY_FAILURE:
-        kind, message = AirflowException, f"step {step} did not get an answer (see above); it may be tried again"
+        again = "promotion pending" if step == "promote" else f"step {step} did not get an answer"
+        kind, message = AirflowException, f"{again} (see above); it may be tried again"
     elif status < 0:
         kind, message = (
             AirflowException,

@@ -1,0 +1,127 @@
+"""A registry that cannot be reached: a file lies where its folder belongs, until it is back."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from ml.config import Config
+from ml.errors import PromotionPending, RegistryConflict, RegistryUnavailable
+from ml.gate.pending import pending_runs
+from ml.gate.promote import promote, promote_pending
+from ml.gate.verdict import read_verdict
+from ml.records import AbsentChampion, FoundChampion, Rival
+from ml.registry import CHAMPION_ALIAS
+from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
+
+
+@contextmanager
+def outage(home):
+    registry, aside = home / "registry", home / "aside"
+    if registry.exists():
+        registry.rename(aside)
+    registry.touch()
+    yield
+    registry.unlink()
+    if aside.exists():
+        aside.rename(registry)
+
+
+def carry_out(workspace, comparison):
+    return promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
+
+
+def first_candidate(workspace, content="first"):
+    return compare(store_model(workspace.store, content), AbsentChampion())
+
+
+def leave_pending(home, run_id, comparison):
+    with outage(home), pytest.raises(PromotionPending):
+        carry_out(open_workspace(home, run_id), comparison)
+
+
+def test_a_promotion_that_gets_no_answer_is_pending_by_name(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = first_candidate(workspace)
+
+    with outage(tmp_path), pytest.raises(PromotionPending, match=r"promotion pending: .*\n.*run run-1\n.*--pending"):
+        carry_out(workspace, comparison)
+
+    assert pending_runs(workspace.store) == ["run-1"]
+    assert read_verdict(workspace.run_reports).startswith("PROMOTION PENDING: There is no champion yet")
+
+
+def test_an_outage_is_worth_a_retry():
+    assert issubclass(PromotionPending, RegistryUnavailable)
+
+
+def test_a_pending_promotion_is_finished_later_as_the_run_that_decided(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = first_candidate(workspace)
+    leave_pending(tmp_path, "run-1", comparison)
+
+    assert list(promote_pending(Config(), open_workspace(tmp_path, "by-hand"))) == ["run-1"]
+
+    assert workspace.registry.resolve(CHAMPION_ALIAS) == FoundChampion(version="v1", model=comparison.candidate.model)
+    (entry,) = workspace.registry.history()
+    assert (entry.run_id, entry.triggered_by) == ("run-1", "command line")
+    assert pending_runs(workspace.store) == []
+    assert read_verdict(workspace.run_reports).startswith("PROMOTE: ")
+
+
+def test_the_task_run_again_finishes_it_too(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = first_candidate(workspace)
+    leave_pending(tmp_path, "run-1", comparison)
+
+    assert carry_out(workspace, comparison).promoted
+
+    assert pending_runs(workspace.store) == []
+    assert len(workspace.registry.history()) == 1
+
+
+def test_a_pending_promotion_whose_champion_was_replaced_is_told_and_pending_no_more(tmp_path):
+    workspace = open_workspace(tmp_path, "run-0")
+    first = first_candidate(workspace)
+    carry_out(workspace, first)
+    rival = Rival(
+        champion=FoundChampion(version="v1", model=first.candidate.model),
+        evaluation=replace(CHAMPION, model=first.candidate.model),
+    )
+    overtaken, winner = (compare(store_model(workspace.store, content), rival) for content in ("second", "third"))
+    leave_pending(tmp_path, "run-1", overtaken)
+    carry_out(open_workspace(tmp_path, "run-2"), winner)
+
+    with pytest.raises(RegistryConflict, match="points at v2, not at v1"):
+        list(promote_pending(Config(), open_workspace(tmp_path, "by-hand")))
+
+    assert workspace.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
+    assert pending_runs(workspace.store) == []
+    assert read_verdict(tmp_path / "reports" / "run-1").startswith("NOT PROMOTED: ")
+
+
+def test_a_second_try_of_the_run_replaces_what_waits(tmp_path):
+    workspace = open_workspace(tmp_path)
+    leave_pending(tmp_path, "run-1", first_candidate(workspace))
+    newer = first_candidate(workspace, "newer")
+    leave_pending(tmp_path, "run-1", newer)
+
+    list(promote_pending(Config(), workspace))
+
+    assert workspace.registry.resolve(CHAMPION_ALIAS).model == newer.candidate.model
+
+
+def test_pending_promotions_are_finished_in_the_order_of_their_decisions(tmp_path):
+    workspace = open_workspace(tmp_path)
+    for run_id in ("run-b", "run-a"):
+        leave_pending(tmp_path, run_id, first_candidate(workspace))
+
+    assert list(promote_pending(Config(), workspace)) == ["run-b", "run-a"]
+
+
+def test_a_dry_run_leaves_nothing_pending(tmp_path):
+    workspace = replace(open_workspace(tmp_path), dry_run=True)
+
+    carry_out(workspace, first_candidate(workspace))
+
+    assert pending_runs(workspace.store) == []
