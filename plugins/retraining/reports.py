@@ -1,4 +1,4 @@
-"""A run's reports in Airflow's UI: a link at each task, and the pages behind it for those who may read the DAG."""
+"""A run's reports in Airflow's UI: a tab of the run, a link at each task, and pages for those who may read the DAG."""
 
 import os
 from html import escape
@@ -21,6 +21,7 @@ PREFIX = "/retraining/reports"
 PROJECT = Path(__file__).resolve().parents[2]
 # Scripts of a report (Data Docs fold their sections with one) must not act with the reader's session.
 _HEADERS = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-Content-Type-Options": "nosniff"}
+_STYLE = "<style>body { font: 16px/1.6 system-ui; margin: 2rem; background: #fff; color: #1f2933 }</style>"
 
 
 class ReportsLink(BaseOperatorLink):
@@ -40,6 +41,9 @@ class RetrainingPlugin(AirflowPlugin):
     """Adds the reports to the API server; nothing is imported for it elsewhere."""
 
     name = "retraining"
+    external_views = [  # noqa: RUF012, the base class has declared it so
+        {"name": "Reports", "href": f"{PREFIX}/{{RUN_ID}}/", "destination": "dag_run", "url_route": "reports"}
+    ]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -64,15 +68,17 @@ def _respond(path: str) -> "Response":
     from fastapi.responses import FileResponse, HTMLResponse
 
     root = Path(os.environ.get("SINCERE_HOME", PROJECT / "var"), "reports").resolve()
-    asked = (root / path).resolve()
+    run_id, _, page = path.partition("/")
+    asked = (root / folder_name(run_id) / page).resolve()
     if not asked.is_relative_to(root) or not asked.exists():
         raise HTTPException(status_code=404, detail="There is no such report.")
     if asked.is_dir():
-        return HTMLResponse(_index(asked), headers=_HEADERS)
+        return HTMLResponse(_index(asked))
     return FileResponse(asked, headers=_HEADERS)
 
 
 def _index(folder: Path) -> str:
     pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
-    items = "".join(f'<li><a href="{quote(page)}">{escape(page)}</a></li>' for page in pages)
-    return f"<!doctype html><title>Reports</title><h1>Reports</h1><ul>{items or '<li>none yet</li>'}</ul>"
+    # In a tab of their own: from within the UI's frame a sandboxed page could not lead to the next one.
+    items = "".join(f'<li><a href="{quote(page)}" target="_blank">{escape(page)}</a></li>' for page in pages)
+    return f"<!doctype html><title>Reports</title>{_STYLE}<h1>Reports</h1><ul>{items or '<li>none yet</li>'}</ul>"

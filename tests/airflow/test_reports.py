@@ -22,8 +22,16 @@ def test_the_link_leads_to_the_folder_of_the_run() -> None:
     assert ReportsLink().get_link(None, ti_key=key) == f"{PREFIX}/manual__2026-11-23T10_00_00_00_00/"
 
 
+def test_a_run_has_a_tab_that_leads_to_its_folder(reports: Path) -> None:
+    (tab,) = RetrainingPlugin().external_views
+    run_id = "manual__2026-11-23T10:00:00+00:00"
+    reports.rename(reports.parent / "manual__2026-11-23T10_00_00_00_00")
+    path = tab["href"].replace("{RUN_ID}", run_id).removeprefix(f"{PREFIX}/")
+    assert "evaluation.html" in _respond(path).body.decode()
+
+
 def test_a_run_lists_its_pages() -> None:
-    assert '<a href="evaluation.html">evaluation.html</a>' in _respond("run-1/").body.decode()
+    assert '<a href="evaluation.html" target="_blank">evaluation.html</a>' in _respond("run-1/").body.decode()
 
 
 def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
