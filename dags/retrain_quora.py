@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag
 from retraining.notifier import ChampionAlarm
-from retraining.operators import DetectOperator, PromoteOperator, StepOperator
+from retraining.operators import TASK_DEFAULTS, DetectOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 
 CHAMPION = Asset("quora_champion")
@@ -17,13 +17,7 @@ CHAMPION = Asset("quora_champion")
     max_active_runs=1,
     params=retraining_params(),
     tags=["quora", "retraining"],
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args=TASK_DEFAULTS,
     doc_md="""
     ### From a CSV to a promotion decision
 

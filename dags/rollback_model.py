@@ -1,9 +1,7 @@
 """Point the champion's alias back at an earlier version, on a person's word."""
 
-from datetime import timedelta
-
 from airflow.sdk import Asset, dag
-from retraining.operators import RollbackOperator
+from retraining.operators import TASK_DEFAULTS, RollbackOperator
 from retraining.params import rollback_params
 
 
@@ -14,13 +12,7 @@ from retraining.params import rollback_params
     max_active_runs=1,
     params=rollback_params(),
     tags=["quora", "rollback"],
-    default_args={
-        "retries": 3,
-        "retry_delay": timedelta(minutes=1),
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args=TASK_DEFAULTS,
     doc_md="""
     ### Back to an earlier champion
 

@@ -10,24 +10,7 @@ from ml.cli import main
 from ml.data.sample import write_sample
 from ml.records import RawSnapshot, read_any
 from ml.store import tree_digest
-from tests.tiny import write_tiny_encoder
-
-CONFIG = """
-[encoder]
-source = {encoder}
-max_tokens = 64
-
-[train]
-epochs = 1
-
-[policy]
-min_precision = 0.0
-min_recall = 0.0
-min_average_precision = 0.0
-min_gain_over_baseline = -1.0
-max_calibration_error = 1.0
-resamples = 100
-"""
+from tests.tiny import write_tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +18,7 @@ def place(tmp_path_factory):
     """A folder with rows, a config for a tiny encoder, and a home with a champion."""
     folder = tmp_path_factory.mktemp("cli")
     write_sample(folder / "rows.csv", rows=1500, seed=1)
-    encoder = write_tiny_encoder(folder / "encoder", ["what", "why", "is", "are", "the", "of", "?", "##s"])
-    (folder / "tiny.toml").write_text(CONFIG.format(encoder=json.dumps(str(encoder))), encoding="utf-8")
+    write_tiny_config(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SINCERE_HOME", str(folder / "home"))
         assert _run(folder, "first") == 0

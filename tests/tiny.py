@@ -1,4 +1,4 @@
-"""A BERT small enough for tests, in either layout, with random weights that never change."""
+"""A BERT small enough for tests, in either layout, with random weights that never change; and a config that uses it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,22 @@ from safetensors.numpy import save_file
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LAYERS, HEADS, HIDDEN, INTERMEDIATE, POSITIONS = 2, 2, 16, 32, 64
+_TOML = """
+[encoder]
+source = {encoder}
+max_tokens = 64
+
+[train]
+epochs = 1
+
+[policy]
+min_precision = 0.0
+min_recall = 0.0
+min_average_precision = 0.0
+min_gain_over_baseline = -1.0
+max_calibration_error = 1.0
+resamples = 100
+"""
 
 
 def write_tiny_encoder(folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu") -> Path:
@@ -21,6 +37,14 @@ def write_tiny_encoder(folder: Path, vocabulary: Sequence[str], *, activation: s
     weights = {name: _initial(name, shape, random) for name, shape in _shapes(len(tokens))}
     save_file(weights, folder / "model.safetensors")
     return folder
+
+
+def write_tiny_config(folder: Path) -> Path:
+    """Write `tiny.toml`: one epoch of a tiny encoder that knows a few words, and a policy that promotes it."""
+    encoder = write_tiny_encoder(folder / "encoder", ["what", "why", "is", "are", "the", "of", "?", "##s"])
+    config = folder / "tiny.toml"
+    config.write_text(_TOML.format(encoder=json.dumps(str(encoder))), encoding="utf-8")
+    return config
 
 
 def write_tiny_module(folder: Path, encoder: Path) -> Path:

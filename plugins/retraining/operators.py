@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,15 @@ from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
+
+# What raise_for_status lets pass is tried again, ever more slowly; a task of a DAG may set its own.
+TASK_DEFAULTS: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=30),
+    "execution_timeout": timedelta(hours=1),
+}
 
 _FRAME = ("Tmp dir root location", "Running command", "Output:", "Command exited with")
 

@@ -31,6 +31,12 @@ def test_a_rollback_runs_on_a_persons_word_only(rollback: DAG) -> None:
     )
 
 
+def test_a_rollback_is_tried_again_as_the_other_steps_are(dag: DAG, rollback: DAG) -> None:
+    settings = ("retries", "retry_delay", "retry_exponential_backoff", "max_retry_delay", "execution_timeout")
+    (back,) = rollback.tasks
+    assert [getattr(back, name) for name in settings] == [getattr(dag.get_task("promote"), name) for name in settings]
+
+
 def test_a_rollback_needs_a_reason_and_no_version(rollback: DAG) -> None:
     assert rollback.params["version"] is None
     with pytest.raises(ParamValidationError):

@@ -1,6 +1,5 @@
 """`make retrain` as a person runs it: the real DAG, real steps, a generated CSV and a tiny encoder."""
 
-import json
 import os
 import sqlite3
 import subprocess
@@ -10,25 +9,9 @@ from pathlib import Path
 import pytest
 
 from ml.data.sample import write_sample
-from tests.tiny import write_tiny_encoder
+from tests.tiny import write_tiny_config
 
 PROJECT = Path(__file__).parents[2]
-CONFIG = """
-[encoder]
-source = {encoder}
-max_tokens = 64
-
-[train]
-epochs = 1
-
-[policy]
-min_precision = 0.0
-min_recall = 0.0
-min_average_precision = 0.0
-min_gain_over_baseline = -1.0
-max_calibration_error = 1.0
-resamples = 100
-"""
 
 Retrain = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -38,8 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a CSV whose name needs quoting, a config, and room for the state."""
     folder = tmp_path_factory.mktemp("retrain")
     write_sample(folder / "Jane's new questions.csv", rows=1500, seed=1)
-    encoder = write_tiny_encoder(folder / "encoder", ["what", "why", "is", "are", "the", "of", "?", "##s"])
-    (folder / "tiny.toml").write_text(CONFIG.format(encoder=json.dumps(str(encoder))))
+    write_tiny_config(folder)
     return folder
 
 
