@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,11 +95,25 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ...]:
-    """Run all expectations on the rows at once and render Data Docs into the folder `docs`.
+    """Run all expectations on the rows at once and render Data Docs as the folder `docs`, in place of earlier ones.
 
     Results hold counts only, never values: no user text gets into records or pages.
     """
-    context = _context(docs)
+    with _whole_folder(docs) as folder:
+        return _run(suite, rows, _context(folder))
+
+
+@contextmanager
+def _whole_folder(place: Path) -> Iterator[Path]:
+    """A new folder beside a place, moved there at the end: the place holds all of it or nothing."""
+    beside = place.with_name(f"{place.name}.part")
+    for earlier in (beside, place):
+        shutil.rmtree(earlier, ignore_errors=True)
+    yield beside
+    beside.rename(place)
+
+
+def _run(suite: Suite, rows: pd.DataFrame, context: Any) -> tuple[Finding, ...]:
     batch = (
         context.data_sources.add_pandas("csv").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
     )

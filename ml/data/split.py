@@ -176,8 +176,8 @@ def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, target
 def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
     """Keep the rows under the digest of their content."""
     sha256 = _rows_digest(rows)
-    if not store.contains("splits", sha256):
-        with store.staging() as folder:
+    with store.staging() as folder:  # even where nothing is to be done: it sweeps what a killed process left
+        if not store.contains("splits", sha256):
             pa.parquet.write_table(rows, folder / "rows.parquet")
             store.commit(folder, "splits", sha256)
     return Split(name=name, digest=sha256, rows=rows.num_rows, positives=int(pc.sum(rows["target"]).as_py()))

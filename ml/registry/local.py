@@ -50,7 +50,8 @@ class LocalRegistry:
         with _answering(), self._locked():
             version = self._find(model) or self._add(artifact, model)
             if not self._artifact(version).is_dir():
-                (self._stage(artifact) / "artifact").rename(self._artifact(version))
+                with self._staged(artifact) as staged:
+                    (staged / "artifact").rename(self._artifact(version))
             self._write_aliases({**self._aliases(), CANDIDATE_ALIAS: version.version})
             return version
 
@@ -111,6 +112,7 @@ class LocalRegistry:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._empty_staging()
             # There is an aliases.json before there is anything else: where it is missing later, it was lost.
             self._write_aliases(self._aliases())
             yield
@@ -162,31 +164,31 @@ class LocalRegistry:
         return next((version for version in versions if version.model == model), None)
 
     def _add(self, artifact: Path, model: str) -> FoundChampion:
-        staged = self._stage(artifact)
         numbers = [_number(name) for name in self._names()]
         version = FoundChampion(version=f"v{max(numbers, default=0) + 1}", model=model)
-        (staged / "version.json").write_text(to_json(version), encoding="utf-8")
         place = self._place(version.version)
         place.parent.mkdir(exist_ok=True)
-        staged.rename(place)
+        with self._staged(artifact) as staged:
+            (staged / "version.json").write_text(to_json(version), encoding="utf-8")
+            staged.rename(place)
         return version
 
-    def _stage(self, artifact: Path) -> Path:
-        staged = self._empty_staging()
+    @contextmanager
+    def _staged(self, artifact: Path) -> Iterator[Path]:
+        staged = self.root / "staging"
         shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
-        return staged
+        yield staged
+        self._empty_staging()
 
     def _drop(self, version: FoundChampion) -> None:
-        staged = self._empty_staging()
+        staged = self.root / "staging"
         staged.mkdir()
         self._artifact(version).rename(staged / "artifact")
-        shutil.rmtree(staged)
+        self._empty_staging()
         logger.info("retention dropped the files of %s, model %s", version.version, version.model[:12])
 
-    def _empty_staging(self) -> Path:
-        staged = self.root / "staging"
-        shutil.rmtree(staged, ignore_errors=True)  # a crash may have left it, and the lock is ours
-        return staged
+    def _empty_staging(self) -> None:
+        shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it, and the lock is ours
 
     def _names(self) -> list[str]:
         return [path.name for path in (self.root / "versions").glob("v*") if _VERSION.fullmatch(path.name)]

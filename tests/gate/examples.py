@@ -20,6 +20,7 @@ from ml.records import (
     TrainedModel,
     digest,
 )
+from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.slices import BUILT_IN_SLICES
 from ml.store import Store, tree_digest
@@ -99,6 +100,14 @@ def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comp
         rival=rival,
         report="run-1/evaluation.html",
     )
+
+
+def compare_next(workspace: Workspace, content: str, **figures: float) -> Comparison:
+    """A new model beside the champion of now."""
+    champion = workspace.registry.resolve(CHAMPION_ALIAS)
+    first = isinstance(champion, AbsentChampion)
+    rival = champion if first else Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    return compare(store_model(workspace.store, content), rival, **figures)
 
 
 def judged(comparison: Comparison) -> Decision:

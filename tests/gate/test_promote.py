@@ -1,9 +1,4 @@
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +6,11 @@ from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.promote import promote
 from ml.gate.verdict import read_verdict
-from ml.records import AbsentChampion, FoundChampion, Rival, digest, to_json
+from ml.records import AbsentChampion, FoundChampion, Rival, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.store import tree_digest
 from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
-
-PROJECT = Path(__file__).parents[2]
 
 
 def promote_first(home):
@@ -142,91 +135,6 @@ def test_a_probe_of_another_model_is_refused(tmp_path):
         promote(Config(), workspace, comparison, judged(comparison), other)
 
     assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
-
-
-# For each line "home, tab, n" a child that promotes, and kills itself right before its n-th file operation below the
-# registry; answers with the child's exit status. Forks from here are quick, and TensorFlow is not loaded.
-DOOMED = """
-import os, signal, sys
-from pathlib import Path
-from ml.config import Config
-from ml.gate.promote import promote
-from ml.records import read_any
-from tests.gate.examples import open_workspace
-
-def promote_until(home, doom):
-    records = [read_any(Path(home, name).read_text()) for name in ("comparison.json", "decision.json", "probe.json")]
-    operations = 0
-
-    def count(event, arguments):
-        nonlocal operations
-        if event.startswith(("os.", "open", "shutil.", "fcntl.")) and f"{home}/registry" in str(arguments):
-            operations += 1
-            if operations == doom:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-    promote(Config(), open_workspace(Path(home)), *records)
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        home, doom = line.rstrip().split("\\t")
-        promote_until(home, int(doom))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture
-def run_doomed():
-    """Gives the exit status of a promotion that dies at its n-th file operation."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DOOMED],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-
-        def run(home, doom):
-            process.stdin.write(f"{home}\t{doom}\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
-
-        yield run
-
-
-def prepare_promotion(home):
-    champion = promote_first(home)
-    workspace = open_workspace(home)
-    comparison = compare_with(champion, workspace)
-    decision = judged(comparison)
-    (home / "comparison.json").write_text(to_json(comparison), encoding="utf-8")
-    (home / "decision.json").write_text(to_json(decision), encoding="utf-8")
-    (home / "probe.json").write_text(to_json(probed(comparison)), encoding="utf-8")
-    return workspace, comparison, decision
-
-
-def test_a_promotion_killed_at_any_file_operation_and_retried_ends_the_same_once(tmp_path, run_doomed):
-    statuses = []
-    while 0 not in statuses:
-        doom = len(statuses) + 1
-        home = tmp_path / str(doom)
-        workspace, comparison, decision = prepare_promotion(home)
-        statuses.append(run_doomed(home, doom))
-
-        promotion = promote(Config(), workspace, comparison, decision, probed(comparison))
-
-        assert promotion.version == "v2"
-        assert workspace.registry.resolve(CHAMPION_ALIAS).model == comparison.candidate.model
-        assert [entry.version for entry in workspace.registry.history()] == ["v1", "v2"]
-        assert {path.name for path in (home / "registry" / "versions").iterdir()} == {"v1", "v2"}
-        assert workspace.registry.fetch("v2").is_dir()
-    assert len(statuses) > 20
-    assert set(statuses[:-1]) == {-signal.SIGKILL}
 
 
 @pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])

@@ -6,10 +6,8 @@ from ml.config import Config, RetentionConfig
 from ml.errors import LineageError
 from ml.gate.promote import promote
 from ml.gate.retention import former_champions
-from ml.records import AbsentChampion, Rival
-from ml.registry import CHAMPION_ALIAS
 from tests.contracts.test_registry import ENTRY
-from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
+from tests.gate.examples import compare_next, judged, open_workspace, probed
 
 CONFIG = Config(retention=RetentionConfig(predecessors=1))
 
@@ -20,10 +18,7 @@ def entries(*versions):
 
 def promote_next(home, content, run_id, **figures):
     workspace = open_workspace(home, run_id)
-    champion = workspace.registry.resolve(CHAMPION_ALIAS)
-    first = isinstance(champion, AbsentChampion)
-    rival = champion if first else Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
-    comparison = compare(store_model(workspace.store, content), rival, **figures)
+    comparison = compare_next(workspace, content, **figures)
     promote(CONFIG, workspace, comparison, judged(comparison), probed(comparison))
     return comparison.candidate.model
 

@@ -1,0 +1,257 @@
+"""A process killed anywhere in a step, and the step run again: the end state is that of an undisturbed run, once."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ml.config import Config
+from ml.data.sample import write_sample
+from ml.gate.promote import promote
+from ml.inputs import inputs_of
+from ml.records import RawSnapshot, to_json
+from ml.registry import CHAMPION_ALIAS
+from tests.doomed import NEVER, PROJECT, Death, doomed_processes
+from tests.gate.examples import compare_next, judged, open_workspace, probed
+from tests.tiny import write_tiny_config
+
+TAKES = {
+    "snapshot": (),
+    "validate": ("snapshot",),
+    "split": ("snapshot", "validate"),
+    "train": ("split",),
+    "evaluate": ("split", "train"),
+    "decide": ("evaluate",),
+    "probe": ("evaluate",),
+}
+# Times, and the identifiers that Great Expectations draws for the parts of its pages.
+CHANCE = re.compile(
+    rb"20\d\d-?\d\d-?\d\d[T ]\d\d:?\d\d:?\d\d(\.\d+)?( UTC|Z|\+00:00)|1\d{9}\.\d+"
+    rb"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+
+EMPTY = "an empty folder"
+
+
+def state(home):
+    """Every file and every empty folder below a home, by name, with the sha256 of its content but for chance."""
+    found = {}
+    for path in home.rglob("*"):
+        name = CHANCE.sub(b"*", path.relative_to(home).as_posix().encode()).decode()
+        if path.is_file():
+            found[name] = hashlib.sha256(CHANCE.sub(b"*", path.read_bytes())).hexdigest()
+        elif not any(path.iterdir()):
+            found[name] = EMPTY
+    return found
+
+
+def half_written(home, before, after):
+    """The files under a final name whose content is that of neither before nor after the step, and no whole JSON."""
+    final = {name: content for name, content in state(home).items() if not re.search(r"/staging|\.part|lock$", name)}
+    unknown = [name for name, content in final.items() if content not in (before.get(name), after.get(name), EMPTY)]
+    return [name for name in unknown if not is_json(home / name)]
+
+
+def is_json(path):
+    try:
+        return isinstance(json.loads(path.read_text()), dict)
+    except ValueError:
+        return False
+
+
+class Pipeline:
+    """A run on generated rows, step by step: for each, the home before and after it, and the changes that it made.
+
+    The step `train`, the dearest, is killed when it is about to store the model, and run again.
+    """
+
+    def __init__(self, place, processes):
+        self._place, self._processes = place, processes
+        self._config = write_tiny_config(place)
+        write_sample(place / "rows.csv", rows=1500, seed=1)
+        self.home = place / "home"
+        self.home.mkdir()
+        self.before, self.after, self.changes = {}, {}, {}
+        for step in TAKES:
+            if step == "train":
+                self.killed_training = self.run(step, self.home, Death(what="os.rename store/models"))
+                self.half_trained = state(self.home)
+            if step != "probe":
+                self._run_undisturbed(step)
+
+    def run(self, step, home, death=NEVER):
+        """Run a step on a home; its record goes to the home too."""
+        settings = ["--config", str(self._config), "--source", str(self._place / "rows.csv"), "--run-id", "run-1"]
+        inputs = [f"--input={home / record}.json" for record in TAKES[step]]
+        return self._processes.run(home, [step, *settings, *inputs, f"--output={home / step}.json"], death)
+
+    def _run_undisturbed(self, step):
+        self.before[step] = shutil.copytree(self.home, self._place / f"before-{step}")
+        ended = self.run(step, self.home)
+        assert ended.status == 0, step
+        self.after[step], self.changes[step] = state(self.home), ended.changes
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    data = ("ml.data.snapshot", "ml.data.validate", "ml.data.split")
+    gate = ("ml.gate.evaluate", "ml.gate.decide", "ml.gate.report", "ml.gate.statistics", "ml.gate.probe")
+    with doomed_processes(*data, "ml.model.train", *gate) as processes:
+        yield Pipeline(tmp_path_factory.mktemp("pipeline"), processes)
+
+
+@pytest.mark.parametrize("step", ["snapshot", "validate", "split", "evaluate", "decide"])
+def test_a_step_killed_amid_its_changes_and_behind_the_last_ends_the_same_when_run_again(pipeline, tmp_path, step):
+    home = shutil.copytree(pipeline.before[step], tmp_path / "home")
+    changes, after = pipeline.changes[step], pipeline.after[step]
+    last = [change for change in changes if re.match(r"os\.rename (store|reports)/", change)][-1]
+
+    for death in (Death(number=len(changes) // 2), Death(what=last, after=True)):
+        assert pipeline.run(step, home, death).status == -signal.SIGKILL
+        assert half_written(home, state(pipeline.before[step]), after) == []
+    assert pipeline.run(step, home).status == 0
+    assert state(home) == after
+
+
+def test_a_training_killed_before_its_model_is_stored_gives_the_same_model_when_run_again(pipeline):
+    trained, half = pipeline.after["train"], pipeline.half_trained
+    (model,) = {name.split("/")[2] for name in trained if name.startswith("store/models/")}
+
+    assert pipeline.killed_training.status == -signal.SIGKILL
+    assert not any(name.startswith("store/models/") for name in half)
+    assert {name.split("/")[2] for name in half if name.startswith("store/trainings/")} == {model}
+    assert {name.split("/")[2] for name in trained if name.startswith("store/trainings/")} == {model}
+    assert trained["store/staging"] == EMPTY
+
+
+def test_a_probe_that_was_killed_leaves_nothing_and_serves_again(pipeline, tmp_path):
+    home = shutil.copytree(pipeline.home, tmp_path / "home")
+
+    assert pipeline.run("probe", home, Death(what="subprocess.Popen")).status == -signal.SIGKILL
+    assert state(home) == pipeline.after["decide"]
+    assert pipeline.run("probe", home).status == 0
+    assert state(home).keys() - pipeline.after["decide"].keys() == {"probe.json"}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with doomed_processes("ml.gate.detect", "ml.gate.promote", "ml.gate.rollback") as processes:
+        yield processes
+
+
+def kill_everywhere(processes, before, command, folder, **options):
+    """Kill a command before each of its changes and behind each file that it opens, and run it again, each time anew.
+
+    So too when it is through. Gives the changes.
+    """
+    undisturbed = shutil.copytree(before, folder / "undisturbed")
+    ended = processes.run(undisturbed, command, **options)
+    assert ended.status == 0
+    start, end = state(before), state(undisturbed)
+    assert processes.run(undisturbed, command, **options).status == 0
+    assert state(undisturbed) == end
+    for number, change in enumerate(ended.changes, start=1):
+        for death in [Death(number), Death(number, after=True)][: 1 + change.startswith("open")]:
+            home = shutil.copytree(before, folder / "home")
+            assert processes.run(home, command, death, **options).status == -signal.SIGKILL
+            assert half_written(home, start, end) == [], death
+            assert processes.run(home, command, **options).status == 0, death
+            assert state(home) == end, death
+            shutil.rmtree(home)
+    return ended.changes
+
+
+def promoted(home, *contents):
+    """A home with champions one after the other."""
+    for content in contents:
+        workspace = open_workspace(home, f"run-{content}")
+        comparison = compare_next(workspace, content)
+        decision = replace(judged(comparison), inputs=inputs_of(Config(), "1" * 64))
+        promote(Config(), workspace, comparison, decision, probed(comparison))
+    return home
+
+
+def write_records(folder, *records):
+    """The options that give these records to a step."""
+    options = []
+    for record in records:
+        path = folder / f"{type(record).__name__}.json"
+        path.write_text(to_json(record), encoding="utf-8")
+        options.append(f"--input={path}")
+    return options
+
+
+def test_a_run_without_a_change_killed_anywhere_is_recorded_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first")
+    snapshot = RawSnapshot(source="file:a.csv", sha256="1" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
+    command = ["detect", "--run-id=run-2", *write_records(tmp_path, snapshot)]
+
+    changes = kill_everywhere(processes, home, command, tmp_path)
+
+    assert "open registry/history.jsonl" in changes
+
+
+def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first", "second")
+    comparison = compare_next(open_workspace(home), "third")
+    records = write_records(tmp_path, comparison, judged(comparison), probed(comparison))
+    command = ["promote", "--run-id=run-third", "--set=retention.predecessors=1", *records]
+
+    changes = kill_everywhere(processes, home, command, tmp_path)
+
+    assert "os.rename registry/staging/artifact" in changes  # the files of the first, which is not kept
+    assert "os.rename reports/run-third/verdict.txt" in changes
+
+
+def wait_for_the_lock(process, lock):
+    """Until the process has opened the lock that somebody holds."""
+    deadline = time.monotonic() + 120
+    while not any(path.exists() and path.samefile(lock) for path in Path(f"/proc/{process.pid}/fd").iterdir()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_of_two_promotions_that_race_for_the_alias_one_wins_and_the_other_is_told(tmp_path):
+    home = promoted(tmp_path / "home", "first")
+    comparisons = {name: compare_next(open_workspace(home), name) for name in ("second", "third")}
+    environment = {**os.environ, "SINCERE_HOME": str(home)}
+    racers = {}
+    with (home / "registry" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, comparison in comparisons.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            records = write_records(folder, comparison, judged(comparison), probed(comparison))
+            command = [sys.executable, "-m", "ml", "promote", f"--run-id=run-{name}", *records]
+            racers[name] = subprocess.Popen(
+                command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        for racer in racers.values():
+            wait_for_the_lock(racer, home / "registry" / "lock")
+    told = {name: racer.communicate(timeout=120)[1] for name, racer in racers.items()}
+
+    (winner,), (loser,) = ([name for name in racers if racers[name].returncode == status] for status in (0, 65))
+    registry = open_workspace(home).registry
+    assert "the alias production points at v" in told[loser]
+    assert registry.resolve(CHAMPION_ALIAS).model == comparisons[winner].candidate.model
+    assert [entry.run_id for entry in registry.history()] == ["run-first", f"run-{winner}"]
+    assert {registry.fetch(version).is_dir() for version in ("v1", "v2", "v3")} == {True}
+
+
+def test_a_rollback_killed_anywhere_goes_back_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first", "second")
+    command = ["rollback", "--run-id=back-1", "--reason=too many false alarms"]
+
+    changes = kill_everywhere(processes, home, command, tmp_path, serve=False)
+
+    assert "open registry/history.jsonl" in changes

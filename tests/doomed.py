@@ -1,0 +1,134 @@
+"""The command line in processes that kill themselves, by SIGKILL, at a change that they are about to make to a home.
+
+A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
+`python -m tests.doomed MODULE…` reads a job a line and forks a process for each, from one that has imported the modules
+and used nothing, which TensorFlow survives: a fresh process without the seconds that the imports take.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+
+_CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
+
+
+@dataclass(frozen=True)
+class Death:
+    """Right before the n-th change whose text has `what` in it, counted from 1; with `after`, once it is done."""
+
+    number: int = 1
+    what: str = ""
+    after: bool = False
+
+
+NEVER = Death(number=0)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Exit status (negative: the signal) and the changes that were begun, as text: what was done, and to what."""
+
+    status: int
+    changes: tuple[str, ...]
+
+
+class Processes:
+    """Runs `python -m ml` in one process after another; see `doomed_processes`."""
+
+    def __init__(self, server: "subprocess.Popen[str]") -> None:
+        self._server = server
+
+    def run(self, home: Path, command: Sequence[str], death: Death = NEVER, *, serve: bool = True) -> Ended:
+        """The end of a command on a home; without `serve`, a rollback believes that its target serves."""
+        job = {"home": str(home), "command": list(command), "death": asdict(death), "serve": serve}
+        print(json.dumps(job), file=self._server.stdin, flush=True)
+        changes = []
+        while (line := self._server.stdout.readline().rstrip("\n")).startswith("change "):
+            changes.append(line.removeprefix("change "))
+        return Ended(int(line.removeprefix("ended ")), tuple(changes))
+
+
+@contextmanager
+def doomed_processes(*modules: str) -> Iterator[Processes]:
+    """Processes to run, as long as the context lasts, that need not import these modules any more."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "tests.doomed", *modules]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
+        yield Processes(server)
+        server.stdin.close()
+
+
+def _serve(modules: Sequence[str]) -> None:
+    for module in ("ml.cli", "ml.registry.local", *modules):
+        import_module(module)
+    report = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the records that the commands print
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os._exit(_run(json.loads(line), report))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(report, f"ended {status}\n".encode())
+
+
+def _run(job: dict[str, Any], report: int) -> int:
+    from ml.cli import main
+
+    os.environ["SINCERE_HOME"] = job["home"]
+    if not job["serve"]:
+        import_module("ml.gate.rollback").probe_model = lambda folder: None
+    _watch(job["home"], Death(**job["death"]), report)
+    return main(job["command"])
+
+
+def _watch(home: str, death: Death, report: int) -> None:
+    matching = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal matching
+        change = _change(home, event, arguments)
+        if change is None:
+            return
+        os.write(report, f"change {change}\n".encode())
+        matching += death.what in change
+        if death.what in change and matching == death.number:
+            sys.setprofile(die_outside) if death.after else os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_outside(frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code is not hook.__code__:  # the call that was audited has returned
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _change(home: str, event: str, arguments: tuple[Any, ...]) -> str | None:
+    if event == "subprocess.Popen":
+        return event
+    if event not in _CHANGES and not _opens_to_write(event, arguments):
+        return None
+    two_paths = event in {"os.rename", "os.link"}
+    path, folder = (arguments[1], arguments[3]) if two_paths else (arguments[0], arguments[-1])
+    if event != "open" and folder >= 0:
+        path = Path(f"/proc/self/fd/{folder}").readlink() / path
+    nothing_to_do = event == "os.mkdir" and Path(path).is_dir()
+    below = str(path).startswith(f"{home}/")
+    return f"{event} {str(path).removeprefix(home)[1:]}" if below and not nothing_to_do else None
+
+
+def _opens_to_write(event: str, arguments: tuple[Any, ...]) -> bool:
+    return event == "open" and isinstance(arguments[0], (str, os.PathLike)) and bool(arguments[2] & os.O_ACCMODE)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1:])
