@@ -169,7 +169,9 @@ def _simulate(arguments: argparse.Namespace) -> None:
 def _sample(arguments: argparse.Namespace) -> None:
     from ml.data.sample import write_sample
 
-    write_sample(arguments.output, rows=arguments.rows, seed=arguments.seed)
+    beside = arguments.output.with_name(f"{arguments.output.name}.part")
+    write_sample(beside, rows=arguments.rows, seed=arguments.seed)
+    beside.replace(arguments.output)
 
 
 def _config(arguments: argparse.Namespace) -> Config:

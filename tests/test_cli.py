@@ -161,6 +161,13 @@ def test_a_replay_by_another_policy_says_what_the_verdict_would_have_been(place,
     assert capsys.readouterr().out.startswith("BY THIS POLICY: blocked (recorded: promote). ")
 
 
+def test_a_sample_is_there_whole_with_nothing_beside_it(tmp_path):
+    assert main(["sample", "--rows", "20", "--output", str(tmp_path / "mine.csv")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+    with (tmp_path / "mine.csv").open(newline="") as file:
+        assert [list(row) for row in csv.DictReader(file)] == [["qid", "question_text", "target"]] * 20
+
+
 def test_what_is_no_decision_is_not_replayed(home, capsys):
     comparison = next((home / "store" / "comparisons").rglob("comparison.json"))
     assert main(["replay", str(comparison)]) == 65

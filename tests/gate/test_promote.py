@@ -6,7 +6,7 @@ from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.promote import promote
 from ml.gate.verdict import read_verdict
-from ml.records import AbsentChampion, FoundChampion, Rival, digest
+from ml.records import AbsentChampion, ChampionFigures, FoundChampion, Rival, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.store import tree_digest
@@ -63,6 +63,19 @@ def test_a_kept_champion_stays_and_the_candidate_is_registered(tmp_path):
     assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
     assert workspace.registry.resolve(CANDIDATE_ALIAS).version == "v2"
     assert [entry.promoted for entry in workspace.registry.history()] == [True, False]
+
+
+@pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])
+def test_what_the_champion_reaches_on_the_fresh_rows_is_kept_whatever_the_verdict(tmp_path, figures):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace, **figures)
+
+    promote(Config(), workspace, comparison, judged(comparison), probed(comparison))
+
+    first, second = workspace.registry.history()
+    assert first.watch == AbsentChampion()
+    assert second.watch == ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
 
 
 def test_a_retry_gives_the_same_record_and_one_entry(tmp_path):
