@@ -60,7 +60,10 @@ class EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Fine-tuning; Devlin et al. 2019 (arXiv:1810.04805), section A.3, for the ranges."""
+    """Fine-tuning; Devlin et al. 2019 (arXiv:1810.04805), section A.3, for the ranges.
+
+    With `warm_start` it begins with the champion's weights instead of the pretrained encoder's.
+    """
 
     epochs: int = 2
     batch_size: int = 32
@@ -72,6 +75,8 @@ class TrainConfig:
     patience_epochs: int = 2
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     seed: int = 42
+    warm_start: bool = False
+    checkpoint_minutes: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +147,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "train.dropout": (0, 0.95),
     "train.clip_norm": (1e-3, 1e3),
     "train.patience_epochs": (1, 100),
+    "train.checkpoint_minutes": (1e-6, 1440),
     "threshold.positive_rate": (1e-6, 0.999999),
     "policy.min_precision": (0, 1),
     "policy.min_recall": (0, 1),

@@ -23,12 +23,18 @@ class _Lines:
 
 
 @contextmanager
-def progress(what: str, total: int | None, unit: str, *, scaled: bool = False) -> Iterator["tqdm[Never]"]:
-    """A tqdm bar to `update`; `scaled` prints thousands as k, M, G. `total` None means that it is not known."""
+def progress(
+    what: str, total: int | None, unit: str, *, scaled: bool = False, done: int = 0
+) -> Iterator["tqdm[Never]"]:
+    """A tqdm bar to `update`; `scaled` prints thousands as k, M, G. `total` None means that it is not known.
+
+    `done` was done before, and does not count for the speed.
+    """
     terminal = sys.stderr.isatty()
     bar: tqdm[Never] = tqdm(
         desc=what,
         total=total,
+        initial=done,
         unit=unit,
         unit_scale=scaled,
         file=sys.stderr if terminal else _Lines(),

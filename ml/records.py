@@ -83,8 +83,27 @@ class Splits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AbsentChampion:
+    """Proven: the registry answered, and its alias points at nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundChampion:
+    """The version that the alias points at, and the digest of its files."""
+
+    version: str
+    model: str
+
+
+Champion = AbsentChampion | FoundChampion
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1]."""
+    """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1].
+
+    `started_from` is the champion whose weights training began with; absent: the pretrained encoder's.
+    """
 
     model: str
     splits: str
@@ -95,6 +114,7 @@ class TrainedModel:
     examples_per_second: float
     train_seconds: float
     peak_memory_bytes: int
+    started_from: Champion = AbsentChampion()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,22 +138,6 @@ class Evaluation:
     false_positives: int
     false_negatives: int
     true_negatives: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class AbsentChampion:
-    """Proven: the registry answered, and its alias points at nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundChampion:
-    """The version that the alias points at, and the digest of its files."""
-
-    version: str
-    model: str
-
-
-Champion = AbsentChampion | FoundChampion
 
 
 @dataclass(frozen=True, kw_only=True)

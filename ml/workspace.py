@@ -24,6 +24,11 @@ class Workspace:
     force: bool = False
 
     @property
+    def checkpoints(self) -> Path:
+        """Where a training that was killed left its state."""
+        return self.store.root / "checkpoints"
+
+    @property
     def run_reports(self) -> Path:
         """This run's reports; made when asked for."""
         folder = self.reports / self.run_id

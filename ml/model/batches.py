@@ -31,8 +31,12 @@ def training_batches(
     batch_size: int,
     width_multiple: int,
     random: np.random.Generator,
+    skip: int = 0,
 ) -> Iterator[Batch]:
-    """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again."""
+    """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again.
+
+    Of these, those after the first `skip`.
+    """
     order = random.permutation(len(texts))
     run = batch_size * SORTED_BATCHES
     groups = [
@@ -40,7 +44,7 @@ def training_batches(
         for first in range(0, len(order), run)
         for group in _by_length(texts, order[first : first + run], batch_size)
     ]
-    for group in random.permutation(len(groups)):
+    for group in random.permutation(len(groups))[skip:]:
         yield _batch(texts, labels, groups[group], width_multiple)
 
 

@@ -1,29 +1,39 @@
 """One SavedModel: raw strings in, probabilities out, servable without this code."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
+from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
 from ml.model.classifier import build_classifier
 from ml.model.encoder import PretrainedEncoder, build_encoder
 from ml.model.tokenizer import Tokenizer, encoder_inputs
 
+_NUMBERED = re.compile(r"\w+_\d+")
+_STRING = re.compile(r'"\w+"')
+
 
 class ServedClassifier(tf.Module):  # type: ignore[misc]
-    """Tokenizer and classifier as one function of strings."""
+    """Tokenizer and classifier as one function of strings; `weights` are the classifier's, in the order of its layers.
+
+    Its layers are no attribute: of each the SavedModel would hold functions that nobody calls.
+    """
 
     def __init__(self, tokenizer: Tokenizer, classifier: tf_keras.Model) -> None:
         super().__init__()
-        self._tokenizer, self._classifier = tokenizer, classifier
+        self._tokenizer = tokenizer
+        self._classify: Callable[[Any], Any] = lambda inputs: classifier(inputs, training=False)
+        self.weights = classifier.weights
 
     @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))  # type: ignore[untyped-decorator]
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Strings [rows] to `probability`, float32 [rows]."""
-        probabilities = self._classifier(encoder_inputs(self._tokenizer(texts)), training=False)
-        return {"probability": probabilities[:, 0]}
+        return {"probability": self._classify(encoder_inputs(self._tokenizer(texts)))[:, 0]}
 
 
 def export_classifier(
@@ -42,8 +52,31 @@ def export_classifier(
 
 
 def _make_reproducible(folder: Path) -> None:
-    """The same model in the same bytes: no random id, and the maps of the protocol buffer in a fixed order."""
+    """The same model in the same bytes, whatever the process did before: no random id, and everything in a fixed order.
+
+    TensorFlow names functions, and what they capture, by the number of things that it has made so far.
+    """
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     path = folder / "saved_model.pb"
     proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    _drop_numbers_of_captures(proto)
+    proto = _renumber_functions(proto)
+    proto.meta_graphs[0].graph_def.library.function.sort(key=lambda function: function.signature.name)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _drop_numbers_of_captures(proto: Any) -> None:
+    name = "_user_specified_name"
+    for function in proto.meta_graphs[0].graph_def.library.function:
+        for argument in function.arg_attr.values():
+            if name in argument.attr and argument.attr[name].s.isdigit():
+                del argument.attr[name]
+
+
+def _renumber_functions(proto: Any) -> Any:
+    """From 0 on, in their old order, wherever their names stand."""
+    names = [function.signature.name for function in proto.meta_graphs[0].graph_def.library.function]
+    numbered = sorted(filter(_NUMBERED.fullmatch, names), key=lambda name: int(name.rpartition("_")[2]))
+    renamed = {f'"{name}"': f'"{name.rpartition("_")[0]}_{number}"' for number, name in enumerate(numbered)}
+    text = _STRING.sub(lambda found: renamed.get(found[0], found[0]), text_format.MessageToString(proto))
+    return text_format.Parse(text, saved_model_pb2.SavedModel())

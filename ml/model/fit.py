@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from ml.config import TrainConfig
 from ml.metrics import measure
-from ml.model.batches import training_batches
+from ml.model.batches import Batch, training_batches
+from ml.model.checkpoint import Checkpoints
 from ml.model.tokenizer import TokenizedTexts
 from ml.model.trainer import Trainer
 from ml.progress import progress
@@ -51,64 +53,121 @@ class Fitted:
     examples_per_second: float
 
 
+@dataclass
+class Course:
+    """How far a training is: its whole epochs, and the loss and the rows of each step of the epoch under way.
+
+    `seconds` is the time that all of them took, validation apart.
+    """
+
+    steps_per_epoch: int
+    epochs: list[Epoch] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the first epoch with the highest average precision; 0 before the first."""
+        return max(self.epochs, key=lambda epoch: epoch.average_precision).epoch if self.epochs else 0
+
+    @property
+    def steps(self) -> int:
+        """Steps made so far."""
+        return len(self.epochs) * self.steps_per_epoch + len(self.losses)
+
+    @property
+    def best_step(self) -> int:
+        """The last step of that epoch."""
+        return self.best_epoch * self.steps_per_epoch
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which the constructor makes it again; a loss in float32 keeps all its digits."""
+        losses = np.array(self.losses, np.float32).tolist()
+        return {**vars(self), "epochs": [asdict(epoch) for epoch in self.epochs], "losses": losses}
+
+
 def count_steps(rows: int, settings: TrainConfig) -> int:
     """Steps in all epochs."""
     return math.ceil(rows / settings.batch_size) * settings.epochs
 
 
-def fit(trainer: Trainer, train: LabelledTexts, validation: LabelledTexts, settings: TrainConfig) -> Fitted:
-    """Train for `epochs`, or until `patience_epochs` in a row bring no better average precision."""
-    random = np.random.default_rng(settings.seed)
-    epochs: list[Epoch] = []
-    best_weights: list[NDArray[Any]] = []
-    seconds = 0.0
-    with progress("train", len(train.labels) * settings.epochs, " examples") as bar:
-        while len(epochs) < settings.epochs and len(epochs) - _best(epochs) < settings.patience_epochs:
-            started = time.monotonic()
-            loss = _run_epoch(trainer, train, settings, random, bar)
-            seconds += time.monotonic() - started
-            epochs.append(_judge(len(epochs) + 1, loss, validation.labels, trainer.score(validation.texts)))
+def fit(
+    trainer: Trainer, train: LabelledTexts, validation: LabelledTexts, settings: TrainConfig, checkpoints: Checkpoints
+) -> Fitted:
+    """Train for `epochs`, or until `patience_epochs` in a row bring no better average precision.
+
+    Where there is a checkpoint it goes on from there; the weights in the end are the same.
+    """
+    course = _restore(checkpoints, math.ceil(len(train.labels) / settings.batch_size))
+    done = len(course.epochs) * len(train.labels) + sum(course.rows)
+    with progress("train", len(train.labels) * settings.epochs, " examples", done=done) as bar:
+        while not _is_over(course, settings):
+            batches = _batches(trainer, train, settings, course)
+            loss = _run_epoch(trainer, batches, course, checkpoints, bar)
+            epoch = _judge(len(course.epochs) + 1, loss, validation.labels, trainer.score(validation.texts))
+            course.epochs, course.losses, course.rows = [*course.epochs, epoch], [], []
             bar.clear()
-            logger.info("%s", _line(epochs[-1]))
-            if _best(epochs) == len(epochs):
-                best_weights = trainer.classifier.get_weights()
-    trainer.classifier.set_weights(best_weights)
+            logger.info("%s", _line(epoch))
+            checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
+    checkpoints.restore_weights(course.best_step)
     return Fitted(
-        epochs=tuple(epochs),
-        best_epoch=_best(epochs),
-        examples_per_second=len(epochs) * len(train.labels) / seconds,
+        epochs=tuple(course.epochs),
+        best_epoch=course.best_epoch,
+        examples_per_second=len(course.epochs) * len(train.labels) / course.seconds,
     )
 
 
-def _run_epoch(
-    trainer: Trainer, train: LabelledTexts, settings: TrainConfig, random: np.random.Generator, bar: Any
-) -> float:
-    """One pass over the training rows; gives their mean loss."""
-    losses, rows = [], []
-    for step, batch in enumerate(
-        training_batches(
-            train.texts,
-            train.labels,
-            batch_size=settings.batch_size,
-            width_multiple=trainer.runtime.width_multiple,
-            random=random,
-        )
-    ):
-        losses.append(trainer.update(batch))
-        rows.append(len(batch.labels))
+def _is_over(course: Course, settings: TrainConfig) -> bool:
+    epochs = len(course.epochs)
+    return epochs == settings.epochs or epochs - course.best_epoch == settings.patience_epochs
+
+
+def _restore(checkpoints: Checkpoints, steps_per_epoch: int) -> Course:
+    saved = checkpoints.restore()
+    if not saved:
+        return Course(steps_per_epoch)
+    course = Course(**{**saved, "epochs": [Epoch(**epoch) for epoch in saved["epochs"]]})
+    logger.info(
+        "going on from a checkpoint: %d whole epochs and %d of %d steps were made before",
+        len(course.epochs),
+        len(course.losses),
+        steps_per_epoch,
+    )
+    return course
+
+
+def _batches(trainer: Trainer, train: LabelledTexts, settings: TrainConfig, course: Course) -> Iterator[Batch]:
+    """Those that are left of the epoch under way; their order is a function of seed and epoch."""
+    return training_batches(
+        train.texts,
+        train.labels,
+        batch_size=settings.batch_size,
+        width_multiple=trainer.runtime.width_multiple,
+        random=np.random.default_rng([settings.seed, len(course.epochs)]),
+        skip=len(course.losses),
+    )
+
+
+def _run_epoch(trainer: Trainer, batches: Iterable[Batch], course: Course, checkpoints: Checkpoints, bar: Any) -> float:
+    """Make the steps that are left of an epoch; gives the mean loss of all its rows."""
+    begun = time.monotonic() - course.seconds
+    for batch in batches:
+        if checkpoints.due():
+            checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
+        course.losses.append(trainer.update(batch))
+        course.rows.append(len(batch.labels))
         # Seldom, because a GPU has to finish all of its queue before a loss can be read.
-        if step % STEPS_BETWEEN_READS == 0:
-            recent = float(np.mean(losses[-STEPS_BETWEEN_READS:]))
+        if len(course.losses) % STEPS_BETWEEN_READS == 1:
+            recent = float(np.mean(course.losses[-STEPS_BETWEEN_READS:]))
             bar.set_postfix_str(
                 f"step {trainer.steps()}, loss {recent:.4f}, lr {trainer.learning_rate():.2e}", refresh=False
             )
-        bar.update(rows[-1])
-    return float(np.average(losses, weights=rows))
-
-
-def _best(epochs: list[Epoch]) -> int:
-    """The number of the first epoch with the highest average precision; 0 before the first."""
-    return max(epochs, key=lambda epoch: epoch.average_precision).epoch if epochs else 0
+        bar.update(course.rows[-1])
+        course.seconds = time.monotonic() - begun
+    loss = float(np.average(np.array(course.losses, np.float32), weights=course.rows))
+    course.seconds = time.monotonic() - begun
+    return loss
 
 
 def _judge(number: int, loss: float, labels: NDArray[np.float32], scores: NDArray[np.float32]) -> Epoch:

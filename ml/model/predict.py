@@ -32,6 +32,11 @@ class LoadedModel:
         self._score = saved_model.signatures["serving_default"]
         self.threshold = threshold
 
+    @property
+    def weights(self) -> list[Any]:
+        """The classifier's variables, in the order of its layers."""
+        return list(self._saved_model.weights)
+
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)

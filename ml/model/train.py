@@ -15,8 +15,9 @@ from ml.config import Config, config_digest
 from ml.data.rows import read_part
 from ml.errors import DataError
 from ml.model.bert import PretrainedBert
+from ml.model.checkpoint import open_checkpoints, training_key
 from ml.model.classifier import summarize
-from ml.model.encoder import build_tokenizer, public_name, read_encoder
+from ml.model.encoder import PretrainedEncoder, build_tokenizer, public_name, read_encoder
 from ml.model.export import export_classifier
 from ml.model.fit import Fitted, LabelledTexts, count_steps, fit
 from ml.model.plot import plot_layers
@@ -25,8 +26,9 @@ from ml.model.runtime import prepare_runtime
 from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
 from ml.model.tokenizer import Tokenizer
 from ml.model.trainer import Trainer
+from ml.model.warm_start import Start, begin, vocabulary_digest
 from ml.page import svg
-from ml.records import AbsentChampion, Champion, Split, Splits, TrainedModel, digest
+from ml.records import AbsentChampion, Champion, Split, Splits, TrainedModel, digest, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.store import Store, tree_digest
 from ml.workspace import Workspace
@@ -41,13 +43,12 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
 
     Raises LineageError if the splits are not stored as recorded, DataError if one has a single class, ConfigError if
     there is no usable encoder at the source, SourceUnavailable if its hub does not answer, RegistryUnavailable if it
-    is not sure which model is the champion.
+    is not sure which model is the champion. A training that was killed goes on from its last checkpoint.
     """
     started = time.monotonic()
     champion = workspace.registry.resolve(CHAMPION_ALIAS)
-    train_rows, validation_rows = (
-        _read_both_classes(workspace.store, splits.part(name)) for name in ("train", "validation")
-    )
+    train_rows = _read_both_classes(workspace.store, splits.part("train"))
+    validation_rows = _read_both_classes(workspace.store, splits.part("validation"))
     pretrained = read_encoder(config.encoder.source)
     runtime = prepare_runtime(
         precision=config.train.precision,
@@ -56,24 +57,28 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
     trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
-    fitted = fit(trainer, _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer), config.train)
-    with workspace.store.staging() as staged:
-        model, training = staged / "model", staged / "training"
+    start = begin(trainer.classifier, config.train, champion, workspace.registry, pretrained)
+    key = training_key(config, digest(splits), trainer)
+    with (
+        open_checkpoints(workspace.checkpoints, key, trainer, minutes=config.train.checkpoint_minutes) as checkpoints,
+        workspace.store.staging() as staged,
+    ):
+        texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
+        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints)
+        saved_model = staged / "model" / "saved_model"
         export_classifier(
-            model / "saved_model",
+            saved_model,
             pretrained=pretrained,
             tokenizer=tokenizer,
             weights=trainer.classifier.get_weights(),
             seed=config.train.seed,
         )
-        threshold = _choose_threshold(config, workspace, model / "saved_model", champion, validation_rows)
-        _write_json(model / "model.json", _description(config, splits, threshold))
-        model_digest = tree_digest(model)
-        _write_training(training, fitted, trainer)
-        workspace.store.commit(training, "trainings", model_digest)
-        workspace.store.commit(model, "models", model_digest)
+        threshold = _choose_threshold(config, workspace, saved_model, champion, validation_rows)
+        _write_json(staged / "model" / "model.json", _description(config, splits, threshold, start, pretrained))
+        _write_training(staged / "training", fitted, trainer)
+        model = _commit(workspace.store, staged)
     return TrainedModel(
-        model=model_digest,
+        model=model,
         splits=digest(splits),
         config=config_digest(config),
         encoder=public_name(config.encoder.source),
@@ -82,6 +87,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
         examples_per_second=round(fitted.examples_per_second, 1),
         train_seconds=round(time.monotonic() - started, 1),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_MAXRSS,
+        started_from=start.champion,
     )
 
 
@@ -121,14 +127,19 @@ def _choose_threshold(
     return threshold
 
 
-def _description(config: Config, splits: Splits, threshold: float) -> dict[str, object]:
+def _description(
+    config: Config, splits: Splits, threshold: float, start: Start, pretrained: PretrainedEncoder
+) -> dict[str, object]:
+    parts = [splits.part("train").digest, splits.part("validation").digest]
     return {
         "threshold": threshold,
         "encoder": public_name(config.encoder.source),
         "max_tokens": config.encoder.max_tokens,
         "config": config_digest(config),
         "splits": digest(splits),
-        "fitted_to": [splits.part("train").digest, splits.part("validation").digest],
+        "fitted_to": list(dict.fromkeys([*start.fitted_to, *parts])),
+        "started_from": json.loads(to_json(start.champion)),
+        "vocabulary": vocabulary_digest(pretrained),
     }
 
 
@@ -137,6 +148,14 @@ def _write_training(folder: Path, fitted: Fitted, trainer: Trainer) -> None:
     _write_json(folder / "training.json", {"epochs": [asdict(epoch) for epoch in fitted.epochs]})
     (folder / "summary.txt").write_text(summarize(trainer.classifier), encoding="utf-8")
     (folder / "plot.svg").write_text(svg(plot_layers(trainer.classifier)), encoding="utf-8")
+
+
+def _commit(store: Store, staged: Path) -> str:
+    """Gives the model's digest."""
+    model = tree_digest(staged / "model")
+    store.commit(staged / "training", "trainings", model)
+    store.commit(staged / "model", "models", model)
+    return model
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

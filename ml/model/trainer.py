@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ml.config import TrainConfig
 from ml.model.batches import Batch, scoring_batches
 from ml.model.classifier import build_classifier
+from ml.model.dropout import DropoutMasks
 from ml.model.encoder import PretrainedEncoder, build_encoder
 from ml.model.optimizer import LazyAdamW, WarmUpLinearDecay
 from ml.model.runtime import Runtime
@@ -35,9 +36,11 @@ class Trainer:
         tf_keras.mixed_precision.set_global_policy(runtime.precision)
         with runtime.strategy.scope():
             self.classifier = build_classifier(build_encoder(pretrained), dropout=settings.dropout, seed=settings.seed)
-            self._optimizer: Any = LazyAdamW(self.schedule, settings.weight_decay)
+            self.optimizer: Any = LazyAdamW(self.schedule, settings.weight_decay)
             if self._scales_loss:
-                self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
+                self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
+        self._steps = self.optimizer.iterations  # made on first use, which must not be a replica's
+        self._masks = DropoutMasks(self.classifier, settings.seed)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
         self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS))
         self._probabilities = tf.function(self._score, input_signature=(_IDS, _IDS))
@@ -58,11 +61,11 @@ class Trainer:
 
     def steps(self) -> int:
         """Steps made so far."""
-        return int(self._optimizer.iterations)
+        return int(self._steps)
 
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return float(self.schedule(self._optimizer.iterations))
+        return float(self.schedule(self._steps))
 
     def _update_all_replicas(self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         strategy = self.runtime.strategy
@@ -74,25 +77,29 @@ class Trainer:
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
         rows = tf.cast(tf.shape(labels)[0], tf.float32)
-        loss, gradients = self._gradients(ids[first::replicas], mask[first::replicas], labels[first::replicas], rows)
+        draw = self._steps * replicas + tf.cast(first, tf.int64)
+        loss, gradients = self._gradients(
+            ids[first::replicas], mask[first::replicas], labels[first::replicas], rows, draw
+        )
         if replicas > 1:
             # Summed before they are clipped, so that the norm is that of the whole batch.
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
-        self._optimizer.apply_gradients(
+        self.optimizer.apply_gradients(
             zip(gradients, self.classifier.trainable_variables, strict=True), experimental_aggregate_gradients=False
         )
         return loss
 
     def _loss_and_gradients(
-        self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor
+        self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, list[Any]]:
+        self._masks.draw = draw
         with tf.GradientTape() as tape:
             probabilities = self.classifier(_encoder_inputs(ids, mask), training=True)
             loss = tf.reduce_sum(tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)) / rows
-            scaled = self._optimizer.get_scaled_loss(loss) if self._scales_loss else loss
+            scaled = self.optimizer.get_scaled_loss(loss) if self._scales_loss else loss
         gradients = tape.gradient(scaled, self.classifier.trainable_variables)
-        return loss, self._optimizer.get_unscaled_gradients(gradients) if self._scales_loss else gradients
+        return loss, self.optimizer.get_unscaled_gradients(gradients) if self._scales_loss else gradients
 
     def _score(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return self.classifier(_encoder_inputs(ids, mask), training=False)[:, 0]

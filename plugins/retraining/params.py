@@ -15,6 +15,7 @@ _CONFIG_KEYS = {
     "epochs": "train.epochs",
     "learning_rate": "train.learning_rate",
     "batch_size": "train.batch_size",
+    "warm_start": "train.warm_start",
 }
 
 
@@ -43,6 +44,9 @@ def retraining_params() -> dict[str, Param]:
             "number", "Learning rate", "Peak of the schedule; 2e-5 to 5e-5 is usual.", minimum=1e-8, maximum=1
         ),
         "batch_size": _optional("integer", "Batch size", "Rows in a training step.", minimum=1, maximum=4096),
+        "warm_start": _optional(
+            "boolean", "Warm start", "Begin with the champion's weights instead of the pretrained encoder's."
+        ),
         "dry_run": _switch("Dry run", "Everything up to the verdict, and not one write to the registry."),
         "force": _switch("Force", "Train even if CSV, settings and code are those of the champion's run."),
     }

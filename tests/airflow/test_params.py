@@ -30,10 +30,12 @@ def test_all_settings_reach_their_section() -> None:
         "epochs": 3,
         "learning_rate": 1e-05,
         "batch_size": 16,
+        "warm_start": True,
     }
     config = load_config("local", config_overrides(params))
     assert (config.split.train, config.split.validation, config.split.test) == (0.6, 0.2, 0.2)
     assert (config.train.epochs, config.train.learning_rate, config.train.batch_size) == (3, 1e-05, 16)
+    assert config.train.warm_start
 
 
 @pytest.mark.parametrize(

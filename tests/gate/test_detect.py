@@ -55,9 +55,10 @@ def test_a_retry_records_it_once(tmp_path, champion):
     [
         (Config(), replace(SNAPSHOT, sha256="2" * 64)),
         (Config(train=TrainConfig(epochs=3)), SNAPSHOT),
+        (Config(train=TrainConfig(warm_start=True)), SNAPSHOT),
         (Config(policy=PolicyConfig(min_recall=0.45)), SNAPSHOT),
     ],
-    ids=["CSV", "training", "policy"],
+    ids=["CSV", "training", "warm start", "policy"],
 )
 def test_another_csv_or_another_setting_is_work(tmp_path, champion, config, snapshot):
     assert detect(config, open_workspace(tmp_path), snapshot).changed

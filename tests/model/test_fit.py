@@ -1,10 +1,12 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ml.config import TrainConfig
+from ml.model.checkpoint import open_checkpoints
 from ml.model.encoder import build_tokenizer, read_encoder
 from ml.model.fit import LabelledTexts, count_steps, fit
 from ml.model.runtime import Runtime
@@ -31,6 +33,14 @@ def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -
     return Trainer(pretrained, settings, runtime, total_steps=count_steps(len(LABELS), settings))
 
 
+def fit_once(trainer, data, settings):
+    with (
+        TemporaryDirectory() as folder,
+        open_checkpoints(Path(folder), "key", trainer, minutes=settings.checkpoint_minutes) as checkpoints,
+    ):
+        return fit(trainer, data, data, settings, checkpoints)
+
+
 def test_steps_are_counted_with_the_last_smaller_batch():
     assert count_steps(10, TrainConfig(epochs=3, batch_size=4)) == 9
 
@@ -39,7 +49,7 @@ def test_training_stops_when_patience_is_over_and_the_best_epoch_is_kept(pretrai
     settings = TrainConfig(epochs=9, patience_epochs=2, learning_rate=1e-8)
     trainer = make_trainer(pretrained, settings)
     before = trainer.score(data.texts)
-    fitted = fit(trainer, data, data, settings)
+    fitted = fit_once(trainer, data, settings)
     assert ([epoch.epoch for epoch in fitted.epochs], fitted.best_epoch) == ([1, 2, 3], 1)
     np.testing.assert_allclose(trainer.score(data.texts), before, atol=1e-5)
 
@@ -48,7 +58,7 @@ def test_a_step_changes_every_weight(pretrained, data):
     settings = TrainConfig(epochs=1, learning_rate=0.1)
     trainer = make_trainer(pretrained, settings)
     before = trainer.classifier.get_weights()
-    fit(trainer, data, data, settings)
+    fit_once(trainer, data, settings)
     unchanged = [
         variable.name
         for variable, old in zip(trainer.classifier.weights, before, strict=True)
@@ -64,13 +74,13 @@ def test_a_step_changes_every_weight(pretrained, data):
 def test_any_precision_and_compiler_learns(pretrained, data, precision, jit_compile):
     settings = TrainConfig(epochs=12, patience_epochs=12, batch_size=8, learning_rate=1e-2)
     trainer = make_trainer(pretrained, settings, precision, jit_compile)
-    fitted = fit(trainer, data, data, settings)
+    fitted = fit_once(trainer, data, settings)
     assert fitted.epochs[-1].loss < fitted.epochs[0].loss / 2
     assert trainer.score(data.texts).dtype == np.float32
 
 
 def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd):
     settings = TrainConfig(epochs=1, batch_size=8)
-    fit(make_trainer(pretrained, settings), data, data, settings)
+    fit_once(make_trainer(pretrained, settings), data, settings)
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert all(part in last for part in ("16/16 [", "<", " examples/s", "step ", "loss ", "lr "))

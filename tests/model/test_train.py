@@ -17,7 +17,9 @@ from ml.model.threshold import choose_dominating_threshold, operating_point
 from ml.model.train import train
 from ml.records import AbsentChampion, digest
 from ml.store import tree_digest
+from tests.model.conftest import WORDS
 from tests.model.splits import make_workspace, store_splits
+from tests.tiny import write_tiny_encoder
 
 SETTINGS = TrainConfig(epochs=6, patience_epochs=6, batch_size=8, learning_rate=1e-2)
 TEXTS = ["why do cats sleep ?", "", "bad dogs bark " * 30, "how good"]
@@ -49,6 +51,47 @@ config = make_config(Path(sys.argv[1]), TrainConfig(epochs=1, batch_size=32))
 record = train(config, workspace, store_splits(workspace.store))
 scores = load_model(workspace.store.open("models", record.model)).score(["why", "how do cats sleep"])
 print(len(scores), "scores")
+"""
+
+# Forks before TensorFlow has done anything, so that it is imported only once; each training but the last one is killed.
+KILLED = """
+import logging, os, signal, sys
+from pathlib import Path
+from ml.model import checkpoint, train as step
+from ml.model.trainer import Trainer
+from ml.store import Store
+from tests.model.splits import make_workspace, store_splits
+from tests.model.test_train import make_config
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_after(steps):
+    made = Trainer.update
+    Trainer.update = lambda self, batch: made(self, batch) if self.steps() < steps else die()
+
+def die_between_the_commits():
+    commit = Store.commit
+    Store.commit = lambda self, staged, kind, digest: die() if kind == "models" else commit(self, staged, kind, digest)
+
+def die_while_a_checkpoint_is_written():
+    checkpoint._sync = die
+
+def die_before_the_export():
+    step.export_classifier = die
+
+PLACES = (lambda: die_after(17), die_while_a_checkpoint_is_written, die_before_the_export, die_between_the_commits)
+logging.getLogger("ml").setLevel(logging.INFO)
+logging.getLogger("ml").addHandler(logging.StreamHandler())
+checkpoint.Checkpoints.due = lambda self: True
+for place in (*PLACES, lambda: None):
+    child = os.fork()
+    if child == 0:
+        place()
+        workspace = make_workspace(Path(sys.argv[2]))
+        print(step.train(make_config(Path(sys.argv[1])), workspace, store_splits(workspace.store)).model, flush=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 PROJECT = Path(__file__).parents[2]
 
@@ -104,6 +147,21 @@ def test_the_same_training_again_gives_the_same_weights(trained, tiny_encoder):
     assert first.threshold == second.threshold
 
 
+def test_a_training_that_is_killed_again_and_again_gives_the_model_of_one_that_is_not(trained, tiny_encoder, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tiny_encoder), str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["-9", "-9", "-9", "-9", trained[2].model, "0"], done.stderr[-2000:]
+    assert [line for line in done.stderr.splitlines() if line.startswith("going on")] == [
+        "going on from a checkpoint: 1 whole epochs and 5 of 12 steps were made before",
+        "going on from a checkpoint: 1 whole epochs and 5 of 12 steps were made before",
+        "going on from a checkpoint: 6 whole epochs and 0 of 12 steps were made before",
+        "going on from a checkpoint: 6 whole epochs and 0 of 12 steps were made before",
+    ]
+    store = make_workspace(tmp_path).store
+    assert store.contains("models", trained[2].model)
+    assert list((store.root / "checkpoints").iterdir()) == []
+
+
 def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tiny_encoder, workspace, tmp_path):
     splits, config = store_splits(workspace.store), make_config(tiny_encoder, replace(SETTINGS, epochs=1))
     first = train(config, workspace, splits)
@@ -122,6 +180,56 @@ def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tin
     assert second.threshold == choose_dominating_threshold(
         labels, scores, to_beat, positive_rate=config.threshold.positive_rate
     )
+
+
+@pytest.fixture
+def promoted(trained, tiny_encoder, workspace):
+    """A workspace whose champion is the trained model, with the splits of a later week."""
+    first_workspace, first_splits, first = trained
+    champion = workspace.registry.register(first_workspace.store.open("models", first.model), first.model)
+    workspace.registry.move_alias("production", champion.version, expected=AbsentChampion())
+    return workspace, champion, first_splits, store_splits(workspace.store, rows=80, positives=20)
+
+
+def warm(tiny_encoder, **changes):
+    return make_config(tiny_encoder, replace(SETTINGS, epochs=1, warm_start=True, **changes))
+
+
+def test_a_warm_start_begins_with_all_of_the_champions_weights_and_says_so(promoted, tiny_encoder):
+    workspace, champion, first_splits, splits = promoted
+    record = train(warm(tiny_encoder, learning_rate=1e-8), workspace, splits)
+    folder = workspace.store.open("models", record.model)
+    expected = load_model(workspace.registry.fetch(champion.version)).score(TEXTS)
+    np.testing.assert_allclose(load_model(folder).score(TEXTS), expected, atol=1e-3)
+    assert record.started_from == champion
+    description = json.loads((folder / "model.json").read_text())
+    assert description["started_from"] == {"record": "FoundChampion", "version": "v1", "model": champion.model}
+    assert description["fitted_to"] == [
+        parts.part(name).digest for parts in (first_splits, splits) for name in ("train", "validation")
+    ]
+
+
+def test_a_warm_start_without_a_champion_begins_with_the_pretrained_encoder(tiny_encoder, workspace, caplog):
+    caplog.set_level("INFO", logger="ml")
+    record = train(warm(tiny_encoder), workspace, store_splits(workspace.store))
+    assert record.started_from == AbsentChampion()
+    assert "no warm start, since there is no champion yet" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "layers", "message"),
+    [
+        (WORDS[::-1], 2, "vocabulary of the configured encoder"),
+        (WORDS, 1, "has not the layers and sizes of the configured encoder"),
+    ],
+)
+def test_a_champion_of_another_encoder_is_no_start(promoted, tmp_path, words, layers, message):
+    workspace, _, _, splits = promoted
+    other = write_tiny_encoder(tmp_path / "other", words)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+    with pytest.raises(ConfigError, match=message):
+        train(warm(other), workspace, splits)
 
 
 def test_a_fresh_process_without_this_code_gives_the_same_scores(trained):
