@@ -24,12 +24,13 @@ CHAMPION = Asset("quora_champion")
     Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
 
     - **detect** ends the run early, as a success with its tasks skipped, if CSV, settings and code are those of the
-      champion's run; the Param `force` overrides it.
+      champion's run; the Param `force` overrides it, the cool-down, and the block on a version rolled back from.
     - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
       Data Docs are.
     - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
+    - **probe** serves the candidate in a fresh process before anything moves: hard questions, rows scored before, and
+      latency, memory and size beside the champion's.
     - **decide** raises an alarm if the champion itself misses a floor on the fresh rows, whatever the verdict.
-    - **probe** serves the candidate in a fresh process before anything moves: hard questions, and rows scored before.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
       With the Param `dry_run`, nothing at all is written to the registry.
@@ -51,8 +52,8 @@ def retrain_quora() -> None:
         step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
     ).output
     comparison = StepOperator(step="evaluate", records=[splits, trained]).output
-    decision = StepOperator(step="decide", records=[comparison], on_success_callback=[ChampionAlarm()]).output
     probe = StepOperator(step="probe", records=[comparison]).output
+    decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
     PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])
 
 

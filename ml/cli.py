@@ -160,8 +160,11 @@ def _simulate(arguments: argparse.Namespace) -> None:
         policy=config.policy,
         positive_rate=config.threshold.positive_rate,
     )
-    outcomes = simulation.run(test_rows=arguments.test_rows, gains=(0, 0.005, 0.01, 0.02, 0.04), weeks=arguments.weeks)
-    print(outcome_table(outcomes, arguments.weeks))
+    weeks, years = arguments.weeks, arguments.years
+    outcomes = simulation.run(
+        test_rows=arguments.test_rows, gains=(0, 0.005, 0.01, 0.02, 0.04), weeks=weeks, years=years
+    )
+    print(outcome_table(outcomes, weeks=weeks, years=years))
     if arguments.plot is not None:
         _write_whole(arguments.plot, outcome_plot(outcomes))
 
@@ -248,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _BY_HAND = "command line"
+_FORCE_HELP = "go on even if nothing has changed, in the cool-down, or with what was rolled back from"
 _INPUT_HELP = "a record that a step before gave; repeat it for each one"
 
 
@@ -256,7 +260,7 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
     command.add_argument("--dry-run", action="store_true", help="up to the verdict; write nothing to the registry")
-    command.add_argument("--force", action="store_true", help="go on even if nothing has changed since the champion")
+    command.add_argument("--force", action="store_true", help=_FORCE_HELP)
     _add_run_identity(command)
 
 
@@ -299,7 +303,8 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
 def _add_simulate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="its policy; default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    command.add_argument("--weeks", type=int, default=208, help="of each kind; default: 208, four years")
+    command.add_argument("--weeks", type=int, default=208, help="with rows of their own; default: 208")
+    command.add_argument("--years", type=int, default=20, help="of weeks that share their rows; default: 20")
     command.add_argument("--test-rows", type=int, nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
     command.add_argument("--plot", type=Path, metavar="SVG", help="draw the table as well")
     command.set_defaults(run=_simulate)

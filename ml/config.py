@@ -91,7 +91,8 @@ class PolicyConfig:
     """What a candidate must reach on the test rows, by itself and beside the champion.
 
     `confidence` is that of each one-sided bound. `slices` are judged beside the built-in ones (see ml/slices.py); a
-    slice in `slice_bounds` may fall so far in F1 instead of `max_slice_fall`.
+    slice in `slice_bounds` may fall so far in F1 instead of `max_slice_fall`. Ratios are to the champion's costs of
+    serving. After a rollback the gain in F1 must be larger by `hysteresis_f1_gain`.
     """
 
     min_precision: float = 0.5
@@ -107,6 +108,11 @@ class PolicyConfig:
     min_slice_positives: int = 20
     slices: dict[str, str] = field(default_factory=dict)
     slice_bounds: dict[str, float] = field(default_factory=dict)
+    max_latency_ratio: float = 1.5
+    max_memory_ratio: float = 1.25
+    max_size_ratio: float = 1.25
+    cooldown_hours: float = 24.0
+    hysteresis_f1_gain: float = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +167,11 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "policy.max_slice_fall": (0, 1),
     "policy.min_slice_positives": (1, 1e9),
     "policy.slice_bounds": (0, 1),
+    "policy.max_latency_ratio": (1, 1000),
+    "policy.max_memory_ratio": (1, 1000),
+    "policy.max_size_ratio": (1, 1000),
+    "policy.cooldown_hours": (0, 8760),
+    "policy.hysteresis_f1_gain": (0, 1),
     "retention.predecessors": (1, 1000),
 }
 

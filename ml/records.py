@@ -6,7 +6,7 @@ Rows, arrays, user text and paths of this machine never travel in a record.
 import hashlib
 import json
 import types
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ml.errors import LineageError
@@ -16,6 +16,9 @@ WIRE_LIMIT_BYTES = 4096
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
+
+# Of a field that came later than its record: at its default it is not written, so that kept records keep their digest.
+_LATER = {"later": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,10 +223,83 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServingCosts:
+    """What serving a model takes: medians for one question and a batch of 256, the most memory, all files' size."""
+
+    question_seconds: float
+    batch_seconds: float
+    peak_memory_bytes: int
+    artifact_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedCosts:
+    """Of two models that took turns; a ratio is the median of candidate's by champion's seconds, round by round."""
+
+    candidate: ServingCosts
+    champion: ServingCosts
+    question_ratio: float
+    batch_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnmeasuredCosts:
+    """The probe is older than the measuring of costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`.
+
+    Its `costs` are alone where there is no champion, or it did not serve.
+    """
+
+    model: str
+    comparison: str
+    questions: int
+    rows: int
+    largest_difference: float
+    costs: PairedCosts | ServingCosts | UnmeasuredCosts = field(default=UnmeasuredCosts(), metadata=_LATER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastPromotion:
+    """When a version was promoted: UTC in ISO 8601."""
+
+    version: str
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPromotion:
+    """The history has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What the registry's history said when the decision was made, at `time` (UTC in ISO 8601).
+
+    `withdrawn` is the version that was rolled back from and has the candidate's files or inputs, `after_rollback`
+    says that nothing was promoted since the last rollback, `forced` that the run was told to go on.
+    """
+
+    time: str
+    last_promotion: PastPromotion | NoPromotion
+    after_rollback: bool
+    withdrawn: FoundChampion | AbsentChampion
+    forced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unrecorded:
+    """The decision is older than the rules that ask for this: they had no say in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """The verdict on one candidate with its reasons.
 
-    `policy`, `comparison`, `splits` and `test` (the test rows) are digests; `triggered_by` says who or what
+    `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests; `triggered_by` says who or what
     began the run, `alarms` which floors the champion misses by now.
     """
 
@@ -239,17 +315,8 @@ class Decision:
     test: str
     triggered_by: str
     alarms: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Probe:
-    """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`."""
-
-    model: str
-    comparison: str
-    questions: int
-    rows: int
-    largest_difference: float
+    probe: str = field(default="unrecorded", metadata=_LATER)
+    circumstances: Circumstances | Unrecorded = field(default=Unrecorded(), metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +379,15 @@ _RECORDS: dict[str, type] = {
         RuleCheck,
         Inputs,
         Change,
-        Decision,
+        ServingCosts,
+        PairedCosts,
+        UnmeasuredCosts,
         Probe,
+        PastPromotion,
+        NoPromotion,
+        Circumstances,
+        Unrecorded,
+        Decision,
         Promotion,
         Rollback,
     )
@@ -360,11 +434,15 @@ def digest(record: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        plain = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return {"record": type(value).__name__, **plain}
+        written = [each.name for each in fields(value) if not _is_unwritten(each, value)]
+        return {"record": type(value).__name__, **{name: _plain(getattr(value, name)) for name in written}}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _is_unwritten(each: "Field[Any]", record: Any) -> bool:
+    return each.metadata == _LATER and getattr(record, each.name) == each.default
 
 
 def _parse(value: Any, kind: Any, where: str) -> Any:
@@ -387,7 +465,7 @@ def _parse_record(value: Any, kind: type, where: str) -> Any:
         raise _unreadable(f"not a {kind.__name__}", where)
     hints = get_type_hints(kind)
     # A field with a default came later than the rest: what was kept before it stays readable.
-    late = {field.name for field in fields(kind) if field.default is not MISSING}
+    late = {each.name for each in fields(kind) if each.default is not MISSING}
     unknown, missing = value.keys() - hints.keys() - {"record"}, hints.keys() - value.keys() - late
     if unknown or missing:
         raise _unreadable(f"unknown fields {sorted(unknown)}, missing fields {sorted(missing)}", where)

@@ -48,11 +48,13 @@ STEPS: dict[str, Step] = {
         takes=(Splits, TrainedModel),
         help="score candidate and champion on the same test rows",
     ),
-    "decide": Step(function="ml.gate.decide:decide", takes=(Comparison,), help="judge the candidate by the policy"),
     "probe": Step(
         function="ml.gate.probe:probe",
         takes=(Comparison,),
-        help="serve the candidate in a fresh process, without this code",
+        help="serve the candidate in a fresh process, without this code, and see what it costs",
+    ),
+    "decide": Step(
+        function="ml.gate.decide:decide", takes=(Comparison, Probe), help="judge the candidate by the policy"
     ),
     "promote": Step(
         function="ml.gate.promote:promote",

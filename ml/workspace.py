@@ -12,7 +12,7 @@ class Workspace:
     """Store, registry and this run's folder of reports; `run_id` names the run in records and history.
 
     `triggered_by` says who or what started it. A dry run is given a registry that it cannot write to; `force` means to
-    go on though nothing has changed.
+    go on though nothing has changed, the cool-down is not over, or the candidate was rolled back from.
     """
 
     store: Store

@@ -2,26 +2,42 @@
 
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ml.config import Config, PolicyConfig, config_digest
+from ml.errors import LineageError
+from ml.gate.circumstances import circumstances_of
 from ml.gate.evidence import Evidence
 from ml.gate.policy import judge
 from ml.gate.watch import alarms
 from ml.inputs import inputs_of
-from ml.records import AbsentChampion, Champion, Comparison, Decision, digest, to_json
+from ml.records import (
+    AbsentChampion,
+    Champion,
+    Circumstances,
+    Comparison,
+    Decision,
+    Probe,
+    Unrecorded,
+    digest,
+    to_json,
+)
 from ml.store import Store
 from ml.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
 
-def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Decision:
-    """Judge the candidate, store the decision with its policy, and put verdict and checks at the head of the report.
+def decide(config: Config, workspace: Workspace, comparison: Comparison, probe: Probe) -> Decision:
+    """Judge the candidate, store the decision with its grounds, and put verdict and checks at the head of the report.
 
-    Raises LineageError if the comparison is not in the store, or measured the two models on different rows.
+    Raises LineageError if the comparison is not in the store, or measured the two models on different rows, or the
+    probe is of another candidate; RegistryUnavailable if the history is not sure.
     """
-    evidence = gather(workspace.store, comparison, config.policy)
+    refuse_other_probe(comparison, probe)
+    inputs = inputs_of(config, comparison.snapshot)
+    circumstances = circumstances_of(workspace, comparison.candidate.model, inputs)
+    evidence = gather(workspace.store, comparison, config.policy, probe, circumstances)
     verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
         verdict=verdict,
@@ -31,21 +47,29 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison) -> Deci
         candidate=comparison.candidate.model,
         champion=champion_of(comparison),
         comparison=digest(comparison),
-        inputs=inputs_of(config, comparison.snapshot),
+        inputs=inputs,
         splits=comparison.trained.splits,
         test=comparison.candidate.test,
         triggered_by=workspace.triggered_by,
         alarms=alarms(comparison.rival, config.policy),
+        probe=digest(probe),
+        circumstances=circumstances,
     )
     for alarm in decision.alarms:
         logger.warning("alarm: %s", alarm)
     logger.info("%s: %s", verdict, reason)
-    keep_decision(workspace.store, decision, config.policy, evidence)
+    keep_decision(workspace.store, decision, config.policy, evidence, probe)
     _report(workspace, comparison, decision, evidence)
     return decision
 
 
-def gather(store: Store, comparison: Comparison, policy: PolicyConfig) -> Evidence | AbsentChampion:
+def gather(
+    store: Store,
+    comparison: Comparison,
+    policy: PolicyConfig,
+    probe: Probe | Unrecorded,
+    circumstances: Circumstances | Unrecorded,
+) -> Evidence | AbsentChampion:
     """The evidence in the stored scores of a comparison, under any policy; the same input, the same evidence."""
     from ml.gate.scores import read_scores, read_texts
     from ml.gate.statistics import Pair, gather_evidence, slice_members
@@ -61,7 +85,8 @@ def gather(store: Store, comparison: Comparison, policy: PolicyConfig) -> Eviden
         candidate_labels=candidate >= comparison.candidate.threshold,
         champion_labels=champion >= comparison.rival.evaluation.threshold,
     )
-    return gather_evidence(pair, slice_members(read_texts(store, comparison), policy), policy)
+    evidence = gather_evidence(pair, slice_members(read_texts(store, comparison), policy), policy)
+    return replace(evidence, probe=probe, circumstances=circumstances)
 
 
 def champion_of(comparison: Comparison) -> Champion:
@@ -70,10 +95,23 @@ def champion_of(comparison: Comparison) -> Champion:
     return rival if isinstance(rival, AbsentChampion) else rival.champion
 
 
-def keep_decision(store: Store, decision: Decision, policy: PolicyConfig, evidence: Evidence | AbsentChampion) -> None:
-    """Store a decision, with the evidence and the policy that it was made by, so that it can be replayed."""
+def refuse_other_probe(comparison: Comparison, probe: Probe) -> None:
+    """Raises LineageError unless it was the candidate of this comparison that served."""
+    if (probe.comparison, probe.model) != (digest(comparison), comparison.candidate.model):
+        raise LineageError(
+            f"the probe is about comparison {probe.comparison[:12]}, not about {digest(comparison)[:12]}",
+            where="the records given to this step",
+            fix="probe the candidate of this comparison first",
+        )
+
+
+def keep_decision(
+    store: Store, decision: Decision, policy: PolicyConfig, evidence: Evidence | AbsentChampion, probe: Probe
+) -> None:
+    """Store a decision, with the policy, the evidence and the probe that it was made by, so that it can be replayed."""
     with store.staging() as folder:
         (folder / "decision.json").write_text(to_json(decision), encoding="utf-8")
+        (folder / "probe.json").write_text(to_json(probe), encoding="utf-8")
         (folder / "evidence.json").write_text(json.dumps(asdict(evidence), indent=2), encoding="utf-8")
         (folder / "policy.json").write_text(json.dumps(asdict(policy), sort_keys=True), encoding="utf-8")
         store.commit(folder, "decisions", digest(decision))

@@ -1,11 +1,13 @@
-"""What the policy judges by, beside the two evaluations: how sure the differences between two models are.
+"""What the policy judges by, beside the two evaluations: how sure the differences are, what serving costs, the past.
 
 Differences are the candidate's figure minus the champion's, on the same rows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
+
+from ml.records import Circumstances, Probe, Unrecorded
 
 FIGURES = (
     "precision",
@@ -62,3 +64,5 @@ class Evidence:
     candidate_alone_right: int
     champion_alone_right: int
     mcnemar_p: float
+    probe: Probe | Unrecorded = field(default=Unrecorded())
+    circumstances: Circumstances | Unrecorded = field(default=Unrecorded())

@@ -1,22 +1,24 @@
-"""Step `probe`: the exported model in a fresh process, on hard questions and on rows whose scores are known."""
+"""Step `probe`: the exported model served apart: hard questions, rows whose scores are known, and what it costs."""
 
-import json
-import subprocess
-import sys
+import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NoReturn
 
 import numpy as np
-import pandas as pd
 
 from ml.config import Config
 from ml.errors import ServingError
-from ml.gate.scores import read_scores
-from ml.metrics import FloatArray
-from ml.records import Comparison, Probe, digest
+from ml.gate.costs import measure_costs
+from ml.gate.scores import read_scores, read_texts
+from ml.gate.serving import Server, refuse, serve
+from ml.metrics import FloatArray, IntArray
+from ml.records import AbsentChampion, Comparison, Probe, Rival, digest
+from ml.registry import Registry
+from ml.store import Store
 from ml.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 HARD_QUESTIONS = (
     "",
@@ -29,71 +31,65 @@ HARD_QUESTIONS = (
     " \t\n\r ",
 )
 SAMPLED_ROWS = 256
+_BATCH_TEXTS = 32
 # In float32 the padding of a batch moves a probability by some 1e-6; another model or tokenizer moves it far more.
 LARGEST_DIFFERENCE = 1e-4
 
-_SERVER = Path(__file__).parents[1] / "model" / "server.py"
-_TIMEOUT_SECONDS = 900
-
 
 def probe(config: Config, workspace: Workspace, comparison: Comparison) -> Probe:
-    """Serve the candidate apart from this code; raises ServingError unless it scores as it was evaluated."""
-    model = comparison.candidate.model
-    kept = read_scores(workspace.store, comparison)
-    rows = np.unique(np.linspace(0, len(kept.target) - 1, SAMPLED_ROWS).astype(int))
-    test = pd.read_parquet(workspace.store.open("splits", comparison.candidate.test) / "rows.parquet")
-    scores = probe_model(workspace.store.open("models", model), test["question_text"].iloc[rows].tolist())
-    difference = float(np.abs(scores - kept.by_model["candidate"][rows]).max())
-    if difference > LARGEST_DIFFERENCE:
-        _refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
+    """Serve the candidate apart from this code, and time it beside the champion.
+
+    Raises ServingError unless it scores as it was evaluated.
+    """
+    rows, texts = _sample(workspace.store, comparison)
+    known = read_scores(workspace.store, comparison).by_model["candidate"][rows]
+    with ExitStack() as stack:
+        candidate = stack.enter_context(serve(workspace.store.open("models", comparison.candidate.model)))
+        difference = float(np.abs(_answers(candidate, texts) - known).max())
+        if difference > LARGEST_DIFFERENCE:
+            refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
+        champion = _serve_champion(stack, workspace.registry, comparison.rival, texts)
+        costs = measure_costs([candidate, *champion], texts)
     return Probe(
-        model=model,
+        model=comparison.candidate.model,
         comparison=digest(comparison),
         questions=len(HARD_QUESTIONS),
         rows=len(rows),
         largest_difference=difference,
+        costs=costs,
     )
 
 
-def probe_model(folder: Path, texts: Sequence[str] = ()) -> FloatArray:
-    """Scores of the texts, float32 [texts], by the model in a folder, served apart.
+def probe_model(folder: Path) -> None:
+    """Raises ServingError if the model in a folder does not load, or fails on the hard questions."""
+    with serve(folder) as server:
+        _answers(server, [])
 
-    Raises ServingError if it does not load, or fails on these or on the hard questions.
-    """
+
+def _sample(store: Store, comparison: Comparison) -> tuple[IntArray, list[str]]:
+    """Places of some test rows, evenly spread, and their questions."""
+    texts = read_texts(store, comparison)
+    rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLED_ROWS).astype(int))
+    return rows, [texts[row] for row in rows]
+
+
+def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
+    """Scores of the texts, float32 [texts]; the hard questions are asked as well."""
     asked = [*HARD_QUESTIONS, *texts]
-    scores = _serve(folder / "saved_model", asked)
-    if scores.shape != (len(asked),):
-        _refuse(f"{len(asked)} questions got scores of the shape {scores.shape}")
-    if not np.all((scores >= 0) & (scores <= 1)):
-        _refuse("some scores are no probabilities (not a number, or outside of 0 to 1)")
-    return scores[len(HARD_QUESTIONS) :]
+    batches = [asked[first : first + _BATCH_TEXTS] for first in range(0, len(asked), _BATCH_TEXTS)]
+    return np.concatenate([server.ask(batch).scores for batch in batches])[len(HARD_QUESTIONS) :]
 
 
-def _serve(saved_model: Path, texts: Sequence[str]) -> FloatArray:
-    with TemporaryDirectory() as folder:
-        output = Path(folder, "scores.npy")
-        command = [sys.executable, "-I", str(_SERVER), str(saved_model), str(output)]
-        try:
-            done = subprocess.run(  # noqa: S603, our own script
-                command,
-                input=json.dumps(texts),
-                capture_output=True,
-                check=False,
-                text=True,
-                timeout=_TIMEOUT_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            _refuse(f"no answer came within {_TIMEOUT_SECONDS} seconds")
-        if done.returncode != 0:
-            last_line = done.stderr.rstrip().rpartition("\n")[2] if done.returncode > 0 else "killed by a signal"
-            _refuse(f"its process ended with status {done.returncode} ({last_line})")
-        scores: FloatArray = np.load(output)
-        return scores
-
-
-def _refuse(what: str) -> NoReturn:
-    raise ServingError(
-        f"the exported model does not serve: {what}",
-        where="a fresh process with TensorFlow and tensorflow_text alone",
-        fix="the champion is untouched; train and export again with the pinned versions",
-    )
+def _serve_champion(
+    stack: ExitStack, registry: Registry, rival: Rival | AbsentChampion, texts: Sequence[str]
+) -> list[Server]:
+    """The champion's server after the same work; none where there is no champion, or it does not serve."""
+    if isinstance(rival, AbsentChampion):
+        return []
+    try:
+        server = stack.enter_context(serve(registry.fetch(rival.champion.version)))
+        _answers(server, texts)
+    except ServingError as error:
+        logger.warning("the costs of champion %s are not known: %s", rival.champion.version, error.what)
+        return []
+    return [server]

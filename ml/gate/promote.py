@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from ml.config import Config
 from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryUnavailable
-from ml.gate.decide import champion_of
+from ml.gate.decide import champion_of, refuse_other_probe
 from ml.gate.pending import Pending, forget_pending, keep_pending, pending_runs, read_pending
 from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
@@ -151,16 +151,12 @@ def read_back(registry: Registry, promoted: FoundChampion) -> None:
 
 
 def _refuse_other_comparison(comparison: Comparison, decision: Decision, probe: Probe) -> None:
-    if (probe.comparison, probe.model) != (digest(comparison), comparison.candidate.model):
+    refuse_other_probe(comparison, probe)
+    stated = (decision.comparison, decision.probe, decision.candidate, decision.champion)
+    if stated != (digest(comparison), digest(probe), comparison.candidate.model, champion_of(comparison)):
         raise LineageError(
-            f"the probe is about comparison {probe.comparison[:12]}, not about {digest(comparison)[:12]}",
+            f"the decision is about comparison {decision.comparison[:12]} and probe {decision.probe[:12]},"
+            f" not about {digest(comparison)[:12]} and {digest(probe)[:12]}",
             where="the records given to promote",
-            fix="probe the candidate of this comparison first",
-        )
-    stated = (decision.comparison, decision.candidate, decision.champion)
-    if stated != (digest(comparison), comparison.candidate.model, champion_of(comparison)):
-        raise LineageError(
-            f"the decision is about comparison {decision.comparison[:12]}, not about {digest(comparison)[:12]}",
-            where="the records given to promote",
-            fix="give promote the comparison that decide was given",
+            fix="give promote the records that decide was given",
         )

@@ -4,13 +4,13 @@ import json
 import textwrap
 from dataclasses import dataclass, replace
 
-from ml.config import PolicyConfig, config_digest, read_policy
+from ml.config import PolicyConfig, read_policy
 from ml.gate.decide import gather
 from ml.gate.policy import Judgement, judge
 from ml.gate.scores import Scores, read_scores
 from ml.gate.summary import WIDTH, check_lines
 from ml.metrics import measure
-from ml.records import AbsentChampion, Comparison, Decision, Evaluation, digest, from_json
+from ml.records import AbsentChampion, Comparison, Decision, Evaluation, Probe, Unrecorded, digest, from_json
 from ml.store import Store
 
 
@@ -31,9 +31,9 @@ class Replay:
 
 
 def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
-    """Measure all models again from the stored scores, and judge by a policy.
+    """Measure all models again from the stored scores, and judge by a policy; costs and history are those of then.
 
-    Raises LineageError if the comparison that the decision names is not in the store.
+    Raises LineageError if the decision, or the comparison that it names, is not in the store.
     """
     kept = store.open("comparisons", decision.comparison) / "comparison.json"
     comparison = from_json(kept.read_text(encoding="utf-8"), Comparison)
@@ -44,10 +44,11 @@ def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
         rival = replace(rival, evaluation=_measure_again(rival.evaluation, scores, "champion"))
     baseline = _measure_again(comparison.baseline, scores, "baseline")
     measured = replace(comparison, candidate=candidate, baseline=baseline, rival=rival)
+    evidence = gather(store, comparison, policy, _probe_of(store, decision), decision.circumstances)
     return Replay(
         decision=decision,
-        judgement=judge(measured, gather(store, comparison, policy), policy),
-        same_policy=config_digest(policy) == decision.policy,
+        judgement=judge(measured, evidence, policy),
+        same_policy=policy == policy_of(store, decision),
         rows=len(scores.target),
     )
 
@@ -56,6 +57,13 @@ def policy_of(store: Store, decision: Decision) -> PolicyConfig:
     """The policy that a decision was made by; raises LineageError if the decision is not in the store."""
     kept = store.open("decisions", digest(decision)) / "policy.json"
     return read_policy(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _probe_of(store: Store, decision: Decision) -> Probe | Unrecorded:
+    if isinstance(decision.circumstances, Unrecorded):
+        return Unrecorded()
+    kept = store.open("decisions", digest(decision)) / "probe.json"
+    return from_json(kept.read_text(encoding="utf-8"), Probe)
 
 
 def replay_text(replay: Replay) -> str:

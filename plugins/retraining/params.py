@@ -48,7 +48,11 @@ def retraining_params() -> dict[str, Param]:
             "boolean", "Warm start", "Begin with the champion's weights instead of the pretrained encoder's."
         ),
         "dry_run": _switch("Dry run", "Everything up to the verdict, and not one write to the registry."),
-        "force": _switch("Force", "Train even if CSV, settings and code are those of the champion's run."),
+        "force": _switch(
+            "Force",
+            "Train even if CSV, settings and code are those of the champion's run; promote even in the cool-down, or"
+            " what was rolled back from before.",
+        ),
     }
 
 

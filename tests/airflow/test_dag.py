@@ -51,8 +51,8 @@ def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:
         "split": ["evaluate", "train"],
         "train": ["evaluate"],
         "evaluate": ["decide", "probe", "promote"],
+        "probe": ["decide", "promote"],
         "decide": ["promote"],
-        "probe": ["promote"],
         "promote": [],
     }
 

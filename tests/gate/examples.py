@@ -10,13 +10,17 @@ from ml.gate.evidence import FIGURES, Evidence, Interval, Slice
 from ml.gate.policy import judge
 from ml.records import (
     AbsentChampion,
+    Circumstances,
     Comparison,
     Decision,
     Evaluation,
     FoundChampion,
     Inputs,
+    PairedCosts,
+    PastPromotion,
     Probe,
     Rival,
+    ServingCosts,
     TrainedModel,
     digest,
 )
@@ -58,6 +62,16 @@ EVIDENCE = Evidence(
     candidate_alone_right=30,
     champion_alone_right=10,
     mcnemar_p=0.0022,
+)
+COSTS = ServingCosts(
+    question_seconds=0.012, batch_seconds=1.5, peak_memory_bytes=800 * 2**20, artifact_bytes=90 * 2**20
+)
+CIRCUMSTANCES = Circumstances(
+    time="2026-01-11T00:00:00+00:00",
+    last_promotion=PastPromotion(version="v1", time="2026-01-04T00:00:00+00:00"),
+    after_rollback=False,
+    withdrawn=AbsentChampion(),
+    forced=False,
 )
 
 
@@ -111,8 +125,10 @@ def compare_next(workspace: Workspace, content: str, **figures: float) -> Compar
 
 
 def judged(comparison: Comparison) -> Decision:
-    """The decision on a comparison, without scores and report: with a champion, by EVIDENCE."""
-    evidence = AbsentChampion() if isinstance(comparison.rival, AbsentChampion) else EVIDENCE
+    """The decision on a comparison, without scores and report: with a champion, by EVIDENCE and a good past."""
+    first = isinstance(comparison.rival, AbsentChampion)
+    known = replace(EVIDENCE, probe=probed(comparison), circumstances=CIRCUMSTANCES)
+    evidence = AbsentChampion() if first else known
     verdict, reason, checks = judge(comparison, evidence, Config().policy)
     return Decision(
         verdict=verdict,
@@ -126,11 +142,18 @@ def judged(comparison: Comparison) -> Decision:
         splits=comparison.trained.splits,
         test=comparison.candidate.test,
         triggered_by="command line",
+        probe=digest(probed(comparison)),
+        circumstances=CIRCUMSTANCES,
     )
 
 
 def probed(comparison: Comparison) -> Probe:
-    """The probe of a candidate that served well."""
+    """The probe of a candidate that served well, at the champion's costs."""
     return Probe(
-        model=comparison.candidate.model, comparison=digest(comparison), questions=8, rows=256, largest_difference=1e-6
+        model=comparison.candidate.model,
+        comparison=digest(comparison),
+        questions=8,
+        rows=256,
+        largest_difference=1e-6,
+        costs=PairedCosts(candidate=COSTS, champion=COSTS, question_ratio=1.0, batch_ratio=1.0),
     )

@@ -287,7 +287,7 @@ def test_the_worst_mistakes_come_first_and_are_at_most_twenty(workspace):
 def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, trained, champion):
     comparison = evaluate(CONFIG, workspace, splits, trained)
 
-    decision = decide(CONFIG, workspace, comparison)
+    decision = decide(CONFIG, workspace, comparison, probed(comparison))
 
     assert (decision.verdict, decision.champion) == ("keep", champion)
     assert decision.comparison == digest(comparison)
@@ -307,19 +307,20 @@ def test_decide_stores_the_decision_and_puts_it_on_the_page(workspace, splits, t
 def test_decide_refuses_a_comparison_that_is_not_stored(workspace, splits, trained):
     comparison = evaluate(CONFIG, workspace, splits, trained)
 
+    elsewhere = replace(comparison, report="elsewhere.html")
     with pytest.raises(LineageError, match="is not in the store"):
-        decide(CONFIG, workspace, replace(comparison, report="elsewhere.html"))
+        decide(CONFIG, workspace, elsewhere, probed(elsewhere))
 
     assert not (workspace.store.root / "decisions").exists()
 
 
 def test_the_same_model_a_second_time_keeps_itself(workspace, splits, trained):
     first = evaluate(CONFIG, workspace, splits, trained)
-    promote(CONFIG, workspace, first, decide(CONFIG, workspace, first), probed(first))
+    promote(CONFIG, workspace, first, decide(CONFIG, workspace, first, probed(first)), probed(first))
     again = replace(workspace, run_id="run-2")
 
     second = evaluate(CONFIG, again, splits, trained)
-    promotion = promote(CONFIG, again, second, decide(CONFIG, again, second), probed(second))
+    promotion = promote(CONFIG, again, second, decide(CONFIG, again, second, probed(second)), probed(second))
 
     assert (promotion.verdict, promotion.version) == ("keep", "v1")
     assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)

@@ -6,8 +6,8 @@ from ml.config import PolicyConfig
 from ml.errors import LineageError
 from ml.gate.evidence import Interval, RareSlice, Slice
 from ml.gate.policy import judge
-from ml.records import AbsentChampion, RuleCheck
-from tests.gate.examples import BASELINE, EVIDENCE, RIVAL, compare
+from ml.records import AbsentChampion, FoundChampion, NoPromotion, RuleCheck, UnmeasuredCosts
+from tests.gate.examples import BASELINE, CIRCUMSTANCES, COSTS, EVIDENCE, RIVAL, compare, probed
 
 POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
 CANDIDATE = "a" * 64
@@ -28,6 +28,19 @@ def with_figure(name, gain):
 
 def with_slice(name, seen):
     return replace(EVIDENCE, slices={**EVIDENCE.slices, name: seen})
+
+
+def with_costs(question_ratio=1.0, batch_ratio=1.0, **costs):
+    """The candidate's costs, beside a champion with COSTS."""
+    probe = probed(compare(CANDIDATE, RIVAL))
+    paired = replace(probe.costs, candidate=replace(COSTS, **costs))
+    return replace(
+        EVIDENCE, probe=replace(probe, costs=replace(paired, question_ratio=question_ratio, batch_ratio=batch_ratio))
+    )
+
+
+def in_circumstances(**changes):
+    return replace(EVIDENCE, circumstances=replace(CIRCUMSTANCES, **changes))
 
 
 def check_named(rule, judgement):
@@ -212,3 +225,126 @@ def test_figures_of_different_rows_are_never_compared():
 def test_a_champion_without_evidence_is_refused():
     with pytest.raises(LineageError, match="no evidence"):
         judge(compare(CANDIDATE, RIVAL), AbsentChampion(), POLICY)
+
+
+def test_costs_like_the_champions_pass_and_the_lines_say_how_much_more_they_may_be():
+    judgement = judge_against_champion(with_costs())
+
+    assert judgement.verdict == "promote"
+    assert [(check.rule, check.observed, check.required) for check in judgement.checks[7:11]] == [
+        ("latency of one question", "1.00 x champion's 12.0 ms", "at most 1.5 x, or 5 ms more"),
+        ("latency of 256 questions", "1.00 x champion's 1500.0 ms", "at most 1.5 x, or 5 ms more"),
+        ("peak memory", "1.00 x champion's 800.0 MiB", "at most 1.25 x, or 64 MiB more"),
+        ("artifact size", "1.00 x champion's 90.0 MiB", "at most 1.25 x, or 1 MiB more"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("costs", "rule"),
+    [
+        ({"question_ratio": 1.6, "question_seconds": 0.0192}, "latency of one question"),
+        ({"batch_ratio": 1.6, "batch_seconds": 2.4}, "latency of 256 questions"),
+        ({"peak_memory_bytes": 1001 * 2**20}, "peak memory"),
+        ({"artifact_bytes": 113 * 2**20}, "artifact size"),
+    ],
+)
+def test_a_better_candidate_that_costs_too_much_is_blocked(costs, rule):
+    judgement = judge_against_champion(with_costs(**costs))
+
+    assert (judgement.verdict, judgement.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+
+
+def test_a_few_milliseconds_more_are_nothing_whatever_the_ratio():
+    assert judge_against_champion(with_costs(question_ratio=1.6, question_seconds=0.0169)).verdict == "promote"
+
+
+@pytest.mark.parametrize(
+    ("setting", "costs"),
+    [
+        ("max_latency_ratio", {"batch_ratio": 1.1, "batch_seconds": 1.65}),
+        ("max_memory_ratio", {"peak_memory_bytes": 880 * 2**20}),
+        ("max_size_ratio", {"artifact_bytes": 99 * 2**20}),
+    ],
+)
+def test_the_budget_of_costs_is_configurable(setting, costs):
+    assert judge_against_champion(with_costs(**costs)).verdict == "promote"
+    assert judge_against_champion(with_costs(**costs), replace(POLICY, **{setting: 1.05})).verdict == "blocked"
+
+
+@pytest.mark.parametrize("costs", [COSTS, UnmeasuredCosts()], ids=["of one model alone", "of none"])
+def test_costs_that_were_not_measured_block(costs):
+    probe = replace(probed(compare(CANDIDATE, RIVAL)), costs=costs)
+    judgement = judge_against_champion(replace(EVIDENCE, probe=probe))
+
+    assert judgement.verdict == "blocked"
+    assert check_named("peak memory", judgement).observed == "not measured"
+
+
+def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():
+    judgement = judge_against_champion(in_circumstances(withdrawn=FoundChampion(version="v2", model=CANDIDATE)))
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert judgement.checks[0] == RuleCheck(
+        rule="rolled back before", observed="v2", required="no version of these files or inputs", passed=False
+    )
+
+
+def test_a_forced_run_may_promote_what_was_rolled_back_from():
+    withdrawn = FoundChampion(version="v2", model=CANDIDATE)
+    judgement = judge_against_champion(in_circumstances(withdrawn=withdrawn, forced=True))
+
+    assert judgement.verdict == "promote"
+    assert check_named("rolled back before", judgement).observed == "v2, but forced"
+
+
+def test_a_better_candidate_waits_for_the_end_of_the_cool_down():
+    judgement = judge_against_champion(in_circumstances(time="2026-01-04T23:54:00+00:00"))
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == "Champion v1 stays: the candidate is surely better, but the cool-down is not over."
+    assert judgement.checks[-1] == RuleCheck(
+        rule="cool-down", observed="23.9 hours after v1", required="at least 24 hours", passed=False
+    )
+
+
+def test_the_cool_down_hides_no_other_verdict():
+    early = in_circumstances(time="2026-01-04T01:00:00+00:00")
+
+    assert judge_against_champion(early, recall=0.5).verdict == "keep"
+
+
+@pytest.mark.parametrize(
+    "circumstances",
+    [
+        {"time": "2026-01-05T00:00:00+00:00"},
+        {"time": "2026-01-04T01:00:00+00:00", "forced": True},
+        {"last_promotion": NoPromotion()},
+    ],
+    ids=["its end", "forced", "no promotion before"],
+)
+def test_the_cool_down_passes_at(circumstances):
+    assert judge_against_champion(in_circumstances(**circumstances)).verdict == "promote"
+
+
+@pytest.mark.parametrize(("lower", "verdict"), [(0.005, "inconclusive"), (0.0051, "promote")])
+def test_after_a_rollback_the_gain_must_be_larger(lower, verdict):
+    evidence = replace(
+        in_circumstances(after_rollback=True),
+        figures={**EVIDENCE.figures, "f1": Interval(difference=0.05, lower=lower, upper=0.1)},
+    )
+
+    assert judge_against_champion(evidence).verdict == verdict
+
+
+def test_a_gain_too_small_after_a_rollback_says_so():
+    evidence = replace(
+        in_circumstances(after_rollback=True),
+        figures={**EVIDENCE.figures, "f1": Interval(difference=0.05, lower=0.004, upper=0.1)},
+    )
+    judgement = judge_against_champion(evidence)
+
+    assert judgement.reason == "Champion v1 stays: F1 is surely higher, but by too little after a rollback."
+    assert check_named("hysteresis", judgement) == RuleCheck(
+        rule="hysteresis", observed="F1 at least +0.0040", required="above 0.005 after a rollback", passed=False
+    )

@@ -14,9 +14,9 @@ from ml.config import Config
 from ml.errors import ServingError
 from ml.gate.probe import HARD_QUESTIONS, probe, probe_model
 from ml.gate.scores import Scores, keep_scores
-from ml.records import AbsentChampion, digest
+from ml.records import AbsentChampion, FoundChampion, ServingCosts, digest
 from ml.store import tree_digest
-from tests.gate.examples import compare, open_workspace
+from tests.gate.examples import RIVAL, compare, open_workspace, store_model
 
 PROJECT = Path(__file__).parents[2]
 TEXTS = ["why", "who is", "what is it"]
@@ -49,6 +49,18 @@ class Quoter(tf.Module):
         return {"probability": tf.strings.to_number(texts)}
 
 
+class Heavy(tf.Module):
+    """Reads 100 MB of weights for each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = tf.Variable(tf.zeros([25_000_000]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        return {"probability": tf.zeros([tf.size(texts)]) + tf.reduce_sum(self.weights)}
+
+
 def save(module, folder):
     tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.score})
     return folder
@@ -61,6 +73,10 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def comparison(workspace):
+    return store_comparison(workspace)
+
+
+def store_comparison(workspace):
     """A candidate that measures texts, compared on three rows."""
     with workspace.store.staging() as folder:
         model = tree_digest(save(Measurer(), folder))
@@ -78,14 +94,53 @@ def keep(workspace, comparison, scores):
     keep_scores(workspace.store, comparison, arrays)
 
 
-def test_a_model_that_scores_as_it_was_evaluated_passes(workspace, comparison):
-    keep(workspace, comparison, SCORES)
+def register(workspace, model):
+    version = workspace.registry.register(workspace.store.open("models", model), model)
+    return replace(RIVAL, champion=FoundChampion(version=version.version, model=model))
 
-    record = probe(Config(), workspace, comparison)
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The probe of a candidate that serves, beside a champion that is slow and large."""
+    workspace = open_workspace(tmp_path_factory.mktemp("served"))
+    comparison = store_comparison(workspace)
+    with workspace.store.staging() as folder:
+        champion = tree_digest(save(Heavy(), folder))
+        workspace.store.commit(folder, "models", champion)
+    against = replace(comparison, rival=register(workspace, champion))
+    keep(workspace, against, SCORES)
+    return against, probe(Config(), workspace, against)
+
+
+def test_a_model_that_scores_as_it_was_evaluated_passes(served):
+    comparison, record = served
 
     assert (record.model, record.comparison) == (comparison.candidate.model, digest(comparison))
     assert (record.questions, record.rows) == (8, 3)
     assert record.largest_difference < 1e-6
+
+
+def test_the_candidates_costs_are_measured_beside_the_champions(served):
+    costs = served[1].costs
+
+    assert 0 < costs.candidate.question_seconds < costs.champion.question_seconds
+    assert 0 < costs.candidate.batch_seconds < costs.champion.batch_seconds
+    assert costs.question_ratio < 1
+    assert costs.batch_ratio < 1
+
+
+def test_memory_is_that_of_the_model_served_and_size_that_of_all_its_files(served):
+    costs = served[1].costs
+
+    assert costs.champion.peak_memory_bytes - costs.candidate.peak_memory_bytes > 80_000_000
+    assert 100_000_000 < costs.champion.artifact_bytes - costs.candidate.artifact_bytes < 101_000_000
+
+
+def test_where_the_champion_does_not_serve_the_candidate_is_measured_alone(workspace, comparison):
+    against = replace(comparison, rival=register(workspace, store_model(workspace.store, "no model")))
+    keep(workspace, against, SCORES)
+
+    assert isinstance(probe(Config(), workspace, against).costs, ServingCosts)
 
 
 def test_a_model_that_scores_otherwise_than_evaluated_is_refused(workspace, comparison):

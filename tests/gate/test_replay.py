@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,8 @@ from ml.gate.policy import judge
 from ml.gate.replay import policy_of, replay, replay_text
 from ml.gate.scores import Scores, keep_scores
 from ml.metrics import measure
-from ml.records import AbsentChampion, Decision, RuleCheck, digest
-from tests.gate.examples import BASELINE, CHAMPION, INPUTS, RIVAL, compare, open_workspace
+from ml.records import AbsentChampion, Decision, FoundChampion, RuleCheck, Unrecorded, digest
+from tests.gate.examples import BASELINE, CHAMPION, CIRCUMSTANCES, INPUTS, RIVAL, compare, open_workspace, probed
 
 TARGET = np.array([1, 0, 1, 0, 0])
 SCORES = {
@@ -34,7 +35,7 @@ def store(tmp_path):
     return store
 
 
-def decided(store, rival, policy=POLICY):
+def decided(store, rival, circumstances=CIRCUMSTANCES):
     """A stored decision on the scores above."""
     comparison = replace(
         compare("a" * 64, rival, **measure(TARGET, SCORES["candidate"], 0.4)),
@@ -43,13 +44,15 @@ def decided(store, rival, policy=POLICY):
     roles = ["candidate", "baseline"] if isinstance(rival, AbsentChampion) else list(SCORES)
     kept = Scores(qid=np.array(list("abcde")), target=TARGET, by_model={role: SCORES[role] for role in roles})
     keep_scores(store, comparison, kept)
-    evidence = gather(store, comparison, policy)
-    verdict, reason, checks = judge(comparison, evidence, policy)
+    recorded = not isinstance(circumstances, Unrecorded)
+    probe = probed(comparison) if recorded else Unrecorded()
+    evidence = gather(store, comparison, POLICY, probe, circumstances)
+    verdict, reason, checks = judge(comparison, evidence, POLICY)
     decision = Decision(
         verdict=verdict,
         reason=reason,
         checks=checks,
-        policy=config_digest(policy),
+        policy=config_digest(POLICY),
         candidate=comparison.candidate.model,
         champion=champion_of(comparison),
         comparison=digest(comparison),
@@ -57,9 +60,19 @@ def decided(store, rival, policy=POLICY):
         splits="5" * 64,
         test="7" * 64,
         triggered_by="command line",
+        probe=digest(probe) if recorded else "unrecorded",
+        circumstances=circumstances,
     )
-    keep_decision(store, decision, policy, evidence)
+    keep_decision(store, decision, POLICY, evidence, probed(comparison))
     return decision
+
+
+def keep_edited(store, decision, **changes):
+    """A decision that was edited and stored as if it were a real one."""
+    edited = replace(decision, **changes)
+    comparison = compare("a" * 64, AbsentChampion())
+    keep_decision(store, edited, POLICY, AbsentChampion(), probed(comparison))
+    return edited
 
 
 def rival():
@@ -86,7 +99,7 @@ def test_another_policy_shows_what_the_verdict_would_have_been(store):
 
 
 def test_a_record_that_the_scores_do_not_bear_out_is_not_the_same(store):
-    edited = replace(decided(store, AbsentChampion()), verdict="keep")
+    edited = keep_edited(store, decided(store, AbsentChampion()), verdict="keep")
 
     result = replay(store, edited, POLICY)
 
@@ -97,8 +110,37 @@ def test_a_record_that_the_scores_do_not_bear_out_is_not_the_same(store):
 def test_a_single_edited_check_is_noticed(store):
     decision = decided(store, rival())
     check = RuleCheck(rule="precision floor", observed="0.9999", required="at least 0.5000", passed=True)
+    edited = keep_edited(store, decision, checks=(check, *decision.checks[1:]))
 
-    assert not replay(store, replace(decision, checks=(check, *decision.checks[1:])), POLICY).reproduced
+    assert not replay(store, edited, POLICY).reproduced
+
+
+LATER_SETTINGS = ("max_latency_ratio", "max_memory_ratio", "max_size_ratio", "cooldown_hours", "hysteresis_f1_gain")
+
+
+def test_a_decision_from_before_costs_and_history_were_asked_is_replayed_by_the_rules_of_then(store):
+    decision = decided(store, rival(), Unrecorded())
+    folder = store.open("decisions", digest(decision))
+    (folder / "probe.json").unlink()
+    policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    of_then = {name: value for name, value in policy.items() if name not in LATER_SETTINGS}
+    (folder / "policy.json").write_text(json.dumps(of_then), encoding="utf-8")
+
+    result = replay(store, decision, policy_of(store, decision))
+
+    assert not {"probe", "circumstances"} & json.loads((folder / "decision.json").read_text(encoding="utf-8")).keys()
+    assert (result.same_policy, result.reproduced) == (True, True)
+    assert "cool-down" not in replay_text(result)
+
+
+def test_costs_and_history_are_judged_again_as_they_were_then(store):
+    withdrawn = replace(CIRCUMSTANCES, withdrawn=FoundChampion(version="v2", model="a" * 64))
+    decision = decided(store, rival(), withdrawn)
+
+    text = replay_text(replay(store, decision, replace(POLICY, max_memory_ratio=1.1)))
+
+    assert text.startswith("BY THIS POLICY: blocked (recorded: blocked). ")
+    assert "at most 1.1 x, or 64 MiB more" in text
 
 
 def test_the_policy_is_kept_beside_the_decision(store):

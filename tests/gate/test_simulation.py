@@ -4,7 +4,16 @@ import pytest
 from ml.cli import main
 from ml.config import PolicyConfig
 from ml.errors import DataError
-from ml.gate.simulation import RULES, Outcome, Population, Simulation, outcome_plot, outcome_table, read_two_trainings
+from ml.gate.simulation import (
+    FIXED_THRESHOLD,
+    RULES,
+    Outcome,
+    Population,
+    Simulation,
+    outcome_plot,
+    outcome_table,
+    read_two_trainings,
+)
 from ml.store import Store
 
 
@@ -36,21 +45,40 @@ def test_a_draw_has_the_share_of_positives_that_is_met_in_service():
 
 
 def test_the_gate_promotes_equal_models_seldom_and_the_plain_rule_does_so_often():
-    outcomes = make_simulation().run(test_rows=[4000], gains=[0.0], weeks=200)
+    outcomes = make_simulation().run(test_rows=[4000], gains=[0.0], weeks=200, years=1)
 
-    gate, _, fixed = (outcome.promoted for outcome in outcomes)
+    gate, _, fixed = (outcome.promoted for outcome in outcomes if not outcome.same_rows)
     assert gate <= 0.05
     assert 0.2 < fixed < 0.4
 
 
 def test_the_gate_sees_a_clear_gain():
-    gate, *_ = make_simulation().run(test_rows=[4000], gains=[0.2], weeks=20)
+    outcomes = make_simulation().run(test_rows=[4000], gains=[0.2], weeks=20, years=3)
 
-    assert gate.promoted >= 0.8
+    shares = {outcome.same_rows: outcome.promoted for outcome in outcomes if outcome.rule == "this gate"}
+    assert min(shares.values()) >= 0.75
+
+
+def test_on_the_same_rows_all_year_a_lucky_champion_is_replaced_less_and_less():
+    outcomes = make_simulation().run(test_rows=[4000], gains=[0.0], weeks=60, years=3)
+
+    fresh, same = (
+        next(each.promoted for each in outcomes if (each.rule, each.same_rows) == (FIXED_THRESHOLD, same_rows))
+        for same_rows in (False, True)
+    )
+    assert same < fresh / 2
+
+
+def test_whom_a_rule_promotes_is_its_champion_for_the_rest_of_the_year():
+    """Each promotion has both figures higher, so that there are few of them in a year, but some."""
+    shares = make_simulation().judge_year([0.0], 4000, np.random.default_rng(0))
+
+    assert shares.shape == (1, 3)
+    assert 0 < shares[0, 2] * 52 < 15
 
 
 def test_the_same_seed_gives_the_same_outcomes():
-    first, second = (make_simulation().run(test_rows=[1000], gains=[0.02], weeks=5) for _ in range(2))
+    first, second = (make_simulation().run(test_rows=[1000], gains=[0.02], weeks=5, years=1) for _ in range(2))
 
     assert first == second
 
@@ -80,7 +108,9 @@ def test_the_command_prints_the_table_and_draws_the_picture(tmp_path, monkeypatc
     target, candidate, champion = make_scores(rows=500)
     np.savez(folder / "scores.npz", target=target, candidate=candidate, champion=champion)
 
-    status = main(["simulate", "--weeks", "1", "--test-rows", "500", "--plot", str(tmp_path / "plot.svg")])
+    status = main(
+        ["simulate", "--weeks", "1", "--years", "1", "--test-rows", "500", "--plot", str(tmp_path / "plot.svg")]
+    )
 
     assert status == 0
     assert "| 500 | this gate |" in capsys.readouterr().out
@@ -89,17 +119,21 @@ def test_the_command_prints_the_table_and_draws_the_picture(tmp_path, monkeypatc
 
 def test_the_outcomes_are_a_table_and_a_picture():
     outcomes = [
-        Outcome(rule=rule, test_rows=2000, gain=gain, promoted=share)
+        Outcome(rule=rule, test_rows=2000, same_rows=same_rows, gain=gain, promoted=share)
+        for same_rows in (False, True)
         for gain, shares in ((0.0, (0.02, 0.1, 0.3)), (0.02, (0.5, 0.6, 0.7)))
         for rule, share in zip(RULES, shares, strict=True)
     ]
 
-    assert outcome_table(outcomes, 52) == (
-        "Share of 52 weeks in which the candidate is promoted\n\n"
+    assert outcome_table(outcomes, weeks=52, years=4) == (
+        "Share of weeks in which the candidate is promoted: 52 weeks apart, 4 years on the same rows\n\n"
         "| test rows | rule | equal | +2 points |\n"
         "| --- | --- | --- | --- |\n"
         "| 2,000 | this gate | 2.0% | 50.0% |\n"
         "| 2,000 | both higher | 10.0% | 60.0% |\n"
-        "| 2,000 | both higher, fixed threshold | 30.0% | 70.0% |"
+        "| 2,000 | both higher, fixed threshold | 30.0% | 70.0% |\n"
+        "| 2,000, the same all year | this gate | 2.0% | 50.0% |\n"
+        "| 2,000, the same all year | both higher | 10.0% | 60.0% |\n"
+        "| 2,000, the same all year | both higher, fixed threshold | 30.0% | 70.0% |"
     )
-    assert "2,000 test rows" in outcome_plot(outcomes)
+    assert "2,000, the same all year" in outcome_plot(outcomes)
