@@ -1,6 +1,6 @@
 """`make bench`: measures training, the data path and what Airflow costs; writes bench.json and prints a table.
 
-usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance]      (all of them by default)
+usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints]   (all by default)
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import airflow_overhead, dag_parsing, data_path, significance, training
+from benchmarks import airflow_overhead, checkpoints, dag_parsing, data_path, significance, training
 
 MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "training": training.measure,
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "airflow": airflow_overhead.measure,
     "parsing": dag_parsing.measure,
     "significance": significance.measure,
+    "checkpoints": checkpoints.measure,
 }
 
 
