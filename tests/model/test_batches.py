@@ -47,6 +47,12 @@ def test_the_seed_decides_the_order(texts):
     assert first != other
 
 
+def test_what_is_skipped_changes_nothing_about_the_rest(texts):
+    random = np.random.default_rng(0)
+    rest = training_batches(texts, LABELS, batch_size=2, width_multiple=1, random=random, skip=3)
+    assert [batch.rows.tolist() for batch in rest] == [batch.rows.tolist() for batch in epoch(texts, 0)[3:]]
+
+
 def test_widths_are_rounded_up_to_the_multiple(texts):
     batches = scoring_batches(texts, LABELS, batch_size=3, width_multiple=8)
     assert [batch.ids.shape for batch in batches] == [(3, 8), (3, 8), (1, 16)]
