@@ -117,7 +117,7 @@ class TrainedModel:
     examples_per_second: float
     train_seconds: float
     peak_memory_bytes: int
-    started_from: Champion = AbsentChampion()
+    started_from: Champion = field(default=AbsentChampion(), metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

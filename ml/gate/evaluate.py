@@ -26,24 +26,23 @@ _PROGRESS_ROWS = 2048
 def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
     """Score the models on the test rows, each at its own threshold; keep the scores and write the report.
 
-    Rows that the champion may have been trained on are left out, for both.
+    Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
 
     Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
     which model is the champion.
     """
     _refuse_other_splits(splits, trained)
     champion = workspace.registry.resolve(CHAMPION_ALIAS)
-    test = splits.part("test")
+    test, candidate_folder = splits.part("test"), workspace.store.open("models", trained.model)
     if not isinstance(champion, AbsentChampion):
         folder = workspace.registry.fetch(champion.version)
-        test, contamination = leave_out_seen(workspace.store, test, folder)
+        warm_started = [] if isinstance(trained.started_from, AbsentChampion) else [candidate_folder]
+        test, contamination = leave_out_seen(workspace.store, test, folder, *warm_started)
     rows = read_part(workspace.store, test)
 
     scores = {}
     scores["baseline"], baseline = _measure_baseline(config, workspace.store, splits, test, rows)
-    scores["candidate"], candidate = _measure(
-        "candidate", workspace.store.open("models", trained.model), trained.model, test, rows
-    )
+    scores["candidate"], candidate = _measure("candidate", candidate_folder, trained.model, test, rows)
     rival: Rival | AbsentChampion = AbsentChampion()
     if not isinstance(champion, AbsentChampion):
         scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)

@@ -19,13 +19,15 @@ logger = logging.getLogger(__name__)
 _FLOORS = ("precision", "recall", "average_precision")
 
 
-def leave_out_seen(store: Store, test: Split, champion: Path) -> tuple[Split, Contamination | UnknownContamination]:
-    """The test rows whose normalised text the champion was not fitted to, as a part of their own, and how many were.
+def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Contamination | UnknownContamination]:
+    """The test rows whose normalised text no model was fitted to, as a part of their own, and how many the others were.
 
-    With the hash split and the fractions of the champion's run there are none. `champion` is its folder.
+    With the hash split and the fractions of the champion's run there are none. `models` are the folders of the
+    champion, and of a candidate that started from a champion's weights.
     """
-    fitted = _read_fitted_parts(champion)
-    if not fitted or not all(store.contains("splits", part) for part in fitted):
+    fitted_by_model = [_read_fitted_parts(model) for model in models]
+    fitted = sorted({part for parts in fitted_by_model for part in parts})
+    if not all(fitted_by_model) or not all(store.contains("splits", part) for part in fitted):
         logger.warning("which rows the champion was trained on is not known here: none are left out")
         return test, UnknownContamination()
     rows = read_part(store, test)
@@ -50,9 +52,9 @@ def alarms(rival: Rival | AbsentChampion, policy: PolicyConfig) -> tuple[str, ..
     )
 
 
-def _read_fitted_parts(champion: Path) -> list[str]:
+def _read_fitted_parts(model: Path) -> list[str]:
     """Digests of the parts that weights and threshold were fitted to; empty for a model that does not say."""
-    description = json.loads((champion / "model.json").read_text(encoding="utf-8"))
+    description = json.loads((model / "model.json").read_text(encoding="utf-8"))
     return list(description.get("fitted_to", []))
 
 

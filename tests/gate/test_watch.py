@@ -49,6 +49,17 @@ def test_rows_of_the_champions_training_are_left_out_and_counted(store, tmp_path
     assert read_part(store, kept)["question_text"].tolist() == ["when", "who"]
 
 
+def test_rows_that_a_warm_started_candidates_ancestor_knows_are_left_out_too(store, tmp_path):
+    before, now = keep(store, "train", ["why"], [0]), keep(store, "train", ["how"], [1])
+    test = keep(store, "test", ["why", "when", "who"], [0, 0, 1])
+    champion, candidate = describe(tmp_path / "champion", now), describe(tmp_path / "candidate", before, now)
+
+    kept, contamination = leave_out_seen(store, test, champion, candidate)
+
+    assert contamination == Contamination(rows=1)
+    assert read_part(store, kept)["question_text"].tolist() == ["when", "who"]
+
+
 def test_without_a_shared_text_the_test_rows_stay_as_they_are(store, tmp_path):
     train, test = keep(store, "train", ["why"], [0]), keep(store, "test", ["when", "who"], [0, 1])
 
