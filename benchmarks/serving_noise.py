@@ -1,6 +1,6 @@
 """How far two equal models seem apart in latency on this machine, by two statistics.
 
-usage: python -m benchmarks.serving_noise MODEL MODEL QUESTIONS.csv      (two folders of the store's models, trained alike)
+usage: python -m benchmarks.serving_noise MODEL MODEL QUESTIONS.csv      (two models of the store, trained alike)
 """
 
 import argparse
