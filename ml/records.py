@@ -19,6 +19,7 @@ Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
 
 # Of a field that came later than its record: at its default it is not written, so that kept records keep their digest.
 _LATER = {"later": True}
+UNRECORDED = "unrecorded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +252,7 @@ class UnmeasuredCosts:
 class Probe:
     """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`.
 
-    Its `costs` are alone where there is no champion, or it did not serve.
+    Its `costs` are alone where there is no champion, or it did not serve; they are of `time`, UTC in ISO 8601.
     """
 
     model: str
@@ -259,6 +260,7 @@ class Probe:
     questions: int
     rows: int
     largest_difference: float
+    time: str = field(default=UNRECORDED, metadata=_LATER)
     costs: PairedCosts | ServingCosts | UnmeasuredCosts = field(default=UnmeasuredCosts(), metadata=_LATER)
 
 
@@ -277,7 +279,7 @@ class NoPromotion:
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What the registry's history said when the decision was made, at `time` (UTC in ISO 8601).
+    """What the registry's history said when the decision was made, on a probe of `time` (UTC in ISO 8601).
 
     `withdrawn` is the version that was rolled back from and has the candidate's files or inputs, `after_rollback`
     says that nothing was promoted since the last rollback, `forced` that the run was told to go on.
@@ -315,7 +317,7 @@ class Decision:
     test: str
     triggered_by: str
     alarms: tuple[str, ...] = ()
-    probe: str = field(default="unrecorded", metadata=_LATER)
+    probe: str = field(default=UNRECORDED, metadata=_LATER)
     circumstances: Circumstances | Unrecorded = field(default=Unrecorded(), metadata=_LATER)
 
 

@@ -15,6 +15,7 @@ from ml.records import (
     RawSnapshot,
     RuleCheck,
     TrainedModel,
+    Unrecorded,
     digest,
     from_json,
     read_any,
@@ -53,6 +54,21 @@ def test_a_record_comes_back_as_it_went():
 def test_found_and_absent_champions_come_back_as_themselves(champion):
     decision = dataclasses.replace(DECISION, champion=champion)
     assert read_any(to_json(decision)) == decision
+
+
+def test_a_record_from_before_a_field_came_keeps_its_digest():
+    wire = to_json(DECISION)
+
+    assert not {"probe", "circumstances"} & json.loads(wire).keys()
+    assert from_json(wire, Decision).circumstances == Unrecorded()
+    assert digest(from_json(wire, Decision)) == hashlib.sha256(wire.encode()).hexdigest()
+
+
+def test_a_later_field_is_written_where_it_says_something():
+    decision = dataclasses.replace(DECISION, probe="f")
+
+    assert json.loads(to_json(decision))["probe"] == "f"
+    assert from_json(to_json(decision), Decision) == decision
 
 
 def test_the_digest_is_of_the_wire_form():

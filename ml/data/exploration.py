@@ -91,7 +91,7 @@ def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figu
         if rows.any():
             clipped = np.minimum(values[rows], edges[-1])
             axes.hist(clipped, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
     _finish(axes, title=f"Length in {unit}", x=f"{unit} (median {np.median(values):.0f})", y="share of the class")
     return figure
 

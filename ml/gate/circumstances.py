@@ -1,7 +1,6 @@
 """What the registry's history says about a candidate and the champion's alias at the time of a decision."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ml.records import (
     AbsentChampion,
@@ -11,20 +10,24 @@ from ml.records import (
     Inputs,
     NoPromotion,
     PastPromotion,
+    Probe,
     digest,
 )
 from ml.registry import HistoryEntry
 from ml.workspace import Workspace
 
 
-def circumstances_of(workspace: Workspace, model: str, inputs: Inputs) -> Circumstances:
-    """Of a candidate with these files and inputs, now; raises RegistryUnavailable without a definite history."""
+def circumstances_of(workspace: Workspace, probe: Probe, inputs: Inputs) -> Circumstances:
+    """Of the candidate that was probed, from these inputs; raises RegistryUnavailable without a definite history.
+
+    The time is that of the probe: a decision that is made again, after a crash, is the same.
+    """
     history = workspace.registry.history()
     return Circumstances(
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=probe.time,
         last_promotion=_last_promotion(history),
         after_rollback=_after_rollback(history),
-        withdrawn=_withdrawn(history, model, digest(inputs)),
+        withdrawn=_withdrawn(history, probe.model, digest(inputs)),
         forced=workspace.force,
     )
 

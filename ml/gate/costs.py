@@ -14,8 +14,8 @@ from ml.progress import progress
 from ml.records import PairedCosts, ServingCosts
 
 BATCH_TEXTS = 256
-_QUESTION_ROUNDS = 100
-_BATCH_ROUNDS = 5
+QUESTION_ROUNDS = 100
+BATCH_ROUNDS = 5
 
 _Seconds = list[list[float]]
 
@@ -26,13 +26,13 @@ def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCos
     Texts are repeated up to a batch of 256. First answers do not count: a server still allocates then.
     """
     batch: list[str] = np.resize(np.array(texts, dtype=object), BATCH_TEXTS).tolist()
-    questions = [[text] for text in batch[:_QUESTION_ROUNDS]]
+    questions = [[text] for text in batch[:QUESTION_ROUNDS]]
     with progress("time the models", 3, " sizes") as bar:
-        _take_turns(servers, [batch, questions[0]])
+        take_turns(servers, [batch, questions[0]])
         bar.update()
-        of_question = _take_turns(servers, questions)
+        of_question = take_turns(servers, questions)
         bar.update()
-        of_batch = _take_turns(servers, [batch] * _BATCH_ROUNDS)
+        of_batch = take_turns(servers, [batch] * BATCH_ROUNDS)
         bar.update()
     costs = [_costs(*each) for each in zip(servers, of_question, of_batch, strict=True)]
     if len(costs) == 1:
@@ -45,7 +45,7 @@ def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCos
     )
 
 
-def _take_turns(servers: Sequence[Server], batches: Sequence[Sequence[str]]) -> _Seconds:
+def take_turns(servers: Sequence[Server], batches: Sequence[Sequence[str]]) -> _Seconds:
     """Seconds for each batch, of shape [servers][batches]; who begins changes from batch to batch."""
     seconds: _Seconds = [[] for _ in servers]
     order = list(zip(servers, seconds, strict=True))

@@ -18,6 +18,7 @@ from ml.records import (
     Comparison,
     Decision,
     Probe,
+    UnmeasuredCosts,
     Unrecorded,
     digest,
     to_json,
@@ -32,11 +33,12 @@ def decide(config: Config, workspace: Workspace, comparison: Comparison, probe: 
     """Judge the candidate, store the decision with its grounds, and put verdict and checks at the head of the report.
 
     Raises LineageError if the comparison is not in the store, or measured the two models on different rows, or the
-    probe is of another candidate; RegistryUnavailable if the history is not sure.
+    probe is of another candidate or without costs; RegistryUnavailable if the history is not sure.
     """
     refuse_other_probe(comparison, probe)
+    _refuse_without_costs(probe)
     inputs = inputs_of(config, comparison.snapshot)
-    circumstances = circumstances_of(workspace, comparison.candidate.model, inputs)
+    circumstances = circumstances_of(workspace, probe, inputs)
     evidence = gather(workspace.store, comparison, config.policy, probe, circumstances)
     verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
@@ -102,6 +104,15 @@ def refuse_other_probe(comparison: Comparison, probe: Probe) -> None:
             f"the probe is about comparison {probe.comparison[:12]}, not about {digest(comparison)[:12]}",
             where="the records given to this step",
             fix="probe the candidate of this comparison first",
+        )
+
+
+def _refuse_without_costs(probe: Probe) -> None:
+    if isinstance(probe.costs, UnmeasuredCosts):
+        raise LineageError(
+            "the probe did not measure what serving costs: it is of an earlier version of this code",
+            where="the records given to decide",
+            fix="run the step probe again",
         )
 
 

@@ -56,7 +56,7 @@ def histogram_plot(role: str, target: IntArray, scores: FloatArray, threshold: f
         axes.hist(scores[target == label], bins=_HISTOGRAM_BINS.tolist(), color=colour, alpha=0.65, label=name)
     axes.axvline(threshold, color="#1d2733", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
     axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
     return svg(figure)
 
 
@@ -120,7 +120,7 @@ def history_plot(entries: Sequence[HistoryEntry]) -> Markup:
         axes.plot(shown, figures[1], marker, color=colour, markersize=8)
     axes.set_xticks(list(runs), [entry.version for entry in judged])
     axes.set_ylim(0, 1.03)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
     return svg(figure)
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ def probe(config: Config, workspace: Workspace, comparison: Comparison) -> Probe
         questions=len(HARD_QUESTIONS),
         rows=len(rows),
         largest_difference=difference,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
         costs=costs,
     )
 

@@ -16,6 +16,7 @@ from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
 from ml.gate.verdict import keep_verdict
 from ml.records import (
+    UNRECORDED,
     AbsentChampion,
     ChampionFigures,
     Comparison,
@@ -152,8 +153,10 @@ def read_back(registry: Registry, promoted: FoundChampion) -> None:
 
 def _refuse_other_comparison(comparison: Comparison, decision: Decision, probe: Probe) -> None:
     refuse_other_probe(comparison, probe)
-    stated = (decision.comparison, decision.probe, decision.candidate, decision.champion)
-    if stated != (digest(comparison), digest(probe), comparison.candidate.model, champion_of(comparison)):
+    stated = (decision.comparison, decision.candidate, decision.champion)
+    asked = (digest(comparison), comparison.candidate.model, champion_of(comparison))
+    # A decision of an earlier version, that was pending meanwhile, names no probe.
+    if stated != asked or decision.probe not in (digest(probe), UNRECORDED):
         raise LineageError(
             f"the decision is about comparison {decision.comparison[:12]} and probe {decision.probe[:12]},"
             f" not about {digest(comparison)[:12]} and {digest(probe)[:12]}",

@@ -82,6 +82,7 @@ def serve(folder: Path) -> Iterator[Server]:
             yield Server(folder, process, log)
         finally:
             process.kill()
+            process.communicate()  # which, unlike closing the pipe, forgives that a dead server left questions unread
 
 
 def refuse(what: str) -> NoReturn:

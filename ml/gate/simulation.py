@@ -9,11 +9,12 @@ found by bisection so that its best F1 is higher by the wanted gain.
 Three rules judge the same weeks: this gate; its operating point with "precision and recall both higher" alone; and that
 plain rule at one fixed threshold for all models, as where nobody chooses one.
 
-Rows are drawn with replacement, at the share of positives that is met in service. Weeks apart have rows and a
-champion of their own. In a year all weeks share their rows, as with the hash split, and whom a rule promotes is its
-champion from then on: one that was lucky on these rows stays lucky. A year's candidates are equal models; at the end
-of each quarter better ones are judged beside them, and not promoted. Only the operating point and the comparison with
-the champion are simulated; the guards are taken as passed.
+Rows are drawn with replacement, at the share of positives that is met in service. Weeks apart have rows and a champion
+of their own. In a year all weeks share their rows, as with the hash split, and whom a rule promotes is its champion
+from then on: one that was lucky on these rows stays lucky. A year's candidates are equal models; at the end of each
+quarter better ones are judged beside them, and not promoted.
+
+Only the operating point and the comparison with the champion are simulated; the guards are taken as passed.
 """
 
 from collections.abc import Sequence

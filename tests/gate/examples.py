@@ -155,5 +155,6 @@ def probed(comparison: Comparison) -> Probe:
         questions=8,
         rows=256,
         largest_difference=1e-6,
+        time="2026-01-11T00:00:00+00:00",
         costs=PairedCosts(candidate=COSTS, champion=COSTS, question_ratio=1.0, batch_ratio=1.0),
     )

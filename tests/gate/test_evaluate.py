@@ -14,6 +14,7 @@ from ml.errors import LineageError, RegistryDamaged
 from ml.gate.decide import decide
 from ml.gate.evaluate import evaluate
 from ml.gate.promote import promote
+from ml.gate.replay import replay
 from ml.gate.scores import read_scores
 from ml.records import (
     AbsentChampion,
@@ -25,11 +26,13 @@ from ml.records import (
     Split,
     Splits,
     TrainedModel,
+    UnmeasuredCosts,
     digest,
     from_json,
 )
+from ml.registry import HistoryEntry
 from ml.store import tree_digest
-from tests.gate.examples import open_workspace, probed
+from tests.gate.examples import compare, judged, open_workspace, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
@@ -312,6 +315,72 @@ def test_decide_refuses_a_comparison_that_is_not_stored(workspace, splits, train
         decide(CONFIG, workspace, elsewhere, probed(elsewhere))
 
     assert not (workspace.store.root / "decisions").exists()
+
+
+def test_decide_refuses_a_probe_of_another_comparison(workspace, splits, trained):
+    comparison = evaluate(CONFIG, workspace, splits, trained)
+    other = probed(replace(comparison, report="elsewhere.html"))
+
+    with pytest.raises(LineageError, match="the probe is about comparison"):
+        decide(CONFIG, workspace, comparison, other)
+
+
+def test_decide_refuses_a_probe_without_costs(workspace, splits, trained):
+    comparison = evaluate(CONFIG, workspace, splits, trained)
+
+    with pytest.raises(LineageError, match="run the step probe again"):
+        decide(CONFIG, workspace, comparison, replace(probed(comparison), costs=UnmeasuredCosts()))
+
+
+def test_a_decision_made_again_is_the_same(workspace, splits, trained, champion):
+    comparison = evaluate(CONFIG, workspace, splits, trained)
+    once, again = (decide(CONFIG, workspace, comparison, probed(comparison)) for _ in range(2))
+
+    assert once == again
+
+
+def roll_back_from(workspace, candidate, champion):
+    """A history in which the candidate was promoted as v2, and rolled back from."""
+    withdrawn = FoundChampion(version="v2", model=candidate.model)
+    promotion = HistoryEntry(
+        time="2026-01-04T00:00:00+00:00",
+        run_id="run-0",
+        promoted=True,
+        verdict="promote",
+        reason="Precision, recall and F1 are higher than those of champion v1, F1 surely so.",
+        version="v2",
+        previous=champion,
+        decision="d" * 64,
+        precision=0.7,
+        recall=0.6,
+        f1=0.6461538,
+        average_precision=0.68,
+    )
+    back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)
+    for entry in (promotion, back):
+        workspace.registry.record(entry, judged(compare(candidate.model, AbsentChampion())))
+
+
+def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(workspace, splits, trained, champion):
+    roll_back_from(workspace, trained, champion)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
+
+    decision = decide(CONFIG, workspace, comparison, probed(comparison))
+
+    assert decision.verdict == "blocked"
+    assert decision.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert decision.circumstances.withdrawn == FoundChampion(version="v2", model=trained.model)
+    assert "rolled back before" in read_page(workspace)
+    assert replay(workspace.store, decision, CONFIG.policy).reproduced
+
+
+def test_a_forced_run_is_not_blocked_by_a_rollback(workspace, splits, trained, champion):
+    roll_back_from(workspace, trained, champion)
+    comparison = evaluate(CONFIG, workspace, splits, trained)
+
+    decision = decide(CONFIG, replace(workspace, force=True), comparison, probed(comparison))
+
+    assert (decision.verdict, decision.circumstances.forced) == ("keep", True)
 
 
 def test_the_same_model_a_second_time_keeps_itself(workspace, splits, trained):

@@ -6,7 +6,7 @@ from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
 from ml.gate.promote import promote
 from ml.gate.verdict import read_verdict
-from ml.records import AbsentChampion, ChampionFigures, FoundChampion, Rival, digest
+from ml.records import UNRECORDED, AbsentChampion, ChampionFigures, FoundChampion, Rival, Unrecorded, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.store import tree_digest
@@ -146,6 +146,25 @@ def test_a_probe_of_another_model_is_refused(tmp_path):
 
     with pytest.raises(LineageError, match="the probe is about"):
         promote(Config(), workspace, comparison, judged(comparison), other)
+
+    assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+def test_a_decision_from_before_probes_were_named_is_carried_out(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    earlier = replace(judged(comparison), probe=UNRECORDED, circumstances=Unrecorded())
+
+    assert promote(Config(), workspace, comparison, earlier, probed(comparison)).promoted
+
+
+def test_a_decision_by_another_probe_of_the_same_model_is_refused(tmp_path):
+    workspace = open_workspace(tmp_path)
+    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    again = replace(probed(comparison), largest_difference=2e-6)
+
+    with pytest.raises(LineageError, match="and probe"):
+        promote(Config(), workspace, comparison, judged(comparison), again)
 
     assert workspace.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
 

@@ -12,7 +12,7 @@ from ml.gate.policy import judge
 from ml.gate.replay import policy_of, replay, replay_text
 from ml.gate.scores import Scores, keep_scores
 from ml.metrics import measure
-from ml.records import AbsentChampion, Decision, FoundChampion, RuleCheck, Unrecorded, digest
+from ml.records import UNRECORDED, AbsentChampion, Decision, FoundChampion, RuleCheck, Unrecorded, digest
 from tests.gate.examples import BASELINE, CHAMPION, CIRCUMSTANCES, INPUTS, RIVAL, compare, open_workspace, probed
 
 TARGET = np.array([1, 0, 1, 0, 0])
@@ -60,7 +60,7 @@ def decided(store, rival, circumstances=CIRCUMSTANCES):
         splits="5" * 64,
         test="7" * 64,
         triggered_by="command line",
-        probe=digest(probe) if recorded else "unrecorded",
+        probe=digest(probe) if recorded else UNRECORDED,
         circumstances=circumstances,
     )
     keep_decision(store, decision, POLICY, evidence, probed(comparison))
