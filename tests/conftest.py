@@ -33,9 +33,10 @@ def _wandb_environment(tmp_path_factory):
 
 @pytest.fixture
 def wandb_server(_wandb_environment, monkeypatch):
-    """An empty W&B server, which this process's environment points at."""
+    """An empty W&B server, which this process's environment points at; it must understand all that it is sent."""
     server, environment = _wandb_environment
     server.reset()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return server
+    yield server
+    assert server.unknown == []

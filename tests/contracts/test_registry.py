@@ -7,9 +7,9 @@ import pytest
 
 from ml.errors import LineageError, RegistryConflict
 from ml.records import AbsentChampion, Decision, FoundChampion, Inputs, digest
-from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry
-from ml.registry.local import LocalRegistry
-from ml.store import tree_digest
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.registry.open import open_registry
+from ml.store import Store, tree_digest
 
 DECISION = Decision(
     verdict="promote",
@@ -40,13 +40,18 @@ ENTRY = HistoryEntry(
 )
 
 
-def open_local(folder: Path) -> LocalRegistry:
-    return LocalRegistry(folder / "registry")
+def open_local(request, folder: Path) -> Registry:
+    return open_registry(f"file:{folder / 'registry'}", Store(folder / "store"))
 
 
-@pytest.fixture(params=[open_local], ids=["local"])
+def open_wandb(request, folder: Path) -> Registry:
+    request.getfixturevalue("wandb_server")
+    return open_registry("wandb://acme/quora/insincere", Store(folder / "store"))
+
+
+@pytest.fixture(params=[open_local, open_wandb], ids=["local", "wandb"])
 def registry(request, tmp_path):
-    return request.param(tmp_path)
+    return request.param(request, tmp_path)
 
 
 def write_artifact(folder: Path, content: str) -> tuple[Path, str]:
@@ -115,7 +120,7 @@ def test_an_alias_moves_from_where_it_is_expected(registry, first, second):
 def test_an_alias_that_is_not_where_it_is_expected_stays(registry, first, second, expected):
     registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
 
-    with pytest.raises(RegistryConflict, match="points at v1"):
+    with pytest.raises(RegistryConflict, match=f"points at {first.version}"):
         registry.move_alias(CHAMPION_ALIAS, second.version, expected=expected)
 
     assert registry.resolve(CHAMPION_ALIAS) == first

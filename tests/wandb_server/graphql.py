@@ -72,6 +72,11 @@ def project(state: State, variables: Variables) -> Answer:
     return {"project": {**_project(Place(entity, name, "")), "readOnly": entity not in _WRITABLE}}
 
 
+def projects(state: State, variables: Variables) -> Answer:
+    names = {place[:2] for place in (*state.runs, *state.collections) if place.entity == variables["entity"]}
+    return {"models": _connection([_project(Place(*name, "")) for name in sorted(names)])}
+
+
 # Runs
 
 
@@ -181,7 +186,7 @@ def create_artifact(state: State, variables: Variables) -> Answer:
         metadata=variables.get("metadata") or "{}",
         description=variables.get("description") or "",
         aliases=[alias["alias"] for alias in variables.get("aliases") or []],
-        ttl_seconds=variables.get("ttlDurationSeconds"),
+        ttl_seconds=variables.get("ttlDurationSeconds") or -1,
     )
     artifact = state.create(sent, deduplicate=bool(variables.get("enableDigestDeduplication")))
     state.clients[variables["clientID"]] = artifact.id
@@ -346,7 +351,7 @@ def update_artifact(state: State, variables: Variables) -> Answer:
     artifact = state.artifacts[variables["artifactID"]]
     artifact.metadata = variables.get("metadata") or artifact.metadata
     artifact.description = variables.get("description") or artifact.description
-    artifact.ttl_seconds = variables.get("ttlDurationSeconds") or artifact.ttl_seconds
+    artifact.ttl_seconds = variables.get("ttlDurationSeconds") or artifact.ttl_seconds  # -1: as the collection
     return {"result": {"artifact": _artifact(state, artifact)}}
 
 
@@ -462,8 +467,8 @@ def _artifact(state: State, artifact: Artifact) -> Answer:
         "artifactType": _artifact_type(artifact.type),
         "description": artifact.description,
         "metadata": artifact.metadata,
-        "ttlDurationSeconds": artifact.ttl_seconds or -1,
-        "ttlIsInherited": artifact.ttl_seconds is None,
+        "ttlDurationSeconds": artifact.ttl_seconds,
+        "ttlIsInherited": artifact.ttl_seconds == -1,
         "tags": [],
         "historyStep": None,
         "state": artifact.state,
@@ -547,6 +552,7 @@ OPERATIONS = {
     "XXHashDigestsEnabled": organization,
     "FetchOrgInfoFromEntity": organization,
     "FetchOrgEntityFromEntity": organization,
+    "GetProjects": projects,
     "GetProject": project,
     "IsProjectReadOnly": project,
     "UpsertBucket": upsert_run,

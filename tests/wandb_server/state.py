@@ -76,7 +76,7 @@ class Artifact:
     description: str
     aliases: list[str]
     state: str = "PENDING"
-    ttl_seconds: int | None = None
+    ttl_seconds: int = -1
     manifest: bytes = b""
     files: dict[str, str] = field(default_factory=dict)
     size: int = 0
