@@ -37,13 +37,13 @@ class WandbServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, key=KEY):
+    def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.key = key
         self.reset()
 
     def reset(self) -> None:
         """Forget all of it."""
+        self.key = KEY
         self.state = State(self.url)
         self.faults = Faults()
         self.requests: list[str] = []
@@ -76,6 +76,6 @@ class WandbServer(ThreadingHTTPServer):
         self.faults.before[name] = act
 
 
-def serving(**how):
+def serving():
     """A running server, as a context."""
-    return running(WandbServer(**how))
+    return running(WandbServer())

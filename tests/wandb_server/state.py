@@ -4,12 +4,14 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 ENTITY = "acme"
 ORGANIZATION = "acme-org"
 ORGANIZATION_ENTITY = "acme-org-entity"
+_STORAGE_POLICY = "wandb-storage-policy-v1"
 
 
 class Refused(Exception):
@@ -142,6 +144,28 @@ class State:
         """The versions that can be had, by number."""
         artifacts = [self.artifacts[id_] for id_ in collection.versions]
         return [artifact for artifact in artifacts if artifact.state == "COMMITTED"]
+
+    def put(self, name: str, files: dict[str, bytes], *, type_: str = "model", aliases: Iterable[str] = (), **metadata):
+        """A version as somebody else would have uploaded it."""
+        contents = {}
+        for path, content in files.items():
+            md5 = hashlib.md5(content, usedforsecurity=False)
+            self.blobs[md5.hexdigest()] = content
+            contents[path] = {"digest": base64.b64encode(md5.digest()).decode(), "size": len(content)}
+        artifact = Artifact(
+            id=encoded("Artifact", len(self.artifacts) + 1),
+            place=Place(ENTITY, "quora", name),
+            type=type_,
+            digest=hashlib.md5(json.dumps(contents).encode(), usedforsecurity=False).hexdigest(),
+            run="",
+            metadata=json.dumps(metadata),
+            description="",
+            aliases=list(aliases),
+            manifest=json.dumps({"version": 1, "storagePolicy": _STORAGE_POLICY, "contents": contents}).encode(),
+        )
+        self.artifacts[artifact.id] = artifact
+        self.commit(artifact)
+        return artifact
 
     def create(self, artifact: Artifact, *, deduplicate: bool) -> Artifact:
         """A new version to be uploaded, or the one of the same digest."""
