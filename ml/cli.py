@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
     "TF_CPP_MIN_LOG_LEVEL": "3",  # its errors reach Python as exceptions; the lines are about absent GPUs
     "GX_ANALYTICS_ENABLED": "false",
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
 }
 
 

@@ -1,7 +1,13 @@
-"""What every registry keeps to, whatever is behind it."""
+"""What every registry keeps to, whatever is behind it.
 
+Against a real W&B account, where it leaves models of the name contract-…:
+    SINCERE_WANDB_LIVE=entity/project WANDB_API_KEY=… python -m pytest -m wandb_live tests/contracts
+"""
+
+import os
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -49,7 +55,15 @@ def open_wandb(request, folder: Path) -> Registry:
     return open_registry("wandb://acme/quora/insincere", Store(folder / "store"))
 
 
-@pytest.fixture(params=[open_local, open_wandb], ids=["local", "wandb"])
+def open_live(request, folder: Path) -> Registry:
+    project = os.environ["SINCERE_WANDB_LIVE"]
+    return open_registry(f"wandb://{project}/contract-{uuid4().hex}", Store(folder / "store"))
+
+
+@pytest.fixture(
+    params=[open_local, open_wandb, pytest.param(open_live, marks=pytest.mark.wandb_live)],
+    ids=["local", "wandb", "live"],
+)
 def registry(request, tmp_path):
     return request.param(request, tmp_path)
 

@@ -1,9 +1,11 @@
 import json
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
 
+from ml.cli import main
 from ml.errors import (
     ConfigError,
     LineageError,
@@ -14,6 +16,7 @@ from ml.errors import (
 )
 from ml.records import AbsentChampion, FoundChampion, to_json
 from ml.registry import CHAMPION_ALIAS
+from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
 from ml.registry.wandb.address import Address, parse_address
 from ml.store import Store, tree_digest
@@ -370,6 +373,32 @@ def test_the_metadata_of_a_version_stays_as_it_is_when_it_becomes_the_champion(w
     }
 
 
+def test_of_two_who_share_a_store_and_move_the_alias_at_once_one_wins_and_the_other_is_told(
+    wandb_server, state, open_here
+):
+    wandb_server.fail("AddAliases", delay_seconds=0.5, times=1)
+    start, outcome = threading.Barrier(2), {}
+
+    def race(version):
+        registry = open_here()
+        expected = registry.resolve(CHAMPION_ALIAS)
+        start.wait()
+        try:
+            registry.move_alias(CHAMPION_ALIAS, version, expected=expected)
+            outcome["won"] = version
+        except RegistryConflict:
+            outcome["told"] = version
+
+    racers = [threading.Thread(target=race, args=(version,)) for version in ("v1", "v2")]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+
+    assert sorted(outcome) == ["told", "won"]
+    assert state.version("insincere", CHAMPION_ALIAS) is state.version("insincere", outcome["won"])
+
+
 # The W&B Registry
 
 
@@ -496,7 +525,8 @@ def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_versi
     assert page.exit_code == 0
 
 
-def test_a_page_that_cannot_be_drawn_is_a_warning(wandb_server, registry, caplog):
+def test_a_page_that_cannot_be_drawn_is_a_warning(wandb_server, tmp_path, caplog):
+    registry = open_registry("wandb://acme/quora/another", Store(tmp_path))  # the client keeps what failed to start
     wandb_server.fail("RunResumeStatus", status=403)
 
     with caplog.at_level(logging.WARNING, "ml"):
@@ -504,6 +534,33 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(wandb_server, registry, caplog
 
     assert "the history's page in W&B is not up to date" in caplog.text
     assert list(registry.history()) == [ENTRY]
+
+
+def test_the_command_line_shows_the_same_history_as_from_a_folder(registry, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    shown = []
+    for url, each in (("wandb://acme/quora/insincere", registry), ("file:" + str(tmp_path), LocalRegistry(tmp_path))):
+        each.record(ENTRY, DECISION)
+        monkeypatch.setenv("SINCERE_REGISTRY", url)
+        assert main(["history"]) == 0
+        shown.append(capsys.readouterr().out)
+
+    assert "promote" in shown[0]
+    assert shown[0] == shown[1]
+
+
+def test_the_command_line_ends_with_the_status_of_what_may_pass_and_tells_no_key(
+    wandb_server, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    monkeypatch.setenv("SINCERE_REGISTRY", "wandb://acme/quora/insincere")
+    wandb_server.key = "another"
+
+    assert main(["history"]) == 75
+
+    printed = "".join(capfd.readouterr())
+    assert "HTTP status 401" in printed
+    assert KEY not in printed
 
 
 # Retention

@@ -30,10 +30,13 @@ class Handler(BaseHTTPRequestHandler):
             variables = request.get("variables") or {}
             flat = {**variables, **(variables.get("input") or {})}
             self._attempt(name, lambda: self._graphql(name, flat), signed=False)
-        else:
+        elif self.path.endswith("/file_stream"):
             _, _, entity, project, run, _ = map(unquote, urlsplit(self.path).path.split("/"))
             place, message = Place(entity, project, run), json.loads(body)
             self._attempt("file_stream", lambda: self._stream(place, message), signed=False)
+        else:
+            self.server.unknown.append(self.path)
+            self._attempt(self.path, lambda: self._refuse(404, "unknown"), signed=True)
 
     def do_PUT(self):
         self._attempt("upload", self._upload, signed=True)

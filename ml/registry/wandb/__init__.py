@@ -256,7 +256,7 @@ class WandbRegistry:
 
         draft = wandb.Artifact(self._history_name, type=_DECISION, metadata={"entry": to_json(entry)})
         for name, record in (("entry.json", entry), ("decision.json", grounds)):
-            with draft.new_file(name, encoding="utf-8") as file:
+            with draft.new_file(name, encoding="utf-8", policy="immutable") as file:
                 file.write(to_json(record))
         with self._client.run("decision", group=entry.run_id) as run:
             self._client.upload(run, draft)
