@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ml.errors import LineageError
-from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Rollback
+from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Gains, Rollback
 from ml.store import tree_digest
 
 CHAMPION_ALIAS = "production"
@@ -22,7 +22,7 @@ class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
     `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
-    that of the run's inputs. `watch` has the champion's figures on the same test rows.
+    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
     """
 
     time: str
@@ -40,6 +40,7 @@ class HistoryEntry:
     triggered_by: str = "unrecorded"
     inputs: str = "unrecorded"
     watch: ChampionFigures | AbsentChampion = _NO_CHAMPION
+    gains: Gains | AbsentChampion = _NO_CHAMPION
 
 
 class Registry(Protocol):

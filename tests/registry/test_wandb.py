@@ -14,7 +14,7 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from ml.records import AbsentChampion, FoundChampion, to_json
+from ml.records import AbsentChampion, FoundChampion, Gain, Gains, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
@@ -505,17 +505,19 @@ def test_more_entries_than_a_page_of_the_listing_holds_come_back_in_order(wandb_
 
 
 def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_version(wandb_server, registry):
-    kept = replace(ENTRY, run_id="run-2", promoted=False, verdict="keep", version="v2", previous=SECOND)
+    gain = Gain(difference=0.012, lower=-0.003, upper=0.027)
+    gains = Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
+    kept = replace(ENTRY, run_id="run-2", promoted=False, verdict="keep", version="v2", previous=SECOND, gains=gains)
 
     registry.record(replace(ENTRY, version="v1"), DECISION)
     registry.record(kept, DECISION)
 
     page = wandb_server.state.run("promotion-history-insincere")
     table = read_table(page, "decisions")
-    shown = ("run", "verdict", "candidate", "champion before", "champion after", "precision", "recall", "F1")
+    shown = ("run", "verdict", "candidate", "champion before", "champion after", "recall", "gain in F1")
     assert [[row[name] for name in shown] for row in table] == [
-        ["run-1", "promote", "v1", "none", "v1", 0.7, 0.6, 0.65],
-        ["run-2", "keep", "v2", "v1", "v1", 0.7, 0.6, 0.65],
+        ["run-1", "promote", "v1", "none", "v1", 0.6, "none"],
+        ["run-2", "keep", "v2", "v1", "v1", 0.6, "+0.0120 (-0.0030 to +0.0270, 90%)"],
     ]
     assert table[1]["model"] == f"{wandb_server.url}/acme/quora/artifacts/model/insincere/v2"
     assert [(row["step"], row["lineVal"]) for row in read_table(page, "precision by version_table")] == [

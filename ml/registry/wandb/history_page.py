@@ -6,7 +6,7 @@ Drawn anew from the history after each entry: nothing is read from it, so nothin
 from collections.abc import Sequence
 from typing import Any
 
-from ml.records import AbsentChampion, Champion, FoundChampion
+from ml.records import AbsentChampion, Champion, ChampionFigures, FoundChampion, Gains
 from ml.registry import HistoryEntry
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
@@ -23,6 +23,9 @@ _COLUMNS = (
     "recall",
     "F1",
     "average precision",
+    "gain in precision",
+    "gain in recall",
+    "gain in F1",
     "champion's precision",
     "champion's recall",
     "triggered by",
@@ -59,7 +62,6 @@ class _Links:
 
 def _row(entry: HistoryEntry, links: _Links) -> list[Any]:
     before = _name(entry.previous)
-    watched = entry.watch
     return [
         entry.time,
         entry.run_id,
@@ -72,12 +74,27 @@ def _row(entry: HistoryEntry, links: _Links) -> list[Any]:
         entry.recall,
         entry.f1,
         entry.average_precision,
-        None if isinstance(watched, AbsentChampion) else watched.precision,
-        None if isinstance(watched, AbsentChampion) else watched.recall,
+        *_gains(entry.gains),
+        *_watched(entry.watch),
         entry.triggered_by,
         links.model(entry.version),
         links.runs(entry.run_id),
     ]
+
+
+def _gains(gains: Gains | AbsentChampion) -> list[str]:
+    """Each with its interval; both bounds together hold at 2 x confidence - 1."""
+    if isinstance(gains, AbsentChampion):
+        return ["none", "none", "none"]
+    return [
+        f"{gain.difference:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}, {2 * gains.confidence - 1:.0%})"
+        for gain in (gains.precision, gains.recall, gains.f1)
+    ]
+
+
+def _watched(watch: ChampionFigures | AbsentChampion) -> list[float | None]:
+    """A table's column of numbers has null where there is none."""
+    return [None, None] if isinstance(watch, AbsentChampion) else [watch.precision, watch.recall]
 
 
 def _charts(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
