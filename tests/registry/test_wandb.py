@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import wandb
 
 from ml.cli import main
 from ml.errors import (
@@ -227,8 +228,19 @@ def test_the_run_that_registers_tells_nothing_of_this_machine(wandb_server, regi
 
     (run,) = wandb_server.state.runs.values()
     assert (run.job_type, run.settings, run.exit_code) == ("register", {}, 0)
+    assert (run.host, run.program) == ("", "python -m ml")
     assert set(run.files) <= {"wandb-summary.json", "config.yaml"}
     assert str(tmp_path).encode() not in b"".join(run.files.values())
+
+
+def test_a_run_of_the_step_s_own_goes_on(wandb_server, registry, tmp_path):
+    with wandb.init(entity=ENTITY, project="quora", id="own") as run:
+        run.log({"loss": 0.5})
+        registry.register(*write_artifact(tmp_path, "first"))
+        assert wandb.run is run
+        run.log({"loss": 0.25})
+
+    assert [row["loss"] for row in wandb_server.state.run("own").history] == [0.5, 0.25]
 
 
 def test_an_upload_that_is_cut_off_is_resumed(wandb_server, registry, tmp_path):

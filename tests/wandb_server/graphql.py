@@ -79,14 +79,22 @@ def projects(state: State, variables: Variables) -> Answer:
 
 # Runs
 
+_RUN_FIELDS = {
+    "display_name": "displayName",
+    "group": "groupName",
+    "job_type": "jobType",
+    "notes": "notes",
+    "host": "host",
+    "program": "program",
+    "tags": "tags",
+}
+
 
 def upsert_run(state: State, variables: Variables) -> Answer:
     run, inserted = _run(state, variables)
-    run.display_name = variables.get("displayName") or run.display_name or run.place.name
-    run.group = variables.get("groupName") or run.group
-    run.job_type = variables.get("jobType") or run.job_type
-    run.notes = variables.get("notes") or run.notes
-    run.tags = variables.get("tags") or run.tags
+    run.display_name = run.display_name or run.place.name
+    for field, name in _RUN_FIELDS.items():
+        setattr(run, field, variables.get(name) or getattr(run, field))
     if variables.get("config"):
         run.config = json.loads(variables["config"])
     return {"upsertBucket": {"bucket": _run_answer(run), "inserted": inserted}}

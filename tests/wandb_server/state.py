@@ -36,6 +36,8 @@ class Run:
     group: str = ""
     job_type: str = ""
     notes: str = ""
+    host: str = ""
+    program: str = ""
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     streams: dict[str, dict[int, str]] = field(default_factory=dict)

@@ -117,7 +117,7 @@ class Client:
 
     def upload(self, run: Any, artifact: Any, *aliases: str) -> Any:
         """Log an artifact, and wait until it is whole on the other side."""
-        return run.log_artifact(artifact, aliases=list(aliases)).wait(timeout=int(self.address.transfer_seconds))
+        return run.log_artifact(artifact, aliases=list(aliases)).wait(timeout=self.address.transfer_seconds)
 
     def download(self, artifact: Any, folder: Path) -> None:
         """All files of a version, below a folder."""
@@ -186,6 +186,7 @@ class Client:
             finish_timeout_raises=True,
             disable_git=True,
             disable_code=True,
+            program="python -m ml",
             x_disable_meta=True,
             x_disable_machine_info=True,
             x_disable_stats=True,
