@@ -42,7 +42,7 @@ def retrain_quora() -> None:
     """The pipeline's arrows: a task takes the records of those named in its list."""
     snapshot = StepOperator(
         step="snapshot",
-        connections={"kaggle_default": ("KAGGLE_USERNAME", "KAGGLE_KEY")},
+        connections={"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"}},
         execution_timeout=timedelta(hours=3),
     ).output
     validate = StepOperator(step="validate", records=[snapshot])

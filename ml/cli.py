@@ -18,7 +18,8 @@ from pathlib import Path
 from ml.config import Config, load_config
 from ml.errors import ConfigError, DataError, LineageError, SincereError
 from ml.records import AbsentChampion, Change, Decision, Record, digest, read_any, to_json
-from ml.registry import CHAMPION_ALIAS, Registry, open_registry
+from ml.registry import CHAMPION_ALIAS, Registry
+from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.steps import STEPS, run_step
 from ml.store import Store
@@ -28,6 +29,8 @@ _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
     "TF_CPP_MIN_LOG_LEVEL": "3",  # its errors reach Python as exceptions; the lines are about absent GPUs
     "GX_ANALYTICS_ENABLED": "false",
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
 }
 
 
@@ -189,7 +192,7 @@ def _home() -> Path:
 
 
 def _registry(home: Path) -> Registry:
-    return open_registry(os.environ.get("SINCERE_REGISTRY", f"file:{home / 'registry'}"))
+    return open_registry(os.environ.get("SINCERE_REGISTRY", f"file:{home / 'registry'}"), Store(home / "store"))
 
 
 def _workspace(arguments: argparse.Namespace) -> Workspace:

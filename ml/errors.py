@@ -59,5 +59,9 @@ class RegistryConflict(PermanentError):
     """Somebody else moved the alias since the decision was made."""
 
 
+class RegistryRefused(PermanentError):
+    """The registry answered that this account may not do it."""
+
+
 class RegistryDamaged(PermanentError):
     """The registry's own files are lost, changed or unreadable."""

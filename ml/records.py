@@ -177,6 +177,25 @@ class ChampionFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A candidate's figure minus the champion's on the same rows; each bound holds by itself with some confidence."""
+
+    difference: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gains:
+    """How much more a candidate reached than the champion, and the confidence of each bound."""
+
+    confidence: float
+    precision: Gain
+    recall: Gain
+    f1: Gain
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Candidate, champion and baseline on the same test rows; `report` is relative to the reports folder.
 

@@ -1,7 +1,9 @@
-"""What must be in the environment before any test imports TensorFlow, Great Expectations or Airflow."""
+"""What must be in the environment before any test imports TensorFlow, Great Expectations or Airflow; W&B's server."""
 
 import os
 import tempfile
+
+import pytest
 
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 
@@ -12,3 +14,29 @@ os.environ.update(
     AIRFLOW_HOME=_AIRFLOW_HOME.name,
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
 )
+
+
+@pytest.fixture(scope="session")
+def _wandb_environment(tmp_path_factory):
+    """A W&B server, and what points at it; one for all tests, since the client keeps the settings that it met first."""
+    import wandb
+
+    from tests.wandb_server import serving
+
+    folder = str(tmp_path_factory.mktemp("wandb"))
+    wandb.teardown()
+    with serving() as server:
+        folders = dict.fromkeys(("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"), folder)
+        yield server, {**server.environment, **folders}
+        wandb.teardown()
+
+
+@pytest.fixture
+def wandb_server(_wandb_environment, monkeypatch):
+    """An empty W&B server, which this process's environment points at; it must understand all that it is sent."""
+    server, environment = _wandb_environment
+    server.reset()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    assert server.unknown == []

@@ -65,6 +65,7 @@ def _conclude(workspace: Workspace, change: Change, promotion: HistoryEntry) -> 
         decision=digest(change),
         triggered_by=workspace.triggered_by,
         watch=AbsentChampion(),
+        gains=AbsentChampion(),
     )
     if not workspace.dry_run:
         workspace.registry.record(entry, change)

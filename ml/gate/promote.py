@@ -3,6 +3,7 @@
 Where the registry does not answer, the promotion is pending: its records wait in the store until it is carried out.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,12 +23,15 @@ from ml.records import (
     Comparison,
     Decision,
     FoundChampion,
+    Gain,
+    Gains,
     Probe,
     Promotion,
     Rival,
     digest,
 )
 from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.store import Store
 from ml.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -126,6 +130,7 @@ def _entry(workspace: Workspace, comparison: Comparison, decision: Decision, ver
         triggered_by=workspace.triggered_by,
         inputs=digest(decision.inputs),
         watch=_champion_figures(comparison.rival),
+        gains=_gains(workspace.store, decision),
     )
 
 
@@ -139,6 +144,15 @@ def _champion_figures(rival: Rival | AbsentChampion) -> ChampionFigures | Absent
         recall=rival.evaluation.recall,
         average_precision=rival.evaluation.average_precision,
     )
+
+
+def _gains(store: Store, decision: Decision) -> Gains | AbsentChampion:
+    """From the evidence that was kept with the decision; there is none where there was no champion."""
+    if isinstance(decision.champion, AbsentChampion) or not store.contains("decisions", digest(decision)):
+        return AbsentChampion()
+    evidence = json.loads((store.open("decisions", digest(decision)) / "evidence.json").read_text(encoding="utf-8"))
+    gains = {figure: Gain(**evidence["figures"][figure]) for figure in ("precision", "recall", "f1")}
+    return Gains(confidence=evidence["confidence"], **gains)
 
 
 def read_back(registry: Registry, promoted: FoundChampion) -> None:

@@ -114,4 +114,5 @@ def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> 
         decision=digest(rollback),
         triggered_by=rollback.triggered_by,
         watch=AbsentChampion(),
+        gains=AbsentChampion(),
     )

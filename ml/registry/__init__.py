@@ -1,12 +1,13 @@
-"""Where model versions live: the interface that every registry keeps, and the way to open one by its URL."""
+"""Where model versions live: the interface that every registry keeps."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ml.errors import ConfigError
-from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Rollback
+from ml.errors import LineageError
+from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Gains, Rollback
+from ml.store import tree_digest
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"
@@ -21,7 +22,7 @@ class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
     `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
-    that of the run's inputs. `watch` has the champion's figures on the same test rows.
+    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
     """
 
     time: str
@@ -39,6 +40,7 @@ class HistoryEntry:
     triggered_by: str = "unrecorded"
     inputs: str = "unrecorded"
     watch: ChampionFigures | AbsentChampion = _NO_CHAMPION
+    gains: Gains | AbsentChampion = _NO_CHAMPION
 
 
 class Registry(Protocol):
@@ -79,11 +81,11 @@ class Registry(Protocol):
         ...
 
 
-def open_registry(url: str) -> Registry:
-    """The registry at `file:PATH`; raises ConfigError for any other scheme."""
-    scheme, _, rest = url.partition(":")
-    if scheme == "file" and rest:
-        from ml.registry.local import LocalRegistry
-
-        return LocalRegistry(Path(rest))
-    raise ConfigError(f"no registry answers to the scheme {scheme!r}", where="SINCERE_REGISTRY", fix="use file:PATH")
+def refuse_other_files(artifact: Path, model: str) -> None:
+    """Raises LineageError if the files are not those of the digest."""
+    if tree_digest(artifact) != model:
+        raise LineageError(
+            f"the files of model {model[:12]} are not those that the record names",
+            where="the store's models",
+            fix="train again; do not edit what is in the store",
+        )

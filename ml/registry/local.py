@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
 from ml.records import AbsentChampion, Champion, FoundChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry
+from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry, refuse_other_files
 from ml.store import tree_digest
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,7 @@ class LocalRegistry:
 
     def register(self, artifact: Path, model: str) -> FoundChampion:
         """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`."""
-        if tree_digest(artifact) != model:
-            raise LineageError(
-                f"the files of model {model[:12]} are not those that the record names",
-                where="the store's models",
-                fix="train again; do not edit what is in the store",
-            )
+        refuse_other_files(artifact, model)
         with _answering(), self._locked():
             version = self._find(model) or self._add(artifact, model)
             if not self._artifact(version).is_dir():

@@ -35,6 +35,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(hours=1),
 }
 
+_WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
 _FRAME = ("Tmp dir root location", "Running command", "Output:", "Command exited with")
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class StepOperator(BaseOperator):
     """Run `python -m ml STEP` on the records of the steps before it; its own record is the task's XCom.
 
     A fresh process: TensorFlow never meets a fork, the GPU's memory is back when the step ends, and `ML_PYTHON` may
-    name another interpreter. `connections` maps a connection's id to the two environment variables that its login
-    and password go to; one that is not defined leaves the environment as it is.
+    name another interpreter. `connections` says which environment variables come from which field of a connection;
+    one that is not defined leaves the environment as it is. Every step may need W&B.
     """
 
     template_fields: Sequence[str] = ("config", "records")
@@ -76,14 +77,14 @@ class StepOperator(BaseOperator):
         step: str,
         records: Sequence[Any] = (),
         config: str = "{{ params.config }}",
-        connections: Mapping[str, tuple[str, str]] | None = None,
+        connections: Mapping[str, Mapping[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
         self.step = step
         self.records = list(records)
         self.config = config
-        self.connections = dict(connections or {})
+        self.connections = {**_WANDB, **(connections or {})}
 
     @cached_property
     def _hook(self) -> StepHook:
@@ -128,12 +129,12 @@ class StepOperator(BaseOperator):
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
-        for conn_id, (login, password) in self.connections.items():
+        for conn_id, fields in self.connections.items():
             try:
                 connection = Connection.get(conn_id)
             except AirflowNotFoundException:
                 continue
-            environment |= {login: connection.login or "", password: connection.password or ""}
+            environment |= {name: getattr(connection, field) or "" for name, field in fields.items()}
         return environment
 
 

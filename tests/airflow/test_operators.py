@@ -26,6 +26,7 @@ from retraining.operators import (
 QUESTIONS = "qid,question_text,target\n" + "".join(
     f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)
 )
+KAGGLE = {"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"}}
 EMPTY = {"source": None, "config": "local"}
 
 
@@ -139,8 +140,28 @@ def test_a_connection_reaches_the_step_as_environment(tmp_path: Path, monkeypatc
     seen = _program(tmp_path, f'echo -n "$KAGGLE_USERNAME:$KAGGLE_KEY" > {tmp_path}/seen; exit 65')
     monkeypatch.setenv("ML_PYTHON", seen)
     with pytest.raises(AirflowFailException):
-        _run(StepOperator(step="snapshot", connections={"kaggle_default": ("KAGGLE_USERNAME", "KAGGLE_KEY")}))
+        _run(StepOperator(step="snapshot", connections=KAGGLE))
     assert (tmp_path / "seen").read_text() == "someone:a-key"
+
+
+@pytest.mark.parametrize(
+    "step", [StepOperator(step="train"), DetectOperator(), PromoteOperator(champion=Asset("champion"))], ids=str
+)
+def test_every_step_gets_the_key_for_wandb(step: StepOperator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WANDB_DEFAULT", "generic://:a-key@")
+    monkeypatch.setenv("WANDB_API_KEY", "another")
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'echo -n "$WANDB_API_KEY" > {tmp_path}/seen; exit 65'))
+    with pytest.raises(AirflowFailException):
+        _run(step)
+    assert (tmp_path / "seen").read_text() == "a-key"
+
+
+def test_without_a_connection_a_key_in_the_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a-key")
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'echo -n "$WANDB_API_KEY" > {tmp_path}/seen; exit 65'))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="train"))
+    assert (tmp_path / "seen").read_text() == "a-key"
 
 
 def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

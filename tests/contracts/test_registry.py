@@ -1,15 +1,21 @@
-"""What every registry keeps to, whatever is behind it."""
+"""What every registry keeps to, whatever is behind it.
 
+Against a real W&B account, where it leaves models of the name contract-…:
+    SINCERE_WANDB_LIVE=entity/project WANDB_API_KEY=… python -m pytest -m wandb_live tests/contracts
+"""
+
+import os
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from ml.errors import LineageError, RegistryConflict
 from ml.records import AbsentChampion, Decision, FoundChampion, Inputs, digest
-from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry
-from ml.registry.local import LocalRegistry
-from ml.store import tree_digest
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.registry.open import open_registry
+from ml.store import Store, tree_digest
 
 DECISION = Decision(
     verdict="promote",
@@ -40,13 +46,26 @@ ENTRY = HistoryEntry(
 )
 
 
-def open_local(folder: Path) -> LocalRegistry:
-    return LocalRegistry(folder / "registry")
+def open_local(request, folder: Path) -> Registry:
+    return open_registry(f"file:{folder / 'registry'}", Store(folder / "store"))
 
 
-@pytest.fixture(params=[open_local], ids=["local"])
+def open_wandb(request, folder: Path) -> Registry:
+    request.getfixturevalue("wandb_server")
+    return open_registry("wandb://acme/quora/insincere", Store(folder / "store"))
+
+
+def open_live(request, folder: Path) -> Registry:
+    project = os.environ["SINCERE_WANDB_LIVE"]
+    return open_registry(f"wandb://{project}/contract-{uuid4().hex}", Store(folder / "store"))
+
+
+@pytest.fixture(
+    params=[open_local, open_wandb, pytest.param(open_live, marks=pytest.mark.wandb_live)],
+    ids=["local", "wandb", "live"],
+)
 def registry(request, tmp_path):
-    return request.param(tmp_path)
+    return request.param(request, tmp_path)
 
 
 def write_artifact(folder: Path, content: str) -> tuple[Path, str]:
@@ -115,7 +134,7 @@ def test_an_alias_moves_from_where_it_is_expected(registry, first, second):
 def test_an_alias_that_is_not_where_it_is_expected_stays(registry, first, second, expected):
     registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
 
-    with pytest.raises(RegistryConflict, match="points at v1"):
+    with pytest.raises(RegistryConflict, match=f"points at {first.version}"):
         registry.move_alias(CHAMPION_ALIAS, second.version, expected=expected)
 
     assert registry.resolve(CHAMPION_ALIAS) == first

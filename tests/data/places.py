@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ml.config import Config, load_config
-from ml.registry import open_registry
+from ml.registry.open import open_registry
 from ml.store import Store
 from ml.workspace import Workspace
 
@@ -13,7 +13,7 @@ SMALL = ("validate.parameters.min_rows=10", "validate.parameters.label_balance_m
 def workspace(home: Path) -> Workspace:
     return Workspace(
         store=Store(home / "store"),
-        registry=open_registry(f"file:{home / 'registry'}"),
+        registry=open_registry(f"file:{home / 'registry'}", Store(home / "store")),
         reports=home / "reports",
         run_id="run-1",
     )

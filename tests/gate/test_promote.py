@@ -4,13 +4,24 @@ import pytest
 
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
+from ml.gate.decide import keep_decision
 from ml.gate.promote import promote
 from ml.gate.verdict import read_verdict
-from ml.records import UNRECORDED, AbsentChampion, ChampionFigures, FoundChampion, Rival, Unrecorded, digest
+from ml.records import (
+    UNRECORDED,
+    AbsentChampion,
+    ChampionFigures,
+    FoundChampion,
+    Gain,
+    Gains,
+    Rival,
+    Unrecorded,
+    digest,
+)
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.store import tree_digest
-from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
+from tests.gate.examples import CHAMPION, EVIDENCE, compare, judged, open_workspace, probed, store_model
 
 
 def promote_first(home):
@@ -63,6 +74,21 @@ def test_a_kept_champion_stays_and_the_candidate_is_registered(tmp_path):
     assert workspace.registry.resolve(CHAMPION_ALIAS) == champion
     assert workspace.registry.resolve(CANDIDATE_ALIAS).version == "v2"
     assert [entry.promoted for entry in workspace.registry.history()] == [True, False]
+
+
+def test_the_gains_over_the_champion_are_kept_with_their_bounds(tmp_path):
+    champion = promote_first(tmp_path)
+    workspace = open_workspace(tmp_path)
+    comparison = compare_with(champion, workspace)
+    decision = judged(comparison)
+    keep_decision(workspace.store, decision, Config().policy, EVIDENCE, probed(comparison))
+
+    promote(Config(), workspace, comparison, decision, probed(comparison))
+
+    gain = Gain(difference=0.05, lower=0.02, upper=0.08)
+    first, second = workspace.registry.history()
+    assert first.gains == AbsentChampion()
+    assert second.gains == Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
 
 
 @pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])

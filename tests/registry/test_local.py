@@ -2,14 +2,16 @@ import errno
 import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 
 from ml.errors import ConfigError, RegistryConflict, RegistryDamaged, RegistryUnavailable
 from ml.records import AbsentChampion
-from ml.registry import CHAMPION_ALIAS, HistoryEntry, open_registry
+from ml.registry import CHAMPION_ALIAS, HistoryEntry
 from ml.registry.local import LocalRegistry
-from ml.store import tree_digest
+from ml.registry.open import open_registry
+from ml.store import Store, tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 
 
@@ -24,7 +26,7 @@ def registry(tmp_path):
 
 
 def test_the_url_names_the_folder(tmp_path):
-    registry = open_registry(f"file:{tmp_path}")
+    registry = open_registry(f"file:{tmp_path}", Store(tmp_path / "store"))
 
     assert isinstance(registry, LocalRegistry)
     assert registry.root == tmp_path
@@ -32,7 +34,7 @@ def test_the_url_names_the_folder(tmp_path):
 
 def test_an_unknown_scheme_is_an_error_that_names_the_setting():
     with pytest.raises(ConfigError, match="SINCERE_REGISTRY"):
-        open_registry("ftp:registry")
+        open_registry("ftp:registry", Store(Path("store")))
 
 
 def test_looking_at_a_registry_makes_no_folder(tmp_path):

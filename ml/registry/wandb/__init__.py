@@ -1,0 +1,281 @@
+"""A registry in Weights & Biases. In the project of its address are
+
+MODEL            type `model`     a version each; metadata `model` is the digest of its files
+MODEL-history    type `decision`  a version an entry: entry.json, decision.json, the entry in the metadata as well
+promotion-history-MODEL           a run, for people: see history_page.py
+
+A version gets its number when it is committed, whole. So of two who add an entry at once, neither loses it, and the
+history is read by one listing. W&B has no compare-and-swap: processes that share a store take turns, and a move by
+somebody else is noticed before and after ours, but not within the one request between our last look and our write.
+"""
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
+from ml.records import AbsentChampion, Champion, FoundChampion, from_json, to_json
+from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry, refuse_other_files
+from ml.registry.wandb.address import Address
+from ml.registry.wandb.client import Client
+from ml.registry.wandb.history_page import draw_history
+from ml.store import Store, tree_digest
+
+logger = logging.getLogger(__name__)
+
+_VERSION = re.compile(r"v(0|[1-9][0-9]*)")
+_MODEL, _DECISION = "model", "decision"
+_DROPPED = "dropped"
+_OWN_OF_WANDB = "latest"
+
+
+class WandbRegistry:
+    """Versions, aliases and history in W&B; downloads are kept in the store. Nothing is asked before it is needed."""
+
+    def __init__(self, address: Address, store: Store) -> None:
+        self.address = address
+        self._store = store
+        self._client = Client(address)
+
+    def resolve(self, alias: str) -> Champion:
+        """What the alias points at; absent only if W&B listed the aliases of the collection without it."""
+        with self._client.answering():
+            return self._resolve(alias)
+
+    def register(self, artifact: Path, model: str) -> FoundChampion:
+        """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`.
+
+        A version of the same digest is used, whoever uploaded it.
+        """
+        refuse_other_files(artifact, model)
+        with self._client.answering(), self._in_turn():
+            found = next((each for each in self._versions() if each.metadata["model"] == model), None)
+            version = self._restored(found) if found else self._upload(artifact, model)
+            if CANDIDATE_ALIAS not in version.aliases:
+                self._point(CANDIDATE_ALIAS, version)
+            return self._named(version)
+
+    def fetch(self, version: str) -> Path:
+        """The version's files in the store, downloaded once; raises LineageError if there are none."""
+        with self._client.answering():
+            found = self._version(version)
+        if _DROPPED in found.metadata:
+            raise LineageError(
+                f"the files of {version} are gone: retention dropped them",
+                where=self.address.where,
+                fix="name a later version, or raise retention.predecessors before the next run",
+            )
+        model = self._named(found).model
+        if self._store.contains("models", model) and tree_digest(self._store.open("models", model)) != model:
+            self._store.drop("models", model)
+        if not self._store.contains("models", model):
+            self._download(found, model)
+        return self._store.open("models", model)
+
+    def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
+        """Point the alias at a version, from `expected` only; no change if it points there already.
+
+        Raises RegistryRefused, with the alias back where it was, if the W&B Registry does not let it be set there.
+        """
+        with self._client.answering(), self._in_turn():
+            target = self._version(version)
+            current = self._resolve(alias)
+            if current != self._named(target):
+                self._refuse_unexpected(alias, current, expected)
+                self._point(alias, target)
+                self._refuse_unexpected(alias, self._resolve(alias), self._named(target))
+            if self.address.link:
+                self._link(alias, target, before=expected)
+
+    def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
+        """Append to the history, once for the same grounds in a run, with those beside it; then renew the page."""
+        with self._client.answering(), self._in_turn():
+            if any(_key(past) == _key(entry) for past in self._history()):
+                return
+            self._append(entry, grounds)
+        self._draw()
+
+    def history(self) -> Sequence[HistoryEntry]:
+        """All entries, oldest first."""
+        with self._client.answering():
+            return self._history()
+
+    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+        """Let go of the files of all versions but these and those with an alias; gives all versions without files.
+
+        W&B itself deletes them a day later (TTL); until then the same model comes back under its name.
+        """
+        with self._client.answering(), self._in_turn():
+            versions = self._versions()
+            for version in versions:
+                if _DROPPED not in version.metadata and not self._is_kept(version, keep):
+                    self._drop(version)
+            return [self._named(version) for version in versions if _DROPPED in version.metadata]
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One process at a time of those that share the store."""
+        self._store.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._store.root, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _resolve(self, alias: str) -> Champion:
+        if alias not in self._client.aliases(_MODEL, self.address.model):
+            return AbsentChampion()
+        return self._named(self._client.artifact(self.address.model, alias))
+
+    def _versions(self) -> list[Any]:
+        versions = self._client.versions(_MODEL, self.address.model)
+        return [version for version in versions if "model" in version.metadata]
+
+    def _version(self, version: str) -> Any:
+        versions = {each.version: each for each in self._versions()}
+        if version not in versions:
+            raise LineageError(
+                f"there is no version {version}",
+                where=self.address.where,
+                fix="name one that `python -m ml history` lists",
+            )
+        return versions[version]
+
+    def _named(self, version: Any) -> FoundChampion:
+        if not isinstance(version.metadata.get("model"), str):
+            raise RegistryDamaged(
+                f"{version.version} does not say which model it is: it was not registered from here, or was edited",
+                where=self.address.where,
+                fix="point the alias at a version that `python -m ml history` lists",
+            )
+        return FoundChampion(version=version.version, model=version.metadata["model"])
+
+    def _upload(self, artifact: Path, model: str) -> Any:
+        import wandb
+
+        draft = wandb.Artifact(self.address.model, type=_MODEL, metadata={"model": model})
+        draft.add_dir(str(artifact), skip_cache=True, policy="immutable")
+        with self._client.run("register") as run:
+            version = self._client.upload(run, draft, CANDIDATE_ALIAS)
+        if "model" not in version.metadata:  # the same files were there already, uploaded by somebody else
+            version.metadata["model"] = model
+            version.save()
+        return version
+
+    def _restored(self, version: Any) -> Any:
+        import wandb
+
+        if version.metadata.pop(_DROPPED, False):
+            version.ttl = wandb.ArtifactTTL.INHERIT
+            version.save()
+        return version
+
+    def _drop(self, version: Any) -> None:
+        version.metadata[_DROPPED] = True
+        version.ttl = timedelta(days=1)
+        version.save()
+        logger.info("retention dropped the files of %s, model %s", version.version, version.metadata["model"][:12])
+
+    def _is_kept(self, version: Any, keep: Collection[str]) -> bool:
+        return version.version in keep or bool(set(version.aliases) - {_OWN_OF_WANDB})
+
+    def _download(self, version: Any, model: str) -> None:
+        with self._store.staging() as folder:
+            with self._client.answering():
+                self._client.download(version, folder)
+            if tree_digest(folder) != model:
+                raise RegistryDamaged(
+                    f"the files of {version.version} are not those that were registered",
+                    where=self.address.where,
+                    fix="see who changed the version's metadata in W&B; roll back to another version",
+                )
+            self._store.commit(folder, "models", model)
+
+    def _point(self, alias: str, version: Any) -> None:
+        """Adding an alias moves it, at once: it is never nowhere."""
+        version.aliases.append(alias)
+        with self._client.asking_for(f"set the alias {alias}", of=self.address.where):
+            version.save()
+
+    def _refuse_unexpected(self, alias: str, current: Champion, expected: Champion) -> None:
+        if current != expected:
+            raise RegistryConflict(
+                f"the alias {alias} points at {_name(current)}, not at {_name(expected)} any more",
+                where=self.address.where,
+                fix="start a new run, which compares with the champion of now",
+            )
+
+    def _link(self, alias: str, target: Any, *, before: Champion) -> None:
+        link = self.address.link
+        try:
+            with self._client.asking_for(f"set the protected alias {alias}", of=f"W&B Registry, {link}"):
+                linked = target.link(link, aliases=[alias])
+        except RegistryRefused:
+            self._put_back(alias, target, before)
+            raise
+        if alias not in linked.aliases:
+            raise RegistryUnavailable(
+                f"the alias {alias} did not arrive", where=f"W&B Registry, {link}", fix="run this step again"
+            )
+
+    def _put_back(self, alias: str, target: Any, before: Champion) -> None:
+        if self._resolve(alias) != self._named(target):
+            return
+        if isinstance(before, FoundChampion):
+            self._point(alias, self._version(before.version))
+        else:
+            target.aliases.remove(alias)
+            target.save()
+
+    def _history(self) -> list[HistoryEntry]:
+        entries: dict[tuple[str, str], HistoryEntry] = {}
+        for version in self._client.versions(_DECISION, self._history_name):
+            entry = self._entry(version)
+            entries.setdefault(_key(entry), entry)
+        return list(entries.values())
+
+    def _entry(self, version: Any) -> HistoryEntry:
+        try:
+            return from_json(str(version.metadata["entry"]), HistoryEntry)
+        except (KeyError, LineageError):
+            raise RegistryDamaged(
+                f"entry {version.version} of the history cannot be read",
+                where=f"{self.address.where}, {self._history_name}",
+                fix="put the text of its file entry.json back into the version's metadata, under `entry`",
+            ) from None
+
+    def _append(self, entry: HistoryEntry, grounds: Grounds) -> None:
+        import wandb
+
+        draft = wandb.Artifact(self._history_name, type=_DECISION, metadata={"entry": to_json(entry)})
+        for name, record in (("entry.json", entry), ("decision.json", grounds)):
+            with draft.new_file(name, encoding="utf-8", policy="immutable") as file:
+                file.write(to_json(record))
+        with self._client.run("decision", group=entry.run_id) as run:
+            self._client.upload(run, draft)
+
+    def _draw(self) -> None:
+        try:
+            with self._client.answering():
+                draw_history(self._client, self._history())
+        except RegistryUnavailable as error:
+            logger.warning("the history's page in W&B is not up to date: %s; the next decision renews it", error.what)
+
+    @property
+    def _history_name(self) -> str:
+        return f"{self.address.model}-history"
+
+
+def _key(entry: HistoryEntry) -> tuple[str, str]:
+    return entry.run_id, entry.decision
+
+
+def _name(champion: Champion) -> str:
+    return champion.version if isinstance(champion, FoundChampion) else "nothing"
