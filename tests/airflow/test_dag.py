@@ -99,6 +99,7 @@ def test_params_say_their_type_and_bounds(dag: DAG) -> None:
         "epochs": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 100},
         "learning_rate": {"default": None, "type": ["null", "number"], "minimum": 1e-8, "maximum": 1},
         "batch_size": {"default": None, "type": ["null", "integer"], "minimum": 1, "maximum": 4096},
+        "warm_start": {"default": None, "type": ["null", "boolean"]},
         "dry_run": {"default": False, "type": "boolean"},
         "force": {"default": False, "type": "boolean"},
     }
