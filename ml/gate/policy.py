@@ -221,7 +221,7 @@ def _cost_check(cost: _Cost, costs: PairedCosts, ratio: float, limit: float) -> 
     return RuleCheck(
         rule=cost.rule,
         observed=f"{ratio:.2f} x champion's {champion:.1f} {cost.unit}",
-        required=f"at most {limit:g} x, or {cost.allowance:g} {cost.unit} more",
+        required=f"at most {limit:g} x, or +{cost.allowance:g} {cost.unit}",
         passed=ratio <= limit or candidate - champion <= cost.allowance,
     )
 
@@ -235,7 +235,7 @@ def _withdrawn_check(evidence: Evidence) -> _Checks:
     circumstances = evidence.circumstances
     if isinstance(circumstances, Unrecorded):
         return ()
-    rule, required, withdrawn = "rolled back before", "no version of these files or inputs", circumstances.withdrawn
+    rule, required, withdrawn = "rolled back before", "no such files or inputs", circumstances.withdrawn
     if isinstance(withdrawn, AbsentChampion):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
     observed = f"{withdrawn.version}{_forced(circumstances)}"
@@ -277,7 +277,7 @@ def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> _Checks:
     return (
         RuleCheck(
             rule="hysteresis",
-            observed=f"F1 at least {gain.lower:+.4f}" if after_rollback else "no rollback since a promotion",
+            observed=f"F1 at least {gain.lower:+.4f}" if after_rollback else "no rollback",
             required=f"above {required:g} after a rollback",
             passed=not after_rollback or gain.lower > required,
         ),

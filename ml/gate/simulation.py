@@ -308,5 +308,5 @@ def outcome_plot(outcomes: Sequence[Outcome]) -> Markup:
         axes.grid(color="#e8edf1", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("weeks with a promotion (%)")
-    panels[-1].legend(frameon=False, fontsize=8, loc="lower right", title="test rows", title_fontsize=8)
+    panels[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), title="test rows")
     return svg(figure)

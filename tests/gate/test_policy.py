@@ -4,10 +4,10 @@ import pytest
 
 from ml.config import PolicyConfig
 from ml.errors import LineageError
-from ml.gate.evidence import Interval, RareSlice, Slice
+from ml.gate.evidence import FIGURES, Interval, RareSlice, Slice
 from ml.gate.policy import judge
-from ml.records import AbsentChampion, FoundChampion, NoPromotion, RuleCheck, UnmeasuredCosts
-from tests.gate.examples import BASELINE, CIRCUMSTANCES, COSTS, EVIDENCE, RIVAL, compare, probed
+from ml.records import AbsentChampion, FoundChampion, NoPromotion, PastPromotion, RuleCheck, UnmeasuredCosts, to_json
+from tests.gate.examples import BASELINE, CIRCUMSTANCES, COSTS, EVIDENCE, RIVAL, compare, judged, probed
 
 POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
 CANDIDATE = "a" * 64
@@ -232,10 +232,10 @@ def test_costs_like_the_champions_pass_and_the_lines_say_how_much_more_they_may_
 
     assert judgement.verdict == "promote"
     assert [(check.rule, check.observed, check.required) for check in judgement.checks[7:11]] == [
-        ("latency of one question", "1.00 x champion's 12.0 ms", "at most 1.5 x, or 5 ms more"),
-        ("latency of 256 questions", "1.00 x champion's 1500.0 ms", "at most 1.5 x, or 5 ms more"),
-        ("peak memory", "1.00 x champion's 800.0 MiB", "at most 1.25 x, or 64 MiB more"),
-        ("artifact size", "1.00 x champion's 90.0 MiB", "at most 1.25 x, or 1 MiB more"),
+        ("latency of one question", "1.00 x champion's 12.0 ms", "at most 1.5 x, or +5 ms"),
+        ("latency of 256 questions", "1.00 x champion's 1500.0 ms", "at most 1.5 x, or +5 ms"),
+        ("peak memory", "1.00 x champion's 800.0 MiB", "at most 1.25 x, or +64 MiB"),
+        ("artifact size", "1.00 x champion's 90.0 MiB", "at most 1.25 x, or +1 MiB"),
     ]
 
 
@@ -286,7 +286,7 @@ def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():
     assert judgement.verdict == "blocked"
     assert judgement.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
     assert judgement.checks[0] == RuleCheck(
-        rule="rolled back before", observed="v2", required="no version of these files or inputs", passed=False
+        rule="rolled back before", observed="v2", required="no such files or inputs", passed=False
     )
 
 
@@ -348,3 +348,29 @@ def test_a_gain_too_small_after_a_rollback_says_so():
     assert check_named("hysteresis", judgement) == RuleCheck(
         rule="hysteresis", observed="F1 at least +0.0040", required="above 0.005 after a rollback", passed=False
     )
+
+
+def test_the_fullest_decision_that_there_can_be_fits_into_a_record():
+    """Nearly every check fails, every alarm rings, and all names are long."""
+    name = "asks politely about something in the news"
+    comparison = compare(CANDIDATE, RIVAL, precision=0.1, recall=0.1, average_precision=0.1, calibration_error=0.9)
+    costs = with_costs(9.99, 9.99, question_seconds=99.0, batch_seconds=999.0, peak_memory_bytes=10**12)
+    past = {"last_promotion": PastPromotion(version="v1000", time=CIRCUMSTANCES.time), "after_rollback": True}
+    withdrawn = FoundChampion(version="v1001", model=CANDIDATE)
+    circumstances = replace(CIRCUMSTANCES, withdrawn=withdrawn, forced=True, **past)
+    sure = Interval(difference=-0.2, lower=-0.3, upper=-0.1)
+    evidence = replace(costs, circumstances=circumstances, slices={}, figures=dict.fromkeys(FIGURES, sure))
+    policy = replace(POLICY, slices={name: "contains:news"}, slice_bounds={})
+    verdict, reason, checks = judge(comparison, evidence, policy)
+    decision = replace(
+        judged(comparison),
+        verdict=verdict,
+        checks=checks,
+        reason=reason,
+        circumstances=circumstances,
+        triggered_by="Airflow, manual run by somebody.with.a.long.name@company.example.com",
+        alarms=("champion v1000: average precision 0.1000 is under 0.5000",) * 3,
+    )
+
+    assert sum(not check.passed for check in checks) == 13
+    assert len(to_json(decision)) <= 4096

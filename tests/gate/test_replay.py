@@ -140,7 +140,7 @@ def test_costs_and_history_are_judged_again_as_they_were_then(store):
     text = replay_text(replay(store, decision, replace(POLICY, max_memory_ratio=1.1)))
 
     assert text.startswith("BY THIS POLICY: blocked (recorded: blocked). ")
-    assert "at most 1.1 x, or 64 MiB more" in text
+    assert "at most 1.1 x, or +64 MiB" in text
 
 
 def test_the_policy_is_kept_beside_the_decision(store):

@@ -9,7 +9,7 @@ KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
 KEEP: Champion v1 stays: the candidate shows no precision gain.
 
- ✓  rolled back before        none                           no version of these files or inputs
+ ✓  rolled back before        none                           no such files or inputs
  ✓  precision floor           0.6400                         at least 0.5000
  ✓  recall floor              0.6000                         at least 0.4000
  ✓  average precision floor   0.6800                         at least 0.5000
@@ -17,14 +17,14 @@ KEEP: Champion v1 stays: the candidate shows no precision gain.
  ✓  calibration error         0.0200                         at most 0.0500
  ✓  figures compared          8 of 8                         all of them
  ✓  slices                    lowest: up to 8 words +0.0500  no sure fall beyond 0.05
- ✓  latency of one question   1.00 x champion's 12.0 ms      at most 1.5 x, or 5 ms more
- ✓  latency of 256 questions  1.00 x champion's 1500.0 ms    at most 1.5 x, or 5 ms more
- ✓  peak memory               1.00 x champion's 800.0 MiB    at most 1.25 x, or 64 MiB more
- ✓  artifact size             1.00 x champion's 90.0 MiB     at most 1.25 x, or 1 MiB more
+ ✓  latency of one question   1.00 x champion's 12.0 ms      at most 1.5 x, or +5 ms
+ ✓  latency of 256 questions  1.00 x champion's 1500.0 ms    at most 1.5 x, or +5 ms
+ ✓  peak memory               1.00 x champion's 800.0 MiB    at most 1.25 x, or +64 MiB
+ ✓  artifact size             1.00 x champion's 90.0 MiB     at most 1.25 x, or +1 MiB
  ✗  precision gain            0.6400 (-0.01)                 higher than 0.6500
  ✓  recall gain               0.6000 (+0.05)                 higher than 0.5500
  ✓  F1 gain, surely           +0.0500, at least +0.0200      above 0 at 0.95 confidence
- ✓  hysteresis                no rollback since a promotion  above 0.005 after a rollback
+ ✓  hysteresis                no rollback                    above 0.005 after a rollback
  ✓  cool-down                 168.0 hours after v1           at least 24 hours
 
                          candidate  champion v1  baseline
