@@ -97,8 +97,11 @@ class WandbRegistry:
                 self._link(alias, target, before=expected)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same grounds in a run, with those beside it; then renew the page."""
-        with self._client.answering(), self._in_turn():
+        """Append to the history, with the grounds beside it, and renew the page.
+
+        The same grounds count once in a run: of entries that two have added at once, the first is read.
+        """
+        with self._client.answering():
             if any(_key(past) == _key(entry) for past in self._history()):
                 return
             self._append(entry, grounds)
