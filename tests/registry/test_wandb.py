@@ -223,6 +223,17 @@ def test_files_that_somebody_else_uploaded_are_recognised(wandb_server, registry
     assert "upload" not in wandb_server.requests
 
 
+def test_files_that_somebody_else_uploaded_by_hand_become_a_version_of_ours(wandb_server, registry, tmp_path):
+    artifact, model = write_artifact(tmp_path, "first")
+    with wandb.init(entity=ENTITY, project="quora") as run:
+        by_hand = wandb.Artifact("insincere", type="model", metadata={"by": "hand"})
+        by_hand.add_dir(str(artifact))
+        run.log_artifact(by_hand).wait()
+
+    assert registry.register(artifact, model) == FoundChampion(version="v0", model=model)
+    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "hand"}
+
+
 def test_the_run_that_registers_tells_nothing_of_this_machine(wandb_server, registry, tmp_path):
     registry.register(*write_artifact(tmp_path, "first"))
 

@@ -54,12 +54,15 @@ class WandbRegistry:
         A version of the same digest is used, whoever uploaded it.
         """
         refuse_other_files(artifact, model)
-        with self._client.answering(), self._in_turn():
-            found = next((each for each in self._versions() if each.metadata["model"] == model), None)
-            version = self._restored(found) if found else self._upload(artifact, model)
-            if CANDIDATE_ALIAS not in version.aliases:
-                self._point(CANDIDATE_ALIAS, version)
-            return self._named(version)
+        with self._client.answering():
+            known = (each for each in self._versions() if each.metadata["model"] == model)
+            number = next((each.version for each in known), "") or self._upload(artifact, model)
+            with self._in_turn():
+                version = self._version(number)
+                self._restore(version)
+                if CANDIDATE_ALIAS not in version.aliases:
+                    self._point(CANDIDATE_ALIAS, version)
+                return self._named(version)
 
     def fetch(self, version: str) -> Path:
         """The version's files in the store, downloaded once; raises LineageError if there are none."""
@@ -94,8 +97,11 @@ class WandbRegistry:
                 self._link(alias, target, before=expected)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same grounds in a run, with those beside it; then renew the page."""
-        with self._client.answering(), self._in_turn():
+        """Append to the history, with the grounds beside it, and renew the page.
+
+        The same grounds count once in a run: of entries that two have added at once, the first is read.
+        """
+        with self._client.answering():
             if any(_key(past) == _key(entry) for past in self._history()):
                 return
             self._append(entry, grounds)
@@ -157,25 +163,25 @@ class WandbRegistry:
             )
         return FoundChampion(version=version.version, model=version.metadata["model"])
 
-    def _upload(self, artifact: Path, model: str) -> Any:
+    def _upload(self, artifact: Path, model: str) -> str:
+        """Gives the version's number."""
         import wandb
 
         draft = wandb.Artifact(self.address.model, type=_MODEL, metadata={"model": model})
         draft.add_dir(str(artifact), skip_cache=True, policy="immutable")
         with self._client.run("register") as run:
-            version = self._client.upload(run, draft, CANDIDATE_ALIAS)
+            version = self._client.upload(run, draft)
         if "model" not in version.metadata:  # the same files were there already, uploaded by somebody else
             version.metadata["model"] = model
             version.save()
-        return version
+        return str(version.version)
 
-    def _restored(self, version: Any) -> Any:
+    def _restore(self, version: Any) -> None:
         import wandb
 
         if version.metadata.pop(_DROPPED, False):
             version.ttl = wandb.ArtifactTTL.INHERIT
             version.save()
-        return version
 
     def _drop(self, version: Any) -> None:
         version.metadata[_DROPPED] = True

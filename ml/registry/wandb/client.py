@@ -115,9 +115,9 @@ class Client:
                 raise
             run.finish()
 
-    def upload(self, run: Any, artifact: Any, *aliases: str) -> Any:
+    def upload(self, run: Any, artifact: Any) -> Any:
         """Log an artifact, and wait until it is whole on the other side."""
-        return run.log_artifact(artifact, aliases=list(aliases)).wait(timeout=self.address.transfer_seconds)
+        return run.log_artifact(artifact).wait(timeout=self.address.transfer_seconds)
 
     def download(self, artifact: Any, folder: Path) -> None:
         """All files of a version, below a folder."""
