@@ -18,9 +18,9 @@ def unobserved(step: int, figures: Mapping[str, float]) -> None:
 class Workspace:
     """Store, registry and this run's folder of reports; `run_id` names the run in records and history.
 
-    `triggered_by` says who or what started it, `run_url` where a person sees it. A dry run is given a registry that it cannot write to; `force` means to
-    go on though nothing has changed, the cool-down is not over, or the candidate was rolled back from.
-    Long work tells `observe` how it goes: so many steps made, and figures by name.
+    `triggered_by` says who or what started it, `run_url` where a person sees it. A dry run is given a registry that it
+    cannot write to; `force` means to go on though nothing has changed, the cool-down is not over, or the candidate was
+    rolled back from. Long work tells `observe` how it goes: so many steps made, and figures by name.
     """
 
     store: Store

@@ -99,6 +99,7 @@ def fit(
     validation: LabelledTexts,
     settings: TrainConfig,
     checkpoints: Checkpoints,
+    *,
     observe: Observer = unobserved,
 ) -> Fitted:
     """Train for `epochs`, or until `patience_epochs` in a row bring no better average precision.

@@ -65,7 +65,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
         workspace.store.staging() as staged,
     ):
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
-        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, workspace.observe)
+        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, observe=workspace.observe)
         saved_model = staged / "model" / "saved_model"
         export_classifier(
             saved_model,
