@@ -16,12 +16,13 @@ from typing import IO, Any
 from ml.config import Config
 from ml.inputs import code_version
 from ml.model.public import public_name, public_settings
-from ml.records import Comparison, Record
+from ml.records import Comparison, Decision, Promotion, Record
 from ml.registry.wandb.address import Address, parse_address
 from ml.tracking import NoTracker, TrackedStep
 from ml.tracking.artifacts import make_artifact, make_media
 from ml.tracking.contents import Place, content_of, is_shown
 from ml.tracking.pending import PendingRuns, Sending
+from ml.tracking.report import write_report
 from ml.workspace import Workspace
 
 JOBS = ("snapshot", "validate", "split", "train", "evaluate", "decide", "promote")
@@ -74,10 +75,11 @@ class WandbTracker:
             if not self._offline:
                 mark = delivery.enter_context(self._pending.begin(run_id))
             run = self._start(run_id, step, config, workspace)
+            tracked = WandbStep(run, Place(config=config, workspace=workspace, models=models))
             if not self._offline:
                 live = [Sending(Path(run.settings.sync_dir), mark, live=True)] if step in LIVE_JOBS else []
-                delivery.callback(self._deliver, run_id, mark, live, config.tracking.upload_seconds)
-            return WandbStep(run, Place(config=config, workspace=workspace, models=models))
+                delivery.callback(self._deliver, tracked, mark, live)
+            return tracked
         except Exception as error:
             _warn(f"the step {step} is not shown", error)
             return NoTracker()
@@ -102,17 +104,20 @@ class WandbTracker:
         about = self._destination(config) | _description(step, config, workspace)
         return wandb.init(mode="offline", id=run_id, dir=str(self._home), settings=settings, **about)
 
-    def _deliver(self, run_id: str, mark: IO[str], live: Sequence[Sending], seconds: float) -> None:
+    def _deliver(self, tracked: "WandbStep", mark: IO[str], live: Sequence[Sending]) -> None:
         """Send the run and those of before; without an answer from W&B, nothing is waited for."""
+        self._trouble = "there was no time to send them all"
+        seconds = tracked.place.config.tracking.upload_seconds
         try:
-            self._trouble = "there was no time to send them all"
             deadline = time.monotonic() + (seconds if self._ask_entity() else 0)
             if any(sending.succeeded(deadline) for sending in live):
-                self._pending.settle(run_id)
+                self._pending.settle(tracked.run.id)
             mark.close()
             left = self._pending.send(deadline)
+            if not left:
+                tracked.report()
         except Exception as error:
-            _warn("this run is not sent", error)
+            _warn("this run is not sent, or its report not written", error)
             return
         if left:
             logger.warning("W&B: %d runs wait on disk, and are sent after a later step (%s)", left, self._trouble)
@@ -147,43 +152,53 @@ class WandbStep:
     """One step with its run."""
 
     def __init__(self, run: Any, place: Place) -> None:
-        self._run = run
-        self._place = place
+        self.run = run
+        self.place = place
+        self._records: dict[type, Record] = {}
         self._warned = False
 
     def use(self, taken: Sequence[Record]) -> None:
         """Show what the step was given, and the model that a comparison is about, as artifacts that it used."""
+        self._records = {type(record): record for record in taken}
         candidates = [record.trained for record in taken if isinstance(record, Comparison)]
         for record in (*taken, *candidates):
             if is_shown(type(record)):
                 with self._harmless("an input is not shown"):
-                    artifact = make_artifact(content_of(record, self._place), self._place)
+                    artifact = make_artifact(content_of(record, self.place), self.place)
                     # What `use_artifact` does, which refuses to do it offline.
-                    self._run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+                    self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
 
     def observe(self, step: int, figures: Mapping[str, float]) -> None:
         """Show figures as they come."""
         with self._harmless("figures are not shown"):
-            self._run.log(dict(figures), step=step)
+            self.run.log(dict(figures), step=step)
 
     def conclude(self, record: Record) -> None:
         """Show what came of the step: as the run's summary, as tables and pictures, as an artifact."""
         with self._harmless("the result is not shown"):
-            content = content_of(record, self._place)
-            self._run.summary.update({content.name: dict(content.facts)})
+            self._records[type(record)] = record
+            content = content_of(record, self.place)
+            self.run.summary.update({content.name: dict(content.facts)})
             media = make_media(content)
             if media:
-                self._run.log(media)
-            self._run.log_artifact(
-                make_artifact(content, self._place), aliases=["latest", self._place.workspace.run_id]
-            )
+                self.run.log(media)
+            self.run.log_artifact(make_artifact(content, self.place), aliases=["latest", self.place.workspace.run_id])
 
     def finish(self, failure: str = "") -> None:
         """End the run, as failed with the name of an error if there is one."""
         with self._harmless("the run has no end"):
             if failure:
-                self._run.summary["failure"] = failure
-            self._run.finish(exit_code=int(bool(failure)))
+                self.run.summary["failure"] = failure
+            self.run.finish(exit_code=int(bool(failure)))
+
+    def report(self) -> None:
+        """Write the report of a promotion, if the step was one."""
+        match [self._records.get(kind) for kind in (Comparison, Decision, Promotion)]:
+            case [Comparison() as comparison, Decision() as decision, Promotion(promoted=True) as promotion]:
+                url = write_report(
+                    self.run, self.place.workspace, comparison=comparison, decision=decision, promotion=promotion
+                )
+                logger.info("report in W&B: %s", url)
 
     @contextmanager
     def _harmless(self, consequence: str) -> Iterator[None]:
