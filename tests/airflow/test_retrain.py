@@ -159,6 +159,12 @@ def test_wandb_shows_how_good_a_model_is_without_a_question(
     assert [text for text in texts if text.encode() in kept] == []
 
 
+@pytest.mark.usefixtures("runs")
+def test_a_promotion_has_a_report_in_wandb(server: WandbServer) -> None:
+    (report,) = server.state.reports.values()
+    assert report["displayName"].startswith("Promotion of v1 by manual__")
+
+
 def test_the_key_is_nowhere_to_be_read(
     first: "subprocess.CompletedProcess[str]", place: Path, server: WandbServer, command_lines: list[str]
 ) -> None:
