@@ -182,7 +182,7 @@ class WandbStep:
             media = make_media(content)
             if media:
                 self.run.log(media)
-            self.run.log_artifact(make_artifact(content, self.place), aliases=["latest", self.place.workspace.run_id])
+            self.run.log_artifact(make_artifact(content, self.place))
 
     def finish(self, failure: str = "") -> None:
         """End the run, as failed with the name of an error if there is one."""

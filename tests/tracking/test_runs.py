@@ -9,10 +9,14 @@ import pytest
 from ml.config import Config, SourceConfig, TrackingConfig
 from ml.data.snapshot import snapshot
 from ml.errors import ConfigError
+from ml.records import AbsentChampion, FoundChampion
 from ml.registry.local import LocalRegistry
+from ml.registry.wandb import WandbRegistry
+from ml.registry.wandb.address import parse_address
 from ml.store import Store
 from ml.tracking import NoTracker, open_tracker
 from ml.workspace import Workspace
+from tests.gate.examples import compare, store_model
 from tests.wandb_server import WandbServer
 from tests.wandb_server.state import ENTITY
 
@@ -114,7 +118,7 @@ def test_an_artifact_is_known_by_its_content_to_the_step_that_takes_it(week, que
 
     assert week.runs["snapshot"].logged == week.runs["validate"].used
     assert week.names(week.runs["validate"].used) == ["questions"]
-    dataset = week.server.state.version("questions", "week-1")
+    dataset = week.server.state.version("questions", "latest")
     assert dataset.facts["label_counts"] == {"0": 1876, "1": 124, "other": 0}
     assert (dataset.facts["rows"], dataset.facts["sha256"]) == (2000, questions.sha256)
 
@@ -128,6 +132,29 @@ def test_questions_are_uploaded_only_if_the_config_says_so(week, questions, uplo
     kept = f"sincere-home:store/snapshots/{questions.sha256}/rows.csv"
     assert ("rows.csv" in dataset.files) is upload
     assert (kept in dataset.manifest.decode()) is not upload
+
+
+def test_the_model_of_a_training_is_the_version_that_is_registered(week):
+    store = week.workspace.store
+    trained = compare(store_model(store, "weights"), AbsentChampion()).trained
+    address = f"wandb://{ENTITY}/quora/model"
+    replace(week, environment={**week.environment, "SINCERE_REGISTRY": address}).track("train", result=trained)
+
+    version = WandbRegistry(parse_address(address), store).register(store.open("models", trained.model), trained.model)
+
+    assert version == FoundChampion(version="v0", model=trained.model)
+    assert len(week.server.state.collection("model").versions) == 1
+    assert week.runs["train"].logged == [week.server.state.version("model", "candidate").id]
+
+
+def test_a_dry_run_leaves_the_collection_of_the_registry_alone(week):
+    trained = compare(store_model(week.workspace.store, "weights"), AbsentChampion()).trained
+    environment = {**week.environment, "SINCERE_REGISTRY": f"wandb://{ENTITY}/quora/model"}
+    dry = replace(week, environment=environment, workspace=replace(week.workspace, dry_run=True))
+
+    dry.track("train", result=trained)
+
+    assert week.names(week.runs["train"].logged) == ["insincere-questions"]
 
 
 def test_a_step_that_fails_is_shown_as_failed(week):
