@@ -23,6 +23,7 @@ from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.steps import STEPS, run_step
 from ml.store import Store
+from ml.tracking import Tracker, open_tracker
 from ml.workspace import Workspace
 
 _ENVIRONMENT = {
@@ -56,7 +57,7 @@ def _prepare_process() -> None:
 
 def _run_one_step(arguments: argparse.Namespace) -> None:
     records = [_read_record(path) for path in arguments.input]
-    result = run_step(arguments.step, _config(arguments), _workspace(arguments), records)
+    result = run_step(arguments.step, _config(arguments), _workspace(arguments), records, _tracker())
     if arguments.output is None:
         print(to_json(result))
     else:
@@ -78,11 +79,11 @@ def _promote(arguments: argparse.Namespace) -> None:
 def _run_all_steps(arguments: argparse.Namespace) -> None:
     from ml.gate.verdict import read_verdict
 
-    config, workspace = _config(arguments), _workspace(arguments)
+    config, workspace, tracker = _config(arguments), _workspace(arguments), _tracker()
     records: list[Record] = []
     for number, name in enumerate(STEPS, start=1):
         logging.getLogger("ml").info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
-        record = run_step(name, config, workspace, records)
+        record = run_step(name, config, workspace, records, tracker)
         if isinstance(record, Change) and not record.changed:
             break
         records.append(record)
@@ -195,6 +196,10 @@ def _registry(home: Path) -> Registry:
     return open_registry(os.environ.get("SINCERE_REGISTRY", f"file:{home / 'registry'}"), Store(home / "store"))
 
 
+def _tracker() -> Tracker:
+    return open_tracker(os.environ, _home())
+
+
 def _workspace(arguments: argparse.Namespace) -> Workspace:
     home = _home()
     run_id = arguments.run_id or datetime.now(UTC).strftime("cli-%Y%m%dT%H%M%SZ")
@@ -208,6 +213,7 @@ def _workspace(arguments: argparse.Namespace) -> Workspace:
         reports=home / "reports",
         run_id=run_id,
         triggered_by=arguments.triggered_by,
+        run_url=arguments.run_url,
         dry_run=arguments.dry_run,
         force=arguments.force,
     )
@@ -270,6 +276,7 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
     command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"for the record; default: {_BY_HAND}")
+    command.add_argument("--run-url", default="none", metavar="URL", help="where people see the run; default: none")
 
 
 def _add_pending(command: argparse.ArgumentParser) -> None:

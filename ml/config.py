@@ -123,6 +123,20 @@ class RetentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackingConfig:
+    """Where W&B keeps the runs: "auto" is WANDB_ENTITY and WANDB_PROJECT, else those of the registry.
+
+    The questions themselves are uploaded with `upload_rows` only. After a step W&B has `upload_seconds` to take what is
+    left; what it has not taken then stays on disk for later.
+    """
+
+    entity: str = "auto"
+    project: str = "auto"
+    upload_rows: bool = False
+    upload_seconds: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that a run can be told."""
 
@@ -134,6 +148,7 @@ class Config:
     threshold: ThresholdConfig = ThresholdConfig()
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     retention: RetentionConfig = RetentionConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -173,6 +188,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "policy.cooldown_hours": (0, 8760),
     "policy.hysteresis_f1_gain": (0, 1),
     "retention.predecessors": (1, 1000),
+    "tracking.upload_seconds": (1, 86_400),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ml.config import PROJECT, Config, RetentionConfig, SourceConfig, config_digest
+from ml.config import PROJECT, Config, RetentionConfig, SourceConfig, TrackingConfig, config_digest
 from ml.records import Inputs
 from ml.store import file_digest
 
@@ -13,8 +13,8 @@ _CODE_SUFFIXES = {".py", ".toml", ".jinja"}
 
 
 def inputs_of(config: Config, snapshot: str) -> Inputs:
-    """The inputs of a run on the CSV with that sha256; where it was pulled from and what is retained do not count."""
-    counted = replace(config, source=SourceConfig(), retention=RetentionConfig())
+    """The inputs of a run on the CSV with that sha256; its source, retention and tracking do not count."""
+    counted = replace(config, source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig())
     suites = [_file_state(PROJECT / name) for name in (config.validate.raw_suite, config.validate.splits_suite)]
     return Inputs(
         snapshot=snapshot,

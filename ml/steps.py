@@ -5,13 +5,16 @@ only when its step runs, so that reading this table costs nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from ml.config import Config
 from ml.errors import LineageError
 from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
+from ml.tracking import NoTracker, Tracker
 from ml.workspace import Workspace
+
+_UNSEEN = NoTracker()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,9 @@ STEPS: dict[str, Step] = {
 }
 
 
-def run_step(name: str, config: Config, workspace: Workspace, records: Iterable[Record]) -> Record:
+def run_step(
+    name: str, config: Config, workspace: Workspace, records: Iterable[Record], tracker: Tracker = _UNSEEN
+) -> Record:
     """Run one step on those of the given records that it takes; raises LineageError if one is missing."""
     step = STEPS[name]
     by_kind = {type(record): record for record in records}
@@ -75,8 +80,10 @@ def run_step(name: str, config: Config, workspace: Workspace, records: Iterable[
             where="--input",
             fix="give it the records that the steps before it printed",
         )
+    taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    record: Record = getattr(import_module(module), function)(
-        config, workspace, *(by_kind[kind] for kind in step.takes)
-    )
+    with tracker.track(name, config, workspace, taken) as tracked:
+        watched = replace(workspace, observe=tracked.observe)
+        record: Record = getattr(import_module(module), function)(config, watched, *taken)
+        tracked.conclude(record)
     return record

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import tf_keras
 
-from ml.data.sources import describe
 from ml.errors import ConfigError
 from ml.model.bert import PretrainedBert, assign_weights, build_bert, pool_by_mean
 from ml.model.hub_cache import download_module
 from ml.model.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
+from ml.model.public import PACKAGE
 from ml.model.tfhub import PretrainedModule, build_module, read_module
 from ml.model.tokenizer import Tokenizer
-
-PACKAGE = "package:"
 
 PretrainedEncoder = PretrainedBert | PretrainedModule
 
@@ -49,13 +47,6 @@ def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer
             fix=f"set it to {pretrained.sizes.positions} or less",
         )
     return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)
-
-
-def public_name(source: str) -> str:
-    """The source as a record may show it: no credentials or query, of a folder on this machine only the last part."""
-    if source.startswith(PACKAGE):
-        return source
-    return describe(source) if "://" in source else Path(source).name
 
 
 def _folder(source: str) -> Path:

@@ -17,6 +17,7 @@ from ml.model.checkpoint import Checkpoints
 from ml.model.tokenizer import TokenizedTexts
 from ml.model.trainer import Trainer
 from ml.progress import progress
+from ml.workspace import Observer, unobserved
 
 STEPS_BETWEEN_READS = 20
 
@@ -93,22 +94,30 @@ def count_steps(rows: int, settings: TrainConfig) -> int:
 
 
 def fit(
-    trainer: Trainer, train: LabelledTexts, validation: LabelledTexts, settings: TrainConfig, checkpoints: Checkpoints
+    trainer: Trainer,
+    train: LabelledTexts,
+    validation: LabelledTexts,
+    settings: TrainConfig,
+    checkpoints: Checkpoints,
+    *,
+    observe: Observer = unobserved,
 ) -> Fitted:
     """Train for `epochs`, or until `patience_epochs` in a row bring no better average precision.
 
-    Where there is a checkpoint it goes on from there; the weights in the end are the same.
+    Where there is a checkpoint it goes on from there; the weights in the end are the same. `observe` is told the
+    figures of the last steps every so often, and those of each epoch.
     """
     course = _restore(checkpoints, math.ceil(len(train.labels) / settings.batch_size))
     done = len(course.epochs) * len(train.labels) + sum(course.rows)
     with progress("train", len(train.labels) * settings.epochs, " examples", done=done) as bar:
         while not _is_over(course, settings):
             batches = _batches(trainer, train, settings, course)
-            loss = _run_epoch(trainer, batches, course, checkpoints, bar)
+            loss = _run_epoch(trainer, batches, course, checkpoints, bar=bar, observe=observe)
             epoch = _judge(len(course.epochs) + 1, loss, validation.labels, trainer.score(validation.texts))
             course.epochs, course.losses, course.rows = [*course.epochs, epoch], [], []
             bar.clear()
             logger.info("%s", _line(epoch))
+            observe(trainer.steps(), _observed(epoch))
             checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
     checkpoints.restore_weights(course.best_step)
     return Fitted(
@@ -149,9 +158,17 @@ def _batches(trainer: Trainer, train: LabelledTexts, settings: TrainConfig, cour
     )
 
 
-def _run_epoch(trainer: Trainer, batches: Iterable[Batch], course: Course, checkpoints: Checkpoints, bar: Any) -> float:
+def _run_epoch(
+    trainer: Trainer,
+    batches: Iterable[Batch],
+    course: Course,
+    checkpoints: Checkpoints,
+    *,
+    bar: Any,
+    observe: Observer,
+) -> float:
     """Make the steps that are left of an epoch; gives the mean loss of all its rows."""
-    begun = time.monotonic() - course.seconds
+    begun, read_at, rows_read = time.monotonic() - course.seconds, course.seconds, sum(course.rows)
     for batch in batches:
         if checkpoints.due():
             checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
@@ -159,10 +176,15 @@ def _run_epoch(trainer: Trainer, batches: Iterable[Batch], course: Course, check
         course.rows.append(len(batch.labels))
         # Seldom, because a GPU has to finish all of its queue before a loss can be read.
         if len(course.losses) % STEPS_BETWEEN_READS == 1:
-            recent = float(np.mean(course.losses[-STEPS_BETWEEN_READS:]))
-            bar.set_postfix_str(
-                f"step {trainer.steps()}, loss {recent:.4f}, lr {trainer.learning_rate():.2e}", refresh=False
+            recent, rate = float(np.mean(course.losses[-STEPS_BETWEEN_READS:])), trainer.learning_rate()
+            bar.set_postfix_str(f"step {trainer.steps()}, loss {recent:.4f}, lr {rate:.2e}", refresh=False)
+            now, rows = time.monotonic() - begun, sum(course.rows)
+            speed = (rows - rows_read) / (now - read_at)
+            observe(
+                trainer.steps(),
+                {"train/loss": recent, "train/learning_rate": rate, "train/examples_per_second": speed},
             )
+            read_at, rows_read = now, rows
         bar.update(course.rows[-1])
         course.seconds = time.monotonic() - begun
     loss = float(np.average(np.array(course.losses, np.float32), weights=course.rows))
@@ -181,6 +203,12 @@ def _judge(number: int, loss: float, labels: NDArray[np.float32], scores: NDArra
         precision_at_recall_50=figures["precision_at_recall_50"],
         average_precision=figures["average_precision"],
     )
+
+
+def _observed(epoch: Epoch) -> dict[str, float]:
+    figures = asdict(epoch)
+    number, loss = figures.pop("epoch"), figures.pop("loss")
+    return {"epoch": number, "train/epoch_loss": loss} | {f"validation/{name}": figures[name] for name in figures}
 
 
 def _line(epoch: Epoch) -> str:

@@ -17,11 +17,12 @@ from ml.errors import DataError
 from ml.model.bert import PretrainedBert
 from ml.model.checkpoint import open_checkpoints, training_key
 from ml.model.classifier import summarize
-from ml.model.encoder import PretrainedEncoder, build_tokenizer, public_name, read_encoder
+from ml.model.encoder import PretrainedEncoder, build_tokenizer, read_encoder
 from ml.model.export import export_classifier
 from ml.model.fit import Fitted, LabelledTexts, count_steps, fit
 from ml.model.plot import plot_layers
 from ml.model.predict import LoadedModel, load_model
+from ml.model.public import public_name
 from ml.model.runtime import prepare_runtime
 from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
 from ml.model.tokenizer import Tokenizer
@@ -64,7 +65,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
         workspace.store.staging() as staged,
     ):
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
-        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints)
+        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, observe=workspace.observe)
         saved_model = staged / "model" / "saved_model"
         export_classifier(
             saved_model,

@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
-from retraining.params import config_overrides, folder_name, run_flags, trigger
+from retraining.params import config_overrides, folder_name, run_flags, run_url, trigger
 from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -206,7 +206,8 @@ def raise_for_status(step: str, status: int) -> None:
 
 
 def _run_identity(context: Context) -> list[str]:
-    return ["--run-id", folder_name(context["run_id"]), f"--triggered-by={trigger(context['dag_run'])}"]
+    who, where = trigger(context["dag_run"]), run_url(context["ti"])
+    return ["--run-id", folder_name(context["run_id"]), f"--triggered-by={who}", f"--run-url={where}"]
 
 
 def _promotions(champion: Asset) -> AssetAlias:

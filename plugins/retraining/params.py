@@ -91,6 +91,11 @@ def trigger(dag_run: Any) -> str:
     return f"{kind} by {dag_run.triggering_user_name}" if dag_run.triggering_user_name else kind
 
 
+def run_url(task_instance: Any) -> str:
+    """Where Airflow's UI shows the run of a task."""
+    return str(task_instance.log_url).partition("/tasks/")[0]
+
+
 def folder_name(run_id: str) -> str:
     """Airflow's run id with all that has no place in a folder's name replaced by underscores."""
     return re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run_id)

@@ -28,6 +28,7 @@ QUESTIONS = "qid,question_text,target\n" + "".join(
 )
 KAGGLE = {"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"}}
 EMPTY = {"source": None, "config": "local"}
+RUN_URL = "http://localhost:8080/dags/retrain_quora/runs/manual__1"
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,7 @@ def _context(**params: Any) -> dict[str, Any]:
         "params": EMPTY | params,
         "run_id": "manual__1",
         "dag_run": dag_run,
+        "ti": SimpleNamespace(log_url=f"{RUN_URL}/tasks/train?try_number=1"),
         "outlet_events": OutletEventAccessors(),
     }
 
@@ -173,6 +175,7 @@ def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch
     assert [Path(line).name for line in lines] == [
         *[PROJECT.name, "-m", "ml", "train", "--config", "config.toml", "--run-id", "manual__1"],
         "--triggered-by=Airflow, manual run by eve",
+        "manual__1",
         *["--input", "input-0.json", "--output", "output.json"],
     ]
 
@@ -221,7 +224,7 @@ def test_a_rollback_is_told_where_to_and_why(
     assert (tmp_path / "seen").read_text().splitlines()[:-2] == [
         *["-m", "ml", "rollback", "--reason=-- too slow"],
         *target,
-        *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve"],
+        *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve", f"--run-url={RUN_URL}"],
     ]
 
 

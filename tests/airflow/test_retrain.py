@@ -1,15 +1,21 @@
-"""`make retrain` as a person runs it: the real DAG, real steps, a generated CSV and a tiny encoder."""
+"""`make retrain` as a person runs it: the real DAG, real steps, a generated CSV, a tiny encoder, and a W&B server."""
 
+import csv
+import json
 import os
+import re
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ml.data.sample import write_sample
+from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
+from tests.wandb_server import WandbServer, serving
+from tests.wandb_server.state import Run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -26,10 +32,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def retrain(place: Path) -> Retrain:
+def server() -> Iterator[WandbServer]:
+    """W&B, whose key is known to Airflow alone, as a connection."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def retrain(place: Path, server: WandbServer) -> Retrain:
+    connection = json.dumps({"conn_type": "generic", "password": server.key})
+    wandb = {"WANDB_BASE_URL": server.url, "AIRFLOW_CONN_WANDB_DEFAULT": connection}
+
     def run(source: Path = place / "Jane's new questions.csv") -> "subprocess.CompletedProcess[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))}
-        environment |= {"SINCERE_HOME": str(place / "my state")}
+        environment |= {"SINCERE_HOME": str(place / "my state"), **wandb}
         command = ["make", "--assume-old=.venv/installed-all", "retrain", f"SOURCE={source}"]
         return subprocess.run(
             [*command, f"CONFIG={place / 'tiny.toml'}"],
@@ -44,8 +60,22 @@ def retrain(place: Path) -> Retrain:
 
 
 @pytest.fixture(scope="module")
-def first(retrain: Retrain) -> "subprocess.CompletedProcess[str]":
-    return retrain()
+def command_lines() -> list[str]:
+    """Of all processes that were seen in the first run."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def first(retrain: Retrain, command_lines: list[str]) -> "subprocess.CompletedProcess[str]":
+    with watched_command_lines(command_lines):
+        return retrain()
+
+
+@pytest.fixture(scope="module")
+def runs(first: object, server: WandbServer) -> dict[str, Run]:
+    """What W&B has of the first run, by job type."""
+    group = next(iter(server.state.runs.values())).group
+    return {run.job_type: run for run in server.state.runs.values() if run.group == group}
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +105,73 @@ def test_a_stopped_run_fails_with_the_steps_own_error(retrain: Retrain, place: P
     assert done.returncode != 0
     assert "what to do: " in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_wandb_shows_the_steps_of_a_run_together_with_airflows_page(runs: dict[str, Run], server: WandbServer) -> None:
+    assert list(runs) == ["snapshot", "validate", "split", "train", "evaluate", "decide", "promote"]
+    assert {run.exit_code for run in runs.values()} == {0}
+    page = re.compile(r"http://localhost:8080/dags/retrain_quora/runs/manual__[^/]+")
+    assert all(page.fullmatch(run.settings["run"]["url"]) for run in runs.values())
+    assert server.unknown == []
+
+
+def test_wandb_shows_where_a_decision_comes_from(runs: dict[str, Run], server: WandbServer) -> None:
+    def named(artifacts: list[str]) -> set[str]:
+        names = {server.state.artifacts[artifact].place.name for artifact in artifacts}
+        return {name for name in names if not name.startswith("run-")}  # tables that stand in a run alone
+
+    lineage = {job: (named(run.used), named(run.logged)) for job, run in runs.items()}
+    assert lineage == {
+        "snapshot": (set(), {"questions"}),
+        "validate": ({"questions"}, {"validation"}),
+        "split": ({"questions", "validation"}, {"splits"}),
+        "train": ({"splits"}, {"insincere-questions"}),
+        "evaluate": ({"splits", "insincere-questions"}, {"evaluation"}),
+        "decide": ({"evaluation", "insincere-questions"}, {"decision"}),
+        "promote": ({"evaluation", "insincere-questions", "decision"}, {"promotion"}),
+    }
+    assert all(len(server.state.collection(name, "sincere").versions) == 1 for name in lineage["promote"][0])
+
+
+def test_wandb_shows_how_training_went(runs: dict[str, Run]) -> None:
+    figures = {name for row in runs["train"].history for name in row}
+    assert {"train/loss", "train/learning_rate", "train/examples_per_second", "validation/average_precision"} <= figures
+    assert [row["_step"] for row in runs["train"].history] == [1, 21, 37]
+    assert runs["train"].streams["wandb-events.jsonl"]
+
+
+def test_wandb_shows_how_good_a_model_is_without_a_question(
+    runs: dict[str, Run], server: WandbServer, place: Path
+) -> None:
+    evaluation = server.state.version("evaluation", "latest", "sincere")
+    assert set(evaluation.files) == {
+        "comparison.json",
+        "confusion_candidate.svg",
+        "precision_recall.svg",
+        *(f"{table}.table.json" for table in ("confusion", "figures", "precision_recall", "slices")),
+    }
+    model = server.state.version("insincere-questions", "latest", "sincere")
+    assert {"model.json", "saved_model/saved_model.pb"} <= set(model.files)
+    assert "decision threshold" in model.description
+    kept = b"".join(server.state.blobs.values()) + str(runs).encode()
+    with (place / "Jane's new questions.csv").open(newline="", encoding="utf-8") as questions:
+        texts = [row["question_text"] for row in csv.DictReader(questions)][:50]
+    assert [text for text in texts if text.encode() in kept] == []
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_promotion_has_a_report_in_wandb(server: WandbServer) -> None:
+    (report,) = server.state.reports.values()
+    assert report["displayName"].startswith("Promotion of v1 by manual__")
+
+
+def test_the_key_is_nowhere_to_be_read(
+    first: "subprocess.CompletedProcess[str]", place: Path, server: WandbServer, command_lines: list[str]
+) -> None:
+    assert any(" wandb sync " in line for line in command_lines)
+    assert not [line for line in command_lines if server.key in line]
+    assert server.key not in first.stdout + first.stderr
+    files = [path for path in (place / "my state").rglob("*") if path.is_file()]
+    assert (place / "my state" / "airflow" / "airflow.db") in files
+    assert [path.name for path in files if server.key.encode() in path.read_bytes()] == []
+    assert server.key.encode() not in b"".join(server.state.blobs.values()) + str(server.state.runs).encode()

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from ml.errors import ConfigError
 from ml.model.bert import ACTIVATIONS, PretrainedBert, assign_weights, build_bert
-from ml.model.encoder import build_encoder, build_tokenizer, public_name, read_encoder
+from ml.model.encoder import build_encoder, build_tokenizer, read_encoder
 from ml.model.tfhub import PretrainedModule
 from tests.tiny import write_tiny_encoder
 
@@ -152,16 +152,3 @@ def test_a_module_that_computes_otherwise_goes_through_the_hub_layer(tiny_module
     monkeypatch.setitem(ACTIVATIONS, "gelu_new", tf.nn.relu)
     pretrained = read_encoder(str(tiny_module))
     assert isinstance(pretrained, PretrainedModule)
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("package:some-encoder", "package:some-encoder"),
-        ("https://hub.example/bert/1", "https://hub.example/bert/1"),
-        ("https://me:secret@hub.example/bert/1?key=secret", "https://hub.example/bert/1"),
-        ("/home/someone/encoders/bert", "bert"),
-    ],
-)
-def test_records_show_no_secret_and_no_folder_of_this_machine(source, name):
-    assert public_name(source) == name

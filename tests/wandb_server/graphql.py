@@ -72,6 +72,10 @@ def project(state: State, variables: Variables) -> Answer:
     return {"project": {**_project(Place(entity, name, "")), "readOnly": entity not in _WRITABLE}}
 
 
+def project_of_report(state: State, variables: Variables) -> Answer:
+    return project(state, {"entity": variables["entityName"], "name": variables["projectName"]})
+
+
 def projects(state: State, variables: Variables) -> Answer:
     names = {place[:2] for place in (*state.runs, *state.collections) if place.entity == variables["entity"]}
     return {"models": _connection([_project(Place(*name, "")) for name in sorted(names)])}
@@ -395,6 +399,24 @@ def delete_artifact(state: State, variables: Variables) -> Answer:
     return {"result": {"artifact": {"id": artifact.id}}}
 
 
+# Reports
+
+
+def upsert_view(state: State, variables: Variables) -> Answer:
+    view = {
+        "id": variables.get("id") or encoded("View", len(state.reports) + 1),
+        "type": variables["type"],
+        "name": variables["name"],
+        "displayName": variables["displayName"],
+        "description": variables["description"],
+        "project": {"id": "1", "name": variables["projectName"], "entityName": variables["entityName"]},
+        "spec": variables["spec"],
+        "updatedAt": None,
+    }
+    state.reports[view["id"]] = view
+    return {"upsertView": {"view": view, "inserted": not variables.get("id")}}
+
+
 # What answers are made of
 
 
@@ -600,4 +622,6 @@ OPERATIONS = {
     "LinkArtifact": link_artifact,
     "FetchLinkedArtifacts": linked_artifacts,
     "DeleteArtifact": delete_artifact,
+    "ProjectInternalId": project_of_report,
+    "upsertView": upsert_view,
 }

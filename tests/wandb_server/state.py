@@ -112,6 +112,7 @@ class State:
         self.artifacts: dict[str, Artifact] = {}
         self.collections: dict[Place, Collection] = {}
         self.blobs: dict[str, bytes] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
         self.moves: list[tuple[Place, str, str]] = []
         self.protected: set[tuple[str, str]] = set()  # (project, alias)
         self.clients: dict[str, str] = {}  # the client's own id of an artifact -> ours

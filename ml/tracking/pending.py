@@ -1,0 +1,84 @@
+"""Runs on disk that W&B does not have whole yet: each has a mark `wandb/<id>.pending` beside its own folder.
+
+They are sent by W&B's own `wandb sync`, in a process that can be ended: no step waits for the network without a limit.
+The mark is locked while its run goes on, and by whoever sends it; the system lets go of the lock when a process ends,
+however it ends. Runs that were recorded offline on purpose bear no mark.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+_SUFFIX = ".pending"
+# The names that W&B would show otherwise: this machine's, and the path of its command.
+_NAMES = {"WANDB_MODE": "online", "WANDB_PROGRAM": "ml", "WANDB_HOST": "sincere"}
+
+
+class PendingRuns:
+    """The runs below a folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "wandb"
+
+    def begin(self, run_id: str) -> IO[str]:
+        """Mark a run; while the mark is open, it is not sent by others."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        mark = self._mark(run_id).open("w")
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        return mark
+
+    def send(self, deadline: float) -> int:
+        """Send all that waits, oldest first, until one is not taken in time; gives how many are left."""
+        marks = sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        for number, path in enumerate(marks):
+            with suppress(FileNotFoundError, BlockingIOError), path.open() as mark:
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not Sending(self.folder_of(path.stem), mark).succeeded(deadline):
+                    return len(marks) - number
+                self.settle(path.stem)
+        return 0
+
+    def settle(self, run_id: str) -> None:
+        """W&B has all of it: nothing of it stays here."""
+        shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
+        self._mark(run_id).unlink(missing_ok=True)
+
+    def folder_of(self, run_id: str) -> Path:
+        """Where the run is recorded; a folder that is not there for one that never began."""
+        return next(self._folder.glob(f"offline-run-*-{run_id}"), self._folder / run_id)
+
+    def _mark(self, run_id: str) -> Path:
+        return self._folder / f"{run_id}{_SUFFIX}"
+
+
+class Sending:
+    """A process that sends the run in a folder; `live` while the run goes on. The key is in its environment only."""
+
+    def __init__(self, folder: Path, mark: IO[str], *, live: bool = False) -> None:
+        self._folder = folder
+        how = ["beta", "sync", "--live", "--no-skip-online", "--yes"] if live else ["sync"]
+        self._process = subprocess.Popen(  # noqa: S603, W&B's own command
+            [sys.executable, "-m", "wandb", *how, str(folder)],
+            env=os.environ | _NAMES,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[mark.fileno()],
+            start_new_session=True,
+        )
+
+    def succeeded(self, deadline: float) -> bool:
+        """Whether W&B has all of it by then; it is not sent any further."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(deadline - time.monotonic(), 0))
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        return not self._folder.is_dir() or any(self._folder.glob("*.wandb.synced"))

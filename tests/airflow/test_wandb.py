@@ -1,0 +1,135 @@
+"""The DAG with W&B as its registry: a first champion, a better model, a worse one, and an outage in the middle."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ml.data.sample import write_sample
+from tests.tiny import write_tiny_config
+from tests.wandb_server import WandbServer, serving
+
+PROJECT = Path(__file__).parents[2]
+REGISTRY = "wandb://acme/quora/insincere?timeout_seconds=5"
+
+WEAK = "epochs = 1\nlearning_rate = 1e-6"
+STRONG = "epochs = 3\nlearning_rate = 3e-3"
+WEAKER = "epochs = 1\nlearning_rate = 1e-7"
+STRONGER = "epochs = 6\nlearning_rate = 3e-3"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[WandbServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CSV, a config, and room for the state."""
+    folder = tmp_path_factory.mktemp("wandb-dag")
+    write_sample(folder / "rows.csv", rows=4000, seed=1)
+    write_tiny_config(folder)
+    return folder
+
+
+class Team:
+    """Retrains with other settings each week."""
+
+    def __init__(self, place: Path, server: WandbServer) -> None:
+        self.place = place
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE", "WANDB"))}
+        home = {"SINCERE_HOME": str(place / "home"), "SINCERE_REGISTRY": REGISTRY, "WANDB_DIR": str(place)}
+        self.environment = kept | server.environment | home
+
+    def retrain(self, training: str) -> "subprocess.Popen[str]":
+        base = (self.place / "tiny.toml").read_text(encoding="utf-8")
+        config = self.place / "this-week.toml"
+        config.write_text(base.replace("epochs = 1", training), encoding="utf-8")
+        settings = [f"CONFIG={config}", f"SOURCE={self.place / 'rows.csv'}"]
+        return self._start("make", "--assume-old=.venv/installed-all", "retrain", *settings)
+
+    def ml(self, *command: str) -> "subprocess.Popen[str]":
+        return self._start(sys.executable, "-m", "ml", *command)
+
+    def decisions(self) -> int:
+        return len(list(self.place.glob("home/store/decisions/*")))
+
+    def pending(self) -> list[Path]:
+        return list(self.place.glob("home/store/pending/*"))
+
+    def _start(self, *command: str) -> "subprocess.Popen[str]":
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=PROJECT, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """What it printed; it must have ended well."""
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    return output
+
+
+def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    while not happened():
+        assert process.poll() is None, "it ended before that happened"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def weeks(place: Path, server: WandbServer) -> SimpleNamespace:
+    """Four runs; in the fourth W&B falls silent after the decision, and is back before the task's retry."""
+    team = Team(place, server)
+    texts = [finish(team.retrain(training)) for training in (WEAK, STRONG, WEAKER)]
+    decided = team.decisions()
+    last = team.retrain(STRONGER)
+    wait_until(lambda: team.decisions() > decided, last)
+    server.fail("*", status=503)
+    wait_until(lambda: bool(list(place.glob("home/reports/*/verdict.txt"))) and "PENDING" in newest(place), last)
+    during = newest(place)
+    server.mend()
+    by_hand = finish(team.ml("promote", "--pending"))
+    return SimpleNamespace(
+        texts=[*texts, finish(last)], during=during, by_hand=by_hand, history=finish(team.ml("history")), team=team
+    )
+
+
+def newest(place: Path) -> str:
+    """The verdict that was written last."""
+    verdicts = sorted(place.glob("home/reports/*/verdict.txt"), key=lambda path: path.stat().st_mtime_ns)
+    return verdicts[-1].read_text(encoding="utf-8")
+
+
+def test_the_first_champion_the_better_and_the_worse_candidate_get_their_verdicts(weeks: SimpleNamespace) -> None:
+    assert [text.partition(":")[0].split()[-1] for text in weeks.texts[:3]] == ["PROMOTE", "PROMOTE", "KEEP"]
+
+
+def test_an_outage_after_the_decision_leaves_the_promotion_pending(weeks: SimpleNamespace) -> None:
+    assert weeks.during.startswith("PROMOTION PENDING: ")
+    assert "python -m ml promote --pending" in weeks.during
+
+
+def test_what_was_pending_is_finished_by_hand_and_the_tasks_own_retry_changes_nothing(weeks: SimpleNamespace) -> None:
+    assert weeks.by_hand.startswith("PROMOTE: ")
+    assert "PROMOTE: " in weeks.texts[3]
+    assert weeks.team.pending() == []
+
+
+def test_the_alias_moved_three_times_and_never_back(weeks: SimpleNamespace, server: WandbServer) -> None:
+    moves = [(place.name, version) for place, alias, version in server.state.moves if alias == "production"]
+    assert moves == [("insincere", "v0"), ("insincere", "v1"), ("insincere", "v3")]
+
+
+def test_the_history_in_wandb_has_each_decision_once(weeks: SimpleNamespace) -> None:
+    _, *lines = weeks.history.splitlines()
+    assert [tuple(line.split()[1:3]) for line in lines] == [
+        ("promote", "v0"),
+        ("promote", "v1"),
+        ("keep", "v2"),
+        ("promote", "v3"),
+    ]

