@@ -20,6 +20,7 @@ os.environ.update(
 def _wandb_environment(tmp_path_factory):
     """A W&B server, and what points at it; one for all tests, since the client keeps the settings that it met first."""
     import wandb
+
     from tests.wandb_server import serving
 
     folder = str(tmp_path_factory.mktemp("wandb"))

@@ -4,8 +4,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-
 import wandb
+
 from ml.cli import main
 from ml.errors import (
     ConfigError,

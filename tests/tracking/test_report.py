@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import wandb
+
 from ml.records import AbsentChampion, Promotion, digest
 from ml.tracking.report import write_report
 from tests.gate.examples import RIVAL, compare, judged, open_workspace

@@ -4,8 +4,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-
 import wandb
+
 from tests.wandb_server import KEY, WandbServer, serving
 from tests.wandb_server.state import ENTITY, ORGANIZATION_ENTITY, Place
 
