@@ -33,12 +33,12 @@ def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -
     return Trainer(pretrained, settings, runtime, total_steps=count_steps(len(LABELS), settings))
 
 
-def fit_once(trainer, data, settings):
+def fit_once(trainer, data, settings, **how):
     with (
         TemporaryDirectory() as folder,
         open_checkpoints(Path(folder), "key", trainer, minutes=settings.checkpoint_minutes) as checkpoints,
     ):
-        return fit(trainer, data, data, settings, checkpoints)
+        return fit(trainer, data, data, settings, checkpoints, **how)
 
 
 def test_steps_are_counted_with_the_last_smaller_batch():
@@ -84,3 +84,17 @@ def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capf
     fit_once(make_trainer(pretrained, settings), data, settings)
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert all(part in last for part in ("16/16 [", "<", " examples/s", "step ", "loss ", "lr "))
+
+
+def test_whoever_looks_on_is_told_how_the_steps_and_the_epoch_went(pretrained, data):
+    settings = TrainConfig(epochs=1, batch_size=8)
+    seen = []
+    fitted = fit_once(
+        make_trainer(pretrained, settings), data, settings, observe=lambda step, figures: seen.append((step, figures))
+    )
+    (first, steps), (last, epoch) = seen
+    assert (first, last) == (1, 2)
+    assert set(steps) == {"train/loss", "train/learning_rate", "train/examples_per_second"}
+    assert steps["train/examples_per_second"] > 0
+    assert epoch["train/epoch_loss"] == fitted.epochs[0].loss
+    assert epoch["validation/average_precision"] == fitted.epochs[0].average_precision
