@@ -8,7 +8,6 @@ however it ends. Runs that were recorded offline on purpose bear no mark.
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -71,14 +70,12 @@ class Sending:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[mark.fileno()],
-            start_new_session=True,
         )
 
     def succeeded(self, deadline: float) -> bool:
         """Whether W&B has all of it by then; it is not sent any further."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(deadline - time.monotonic(), 0))
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
         return not self._folder.is_dir() or any(self._folder.glob("*.wandb.synced"))
