@@ -27,14 +27,19 @@ resamples = 100
 """
 
 
-def write_tiny_encoder(folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu") -> Path:
-    """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens are put before the vocabulary."""
+def write_tiny_encoder(
+    folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu", spread: float = 0.2
+) -> Path:
+    """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens are put before the vocabulary.
+
+    `spread` is the standard deviation of the weights; small ones learn better.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL_TOKENS, *vocabulary]
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(_config(len(tokens), activation)), encoding="utf-8")
     random = np.random.default_rng(0)
-    weights = {name: _initial(name, shape, random) for name, shape in _shapes(len(tokens))}
+    weights = {name: _initial(name, shape, spread, random) for name, shape in _shapes(len(tokens))}
     save_file(weights, folder / "model.safetensors")
     return folder
 
@@ -87,9 +92,9 @@ def _config(vocabulary_size: int, activation: str) -> dict[str, object]:
     }
 
 
-def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+def _initial(name: str, shape: tuple[int, ...], spread: float, random: np.random.Generator) -> np.ndarray:
     centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
-    return random.normal(centre, 0.2, shape).astype(np.float32)
+    return random.normal(centre, spread, shape).astype(np.float32)
 
 
 def _shapes(vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
