@@ -485,6 +485,19 @@ def test_figures_come_back_to_the_last_digit(registry):
     assert list(registry.history()) == [entry]
 
 
+def test_the_model_that_a_decision_is_about_bears_it(state, registry):
+    decision = replace(DECISION, candidate=SECOND.model)
+
+    registry.record(ENTRY, decision)
+
+    assert [state.version("insincere", f"v{number}").facts.get("decision") for number in range(3)] == [
+        None,
+        to_json(decision),
+        None,
+    ]
+    assert aliased(state) == FIRST.model
+
+
 def test_neither_of_two_who_record_at_once_loses_an_entry(wandb_server, registry):
     theirs = replace(ENTRY, run_id="run-2")
     wandb_server.before(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
-from ml.records import AbsentChampion, Champion, FoundChampion, from_json, to_json
+from ml.records import AbsentChampion, Champion, Decision, FoundChampion, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry, refuse_other_files
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
@@ -97,13 +97,15 @@ class WandbRegistry:
                 self._link(alias, target, before=expected)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, with the grounds beside it, and renew the page.
+        """Append to the history, with the grounds beside it and a decision at its model too, and renew the page.
 
         The same grounds count once in a run: of entries that two have added at once, the first is read.
         """
         with self._client.answering():
             if any(_key(past) == _key(entry) for past in self._history()):
                 return
+            if isinstance(grounds, Decision):
+                self._attach(grounds)
             self._append(entry, grounds)
         self._draw()
 
@@ -256,6 +258,12 @@ class WandbRegistry:
                 where=f"{self.address.where}, {self._history_name}",
                 fix="put the text of its file entry.json back into the version's metadata, under `entry`",
             ) from None
+
+    def _attach(self, decision: Decision) -> None:
+        for version in self._versions():
+            if version.metadata["model"] == decision.candidate:
+                version.metadata["decision"] = to_json(decision)
+                version.save()
 
     def _append(self, entry: HistoryEntry, grounds: Grounds) -> None:
         import wandb
