@@ -33,6 +33,7 @@ def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, determ
 
     XLA is for GPUs: on a CPU it made steps two to three times slower. Tensor cores want widths that 8 divides.
     """
+    tf_keras.backend.clear_session()  # layers are numbered by process, and their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     if deterministic and not gpus:
