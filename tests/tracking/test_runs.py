@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import wandb
 
 from ml.config import Config, SourceConfig, TrackingConfig
 from ml.data.snapshot import snapshot
@@ -191,6 +192,7 @@ def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions
     offline.track("snapshot", result=questions)
     offline.track("train", taken=[questions], losses=LOSSES)
     assert offline.server.requests == []
+    wandb.teardown()  # as at the end of a step's process: only then all of it is surely on disk
 
     command = [sys.executable, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
     subprocess.run(command, check=True, capture_output=True)
