@@ -79,6 +79,5 @@ def _respond(path: str) -> "Response":
 
 def _index(folder: Path) -> str:
     pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
-    # In a tab of their own: from within the UI's frame a sandboxed page could not lead to the next one.
-    items = "".join(f'<li><a href="{quote(page)}" target="_blank">{escape(page)}</a></li>' for page in pages)
+    items = "".join(f'<li><a href="{quote(page)}">{escape(page)}</a></li>' for page in pages)
     return f"<!doctype html><title>Reports</title>{_STYLE}<h1>Reports</h1><ul>{items or '<li>none yet</li>'}</ul>"

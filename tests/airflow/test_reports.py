@@ -31,7 +31,7 @@ def test_a_run_has_a_tab_that_leads_to_its_folder(reports: Path) -> None:
 
 
 def test_a_run_lists_its_pages() -> None:
-    assert '<a href="evaluation.html" target="_blank">evaluation.html</a>' in _respond("run-1/").body.decode()
+    assert '<a href="evaluation.html">evaluation.html</a>' in _respond("run-1/").body.decode()
 
 
 def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
