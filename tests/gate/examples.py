@@ -24,7 +24,7 @@ from ml.records import (
     TrainedModel,
     digest,
 )
-from ml.registry import CHAMPION_ALIAS
+from ml.registry import CHAMPION_ALIAS, HistoryEntry
 from ml.registry.local import LocalRegistry
 from ml.slices import BUILT_IN_SLICES
 from ml.store import Store, tree_digest
@@ -72,6 +72,20 @@ CIRCUMSTANCES = Circumstances(
     after_rollback=False,
     withdrawn=AbsentChampion(),
     forced=False,
+)
+FIRST_ENTRY = HistoryEntry(
+    time="2026-01-04T00:00:00+00:00",
+    run_id="run-1",
+    promoted=True,
+    verdict="promote",
+    reason="There is no champion yet, and the candidate passes every guard.",
+    version="v1",
+    previous=AbsentChampion(),
+    decision="d" * 64,
+    precision=0.7,
+    recall=0.6,
+    f1=0.6461538,
+    average_precision=0.68,
 )
 
 

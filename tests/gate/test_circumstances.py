@@ -6,29 +6,14 @@ import pytest
 
 from ml.gate.circumstances import circumstances_of
 from ml.records import AbsentChampion, FoundChampion, NoPromotion, PastPromotion, digest
-from ml.registry import HistoryEntry
-from tests.gate.examples import INPUTS, compare, judged, open_workspace, probed
+from tests.gate.examples import FIRST_ENTRY, INPUTS, compare, judged, open_workspace, probed
 
 V1 = FoundChampion(version="v1", model="1" * 64)
 V2 = FoundChampion(version="v2", model="2" * 64)
 OTHER_INPUTS = replace(INPUTS, snapshot="9" * 64)
-PROMOTED = HistoryEntry(
-    time="2026-01-04T00:00:00+00:00",
-    run_id="run-1",
-    promoted=True,
-    verdict="promote",
-    reason="There is no champion yet, and the candidate passes every guard.",
-    version="v1",
-    previous=AbsentChampion(),
-    decision="d" * 64,
-    precision=0.7,
-    recall=0.6,
-    f1=0.6461538,
-    average_precision=0.68,
-)
-SECOND = replace(PROMOTED, run_id="run-2", version="v2", previous=V1, inputs=digest(INPUTS))
-BACK = replace(PROMOTED, run_id="back", verdict="rollback", previous=V2, inputs="unrecorded")
-KEPT = replace(PROMOTED, run_id="run-3", verdict="keep", promoted=False, version="v3", previous=V1)
+SECOND = replace(FIRST_ENTRY, run_id="run-2", version="v2", previous=V1, inputs=digest(INPUTS))
+BACK = replace(FIRST_ENTRY, run_id="back", verdict="rollback", previous=V2, inputs="unrecorded")
+KEPT = replace(FIRST_ENTRY, run_id="run-3", verdict="keep", promoted=False, version="v3", previous=V1)
 
 
 def known(home, *entries, model="a" * 64, inputs=OTHER_INPUTS, force=False):
@@ -55,7 +40,7 @@ def test_the_last_promotion_is_neither_a_rollback_nor_a_kept_champion(tmp_path):
     later = replace(SECOND, time="2026-01-11T00:00:00+00:00")
     back = replace(BACK, time="2026-01-12T00:00:00+00:00")
 
-    assert known(tmp_path, PROMOTED, later, back, KEPT).last_promotion == PastPromotion(
+    assert known(tmp_path, FIRST_ENTRY, later, back, KEPT).last_promotion == PastPromotion(
         version="v2", time="2026-01-11T00:00:00+00:00"
     )
 
@@ -63,10 +48,10 @@ def test_the_last_promotion_is_neither_a_rollback_nor_a_kept_champion(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "after_rollback"),
     [
-        ((PROMOTED, SECOND), False),
-        ((PROMOTED, SECOND, BACK), True),
-        ((PROMOTED, SECOND, BACK, KEPT), True),
-        ((PROMOTED, SECOND, BACK, replace(SECOND, run_id="run-4", version="v4")), False),
+        ((FIRST_ENTRY, SECOND), False),
+        ((FIRST_ENTRY, SECOND, BACK), True),
+        ((FIRST_ENTRY, SECOND, BACK, KEPT), True),
+        ((FIRST_ENTRY, SECOND, BACK, replace(SECOND, run_id="run-4", version="v4")), False),
     ],
     ids=["promoted", "rolled back", "kept since", "promoted since"],
 )
@@ -78,18 +63,18 @@ def test_a_rollback_counts_until_the_next_promotion(tmp_path, entries, after_rol
     "candidate", [{"model": V2.model}, {"inputs": INPUTS}], ids=["the same files", "the same inputs"]
 )
 def test_what_was_rolled_back_from_is_known_again_by(tmp_path, candidate):
-    assert known(tmp_path, PROMOTED, SECOND, BACK, **candidate).withdrawn == V2
+    assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == V2
 
 
 @pytest.mark.parametrize("candidate", [{"model": V1.model}, {"model": "a" * 64}], ids=["the target", "another model"])
 def test_a_rollback_says_nothing_about(tmp_path, candidate):
-    assert known(tmp_path, PROMOTED, SECOND, BACK, **candidate).withdrawn == AbsentChampion()
+    assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == AbsentChampion()
 
 
 def test_a_version_that_became_champion_again_is_not_withdrawn_any_more(tmp_path):
     restored = replace(BACK, run_id="forth", version="v2", previous=V1)
 
-    circumstances = known(tmp_path, PROMOTED, SECOND, BACK, restored, model=V2.model)
+    circumstances = known(tmp_path, FIRST_ENTRY, SECOND, BACK, restored, model=V2.model)
 
     assert circumstances.withdrawn == AbsentChampion()
 

@@ -30,9 +30,8 @@ from ml.records import (
     digest,
     from_json,
 )
-from ml.registry import HistoryEntry
 from ml.store import tree_digest
-from tests.gate.examples import compare, judged, open_workspace, probed
+from tests.gate.examples import FIRST_ENTRY, compare, judged, open_workspace, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
@@ -342,20 +341,7 @@ def test_a_decision_made_again_is_the_same(workspace, splits, trained, champion)
 def roll_back_from(workspace, candidate, champion):
     """A history in which the candidate was promoted as v2, and rolled back from."""
     withdrawn = FoundChampion(version="v2", model=candidate.model)
-    promotion = HistoryEntry(
-        time="2026-01-04T00:00:00+00:00",
-        run_id="run-0",
-        promoted=True,
-        verdict="promote",
-        reason="Precision, recall and F1 are higher than those of champion v1, F1 surely so.",
-        version="v2",
-        previous=champion,
-        decision="d" * 64,
-        precision=0.7,
-        recall=0.6,
-        f1=0.6461538,
-        average_precision=0.68,
-    )
+    promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion)
     back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)
     for entry in (promotion, back):
         workspace.registry.record(entry, judged(compare(candidate.model, AbsentChampion())))

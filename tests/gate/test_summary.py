@@ -2,8 +2,7 @@ from dataclasses import replace
 
 from ml.gate.summary import history_text, unchanged_text, verdict_text
 from ml.records import AbsentChampion, ChampionFigures, Change, Contamination, Promotion, digest
-from ml.registry import HistoryEntry
-from tests.gate.examples import INPUTS, RIVAL, compare, judged
+from tests.gate.examples import FIRST_ENTRY, INPUTS, RIVAL, compare, judged
 
 KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
@@ -45,20 +44,6 @@ true negatives                 925          925       925
 production: v1, as before (the candidate is version v2)
 report: reports/run-1/evaluation.html"""
 
-ENTRY = HistoryEntry(
-    time="2026-01-04T00:00:00+00:00",
-    run_id="run-1",
-    promoted=True,
-    verdict="promote",
-    reason="There is no champion yet, and the candidate passes every guard.",
-    version="v1",
-    previous=AbsentChampion(),
-    decision="d" * 64,
-    precision=0.7,
-    recall=0.6,
-    f1=0.6461538,
-    average_precision=0.68,
-)
 WATCH = ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
 
 
@@ -121,10 +106,15 @@ def test_no_line_is_wider_than_a_hundred_columns():
 
 def test_the_history_is_a_table_with_a_line_for_each_decision():
     kept = replace(
-        ENTRY, time="2026-01-11T00:00:00+00:00", verdict="keep", version="v2", previous=RIVAL.champion, watch=WATCH
+        FIRST_ENTRY,
+        time="2026-01-11T00:00:00+00:00",
+        verdict="keep",
+        version="v2",
+        previous=RIVAL.champion,
+        watch=WATCH,
     )
 
-    assert history_text([ENTRY, kept]) == (
+    assert history_text([FIRST_ENTRY, kept]) == (
         "time                       verdict  version  champion before  precision  recall      F1  av. precision"
         "  its precision  its recall\n"
         "2026-01-04T00:00:00+00:00  promote  v1       none                0.7000  0.6000  0.6462         0.6800"
@@ -139,7 +129,9 @@ def test_an_empty_history_says_so():
 
 
 def test_a_rollback_in_the_history_says_why_and_by_whom():
-    back = replace(ENTRY, verdict="rollback", reason="too many false alarms", triggered_by="Airflow, manual run by eve")
+    back = replace(
+        FIRST_ENTRY, verdict="rollback", reason="too many false alarms", triggered_by="Airflow, manual run by eve"
+    )
 
     assert history_text([back]).splitlines()[-1] == "    too many false alarms (Airflow, manual run by eve)"
 
