@@ -15,7 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 _SUFFIX = ".pending"
+# Where W&B's client leaves the address of its service, the process that writes and sends for it.
+_SERVICE = "WANDB_SERVICE"
 # The names that W&B would show otherwise: this machine's, and the path of its command.
 _NAMES = {"WANDB_MODE": "online", "WANDB_PROGRAM": "ml", "WANDB_HOST": "sincere"}
 
@@ -58,14 +62,17 @@ class PendingRuns:
 
 
 class Sending:
-    """A process that sends the run in a folder; `live` while the run goes on. The key is in its environment only."""
+    """A process that sends the run in a folder; `live` while the run goes on. The key is in its environment only.
+
+    It has a service of W&B's of its own, not the step's: what it began ends with it.
+    """
 
     def __init__(self, folder: Path, mark: IO[str], *, live: bool = False) -> None:
         self._folder = folder
         how = ["beta", "sync", "--live", "--no-skip-online", "--yes"] if live else ["sync"]
         self._process = subprocess.Popen(  # noqa: S603, W&B's own command
             [sys.executable, "-m", "wandb", *how, str(folder)],
-            env=os.environ | _NAMES,
+            env={name: value for name, value in os.environ.items() if name != _SERVICE} | _NAMES,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -76,6 +83,14 @@ class Sending:
         """Whether W&B has all of it by then; it is not sent any further."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(deadline - time.monotonic(), 0))
-        self._process.kill()
-        self._process.wait()
+        if self._process.poll() is None:
+            self._kill()
         return not self._folder.is_dir() or any(self._folder.glob("*.wandb.synced"))
+
+    def _kill(self) -> None:
+        """End the process with its service, which is in a session of its own."""
+        process = psutil.Process(self._process.pid)
+        for each in (*process.children(), process):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._process.wait()
