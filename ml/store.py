@@ -12,7 +12,7 @@ from typing import Literal
 
 from ml.errors import LineageError
 
-Kind = Literal["snapshots", "splits", "models", "trainings", "comparisons", "decisions", "rollbacks", "pending"]
+Kind = Literal["snapshots", "splits", "models", "trainings", "comparisons", "decisions", "moves", "pending"]
 _CHUNK_BYTES = 1 << 20
 
 

@@ -4,14 +4,14 @@ Where the registry does not answer, the promotion is pending: its records wait i
 """
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
-from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryUnavailable
+from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
 from ml.gate.decide import champion_of, refuse_other_probe
+from ml.gate.move import Move, move_champion, record_cut_off
 from ml.gate.pending import Pending, forget_pending, keep_pending, pending_runs, read_pending
 from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
@@ -22,7 +22,6 @@ from ml.records import (
     ChampionFigures,
     Comparison,
     Decision,
-    FoundChampion,
     Gain,
     Gains,
     Probe,
@@ -30,11 +29,9 @@ from ml.records import (
     Rival,
     digest,
 )
-from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.registry import CHAMPION_ALIAS, HistoryEntry
 from ml.store import Store
 from ml.workspace import Workspace
-
-logger = logging.getLogger(__name__)
 
 UNREGISTERED = "unregistered"
 _HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml promote --pending`"
@@ -88,6 +85,10 @@ def _settle(config: Config, workspace: Workspace, pending: Pending) -> str:
         raise PromotionPending(
             f"promotion pending: {error.what}", where=f"{error.where}, run {workspace.run_id}", fix=_HOW_TO_FINISH
         ) from None
+    except RegistryRefused as error:
+        how = f"{error.fix}; then run this task again, or `python -m ml promote --pending`"
+        keep_verdict(workspace, f"PROMOTION PENDING: {pending.decision.reason}\n\n{error.what}\n{how}")
+        raise
     except RegistryConflict as error:
         keep_verdict(workspace, f"NOT PROMOTED: {error.what}")
         forget_pending(workspace)
@@ -99,17 +100,18 @@ def _settle(config: Config, workspace: Workspace, pending: Pending) -> str:
 def _carry_out(workspace: Workspace, comparison: Comparison, decision: Decision) -> str:
     """Register, move the alias, record; gives the candidate's version."""
     registry = workspace.registry
+    record_cut_off(workspace)
     for entry in registry.history():
         if (entry.run_id, entry.decision) == (workspace.run_id, digest(decision)):
             return entry.version
 
     artifact = workspace.store.open("models", decision.candidate)
     candidate = registry.register(artifact, decision.candidate)
+    entry = _entry(workspace, comparison, decision, candidate.version)
     if decision.verdict == "promote":
-        registry.move_alias(CHAMPION_ALIAS, candidate.version, expected=decision.champion)
-        read_back(registry, candidate)
-        logger.info("%s is now %s", CHAMPION_ALIAS, candidate.version)
-    registry.record(_entry(workspace, comparison, decision, candidate.version), decision)
+        move_champion(workspace, Move(target=candidate, entry=entry, grounds=decision))
+    else:
+        registry.record(entry, decision)
     return candidate.version
 
 
@@ -153,16 +155,6 @@ def _gains(store: Store, decision: Decision) -> Gains | AbsentChampion:
     evidence = json.loads((store.open("decisions", digest(decision)) / "evidence.json").read_text(encoding="utf-8"))
     gains = {figure: Gain(**evidence["figures"][figure]) for figure in ("precision", "recall", "f1")}
     return Gains(confidence=evidence["confidence"], **gains)
-
-
-def read_back(registry: Registry, promoted: FoundChampion) -> None:
-    """Raises RegistryConflict if the alias does not point where it was just moved."""
-    if registry.resolve(CHAMPION_ALIAS) != promoted:
-        raise RegistryConflict(
-            f"the alias {CHAMPION_ALIAS} was moved to {promoted.version}, but points elsewhere now",
-            where="the registry",
-            fix="see the history for who moved it, then start a new run",
-        )
 
 
 def _refuse_other_comparison(comparison: Comparison, decision: Decision, probe: Probe) -> None:

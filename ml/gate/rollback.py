@@ -1,19 +1,16 @@
 """Point the champion's alias back at a version that was judged before, once that version has loaded and scored."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.errors import ConfigError, LineageError
+from ml.gate.move import Move, kept_move, last_moved, move_champion, record_cut_off
 from ml.gate.probe import probe_model
-from ml.gate.promote import read_back
-from ml.records import AbsentChampion, Champion, FoundChampion, Rollback, digest, from_json, to_json
+from ml.records import AbsentChampion, Champion, FoundChampion, Rollback, digest
 from ml.registry import CHAMPION_ALIAS, HistoryEntry
 from ml.store import tree_digest
 from ml.workspace import Workspace
-
-logger = logging.getLogger(__name__)
 
 
 def roll_back(workspace: Workspace, *, to: str | None, reason: str) -> Rollback:
@@ -23,16 +20,13 @@ def roll_back(workspace: Workspace, *, to: str | None, reason: str) -> Rollback:
     ConfigError or LineageError if there is no such target, RegistryConflict if the alias moved meanwhile.
     """
     registry = workspace.registry
+    record_cut_off(workspace)
     rollback = _planned(workspace) or plan_rollback(workspace, to, reason)
     if _recorded(registry.history(), workspace.run_id, rollback):
         return rollback
-    target = rollback.target
-    probe_model(registry.fetch(target.version))
-    _keep_plan(workspace, rollback)
-    registry.move_alias(CHAMPION_ALIAS, target.version, expected=rollback.previous)
-    read_back(registry, target)
-    registry.record(_entry(workspace.run_id, registry.history(), rollback), rollback)
-    logger.info("%s is now %s", CHAMPION_ALIAS, target.version)
+    probe_model(registry.fetch(rollback.target.version))
+    entry = _entry(workspace.run_id, registry.history(), rollback)
+    move_champion(workspace, Move(target=rollback.target, entry=entry, grounds=rollback))
     return rollback
 
 
@@ -43,7 +37,7 @@ def plan_rollback(workspace: Workspace, to: str | None, reason: str) -> Rollback
     if isinstance(champion, AbsentChampion):
         raise ConfigError("there is no champion to roll back from", where="the registry", fix="run `make retrain`")
     version = to or _predecessor(history, champion)
-    if version == champion.version and version == _last_moved(history):
+    if version == champion.version and version == last_moved(history):
         raise ConfigError(f"{version} is the champion already", where="--to", fix="name an earlier version")
     target = FoundChampion(version=version, model=tree_digest(registry.fetch(version)))
     _judged(history, version)
@@ -52,7 +46,7 @@ def plan_rollback(workspace: Workspace, to: str | None, reason: str) -> Rollback
 
 def _predecessor(history: Sequence[HistoryEntry], champion: FoundChampion) -> str:
     """The version that the champion took over from when it was promoted."""
-    if _last_moved(history) != champion.version:
+    if last_moved(history) != champion.version:
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
             where="a promotion or rollback that was cut off",
@@ -67,11 +61,6 @@ def _predecessor(history: Sequence[HistoryEntry], champion: FoundChampion) -> st
     return previous.version
 
 
-def _last_moved(history: Sequence[HistoryEntry]) -> str:
-    """The version that the alias was last moved to, by the history; "none" if it never was."""
-    return next((entry.version for entry in reversed(history) if entry.promoted), "none")
-
-
 def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
     judged = [entry for entry in history if entry.version == version]
     if not judged:
@@ -83,22 +72,14 @@ def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
     return judged[-1]
 
 
-def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) -> bool:
-    return any((entry.run_id, entry.decision) == (run_id, digest(rollback)) for entry in history)
-
-
 def _planned(workspace: Workspace) -> Rollback | None:
     """What this run set out to do before a crash: by now the alias may point at the target already."""
-    if not workspace.store.contains("rollbacks", workspace.run_id):
-        return None
-    plan = workspace.store.open("rollbacks", workspace.run_id) / "rollback.json"
-    return from_json(plan.read_text(encoding="utf-8"), Rollback)
+    move = kept_move(workspace.store, workspace.run_id)
+    return move.grounds if move and isinstance(move.grounds, Rollback) else None
 
 
-def _keep_plan(workspace: Workspace, rollback: Rollback) -> None:
-    with workspace.store.staging() as folder:
-        (folder / "rollback.json").write_text(to_json(rollback), encoding="utf-8")
-        workspace.store.commit(folder, "rollbacks", workspace.run_id)
+def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) -> bool:
+    return any((entry.run_id, entry.decision) == (run_id, digest(rollback)) for entry in history)
 
 
 def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:

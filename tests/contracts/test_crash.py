@@ -212,6 +212,29 @@ def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
     assert "os.rename reports/run-third/verdict.txt" in changes
 
 
+def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows(processes, tmp_path):
+    home = promoted(tmp_path / "home", "first")
+    comparison = compare_next(open_workspace(home), "second")
+    records = write_records(tmp_path, comparison, judged(comparison), probed(comparison))
+    promote_second = ["promote", "--run-id=run-second", *records]
+    go_back = ["rollback", "--run-id=back-1", "--reason=too many false alarms"]
+    history = "open registry/history.jsonl"
+
+    assert processes.run(home, promote_second, Death(what=history)).status == -signal.SIGKILL
+    assert processes.run(home, go_back, Death(2, what=history), serve=False).status == -signal.SIGKILL
+    promoted(home, "third")
+    before = state(home)
+    assert processes.run(home, promote_second).status == 0
+    assert processes.run(home, go_back, serve=False).status == 0
+
+    registry = open_workspace(home).registry
+    moves = [(entry.run_id, entry.version) for entry in registry.history()]
+    assert moves == [("run-first", "v1"), ("run-second", "v2"), ("back-1", "v1"), ("run-third", "v3")]
+    assert registry.resolve(CHAMPION_ALIAS).version == "v3"
+    changed = {name for name, content in state(home).items() if before.get(name) != content}
+    assert not any(name.startswith("registry/") for name in changed)
+
+
 def wait_for_the_lock(process, lock):
     """Until the process has opened the lock that somebody holds."""
     deadline = time.monotonic() + 120

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 
 from ml.config import Config
-from ml.errors import PromotionPending, RegistryConflict, RegistryUnavailable
+from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
 from ml.gate.pending import pending_runs
 from ml.gate.promote import promote, promote_pending
 from ml.gate.verdict import read_verdict
 from ml.records import AbsentChampion, FoundChampion, Rival
 from ml.registry import CHAMPION_ALIAS
+from ml.registry.open import open_registry
 from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
+from tests.wandb_server.state import ORGANIZATION_ENTITY, Place
 
 
 @contextmanager
@@ -125,3 +127,21 @@ def test_a_dry_run_leaves_nothing_pending(tmp_path):
     carry_out(workspace, first_candidate(workspace))
 
     assert pending_runs(workspace.store) == []
+
+
+def test_a_promotion_that_is_not_allowed_waits_for_the_right(wandb_server, tmp_path):
+    workspace = open_workspace(tmp_path)
+    address = "wandb://acme/quora/insincere?link=wandb-registry-model/insincere"
+    workspace = replace(workspace, registry=open_registry(address, workspace.store))
+    protected = (Place(ORGANIZATION_ENTITY, "wandb-registry-model", "insincere").project, CHAMPION_ALIAS)
+    wandb_server.state.protected.add(protected)
+
+    with pytest.raises(RegistryRefused):
+        carry_out(workspace, first_candidate(workspace))
+
+    verdict = read_verdict(workspace.run_reports)
+    assert verdict.startswith("PROMOTION PENDING: There is no champion yet")
+    assert "may not set the protected alias production" in verdict
+    wandb_server.state.protected.clear()
+    assert list(promote_pending(Config(), workspace)) == [workspace.run_id]
+    assert workspace.registry.resolve(CHAMPION_ALIAS).version == "v0"
