@@ -100,7 +100,9 @@ def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ..
     Results hold counts only, never values: no user text gets into records or pages.
     """
     with _whole_folder(docs) as folder:
-        return _run(suite, rows, _context(folder))
+        findings = _run(suite, rows, _context(folder))
+        _make_readable_offline(folder)
+    return findings
 
 
 @contextmanager
@@ -111,6 +113,20 @@ def _whole_folder(place: Path) -> Iterator[Path]:
         shutil.rmtree(earlier, ignore_errors=True)
     yield beside
     beside.rename(place)
+
+
+def _make_readable_offline(docs: Path) -> None:
+    """Put our own styles before those that the pages load from the internet, and open at the result.
+
+    The index that Great Expectations makes is filled by scripts from the internet.
+    """
+    style = f"<style>{Path(__file__).with_name('data_docs.css').read_text(encoding='utf-8')}</style>"
+    for page in docs.rglob("*.html"):
+        page.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{style}", 1), encoding="utf-8")
+    (result,) = docs.glob("validations/**/*.html")
+    address = result.relative_to(docs).as_posix()
+    index = f'<!doctype html><meta http-equiv="refresh" content="0; url={address}"><a href="{address}">The result</a>\n'
+    (docs / "index.html").write_text(index, encoding="utf-8")
 
 
 def _run(suite: Suite, rows: pd.DataFrame, context: Any) -> tuple[Finding, ...]:

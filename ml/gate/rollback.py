@@ -49,7 +49,7 @@ def _predecessor(history: Sequence[HistoryEntry], champion: FoundChampion) -> st
     if last_moved(history) != champion.version:
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
-            where="a promotion or rollback that was cut off",
+            where="the registry",
             fix="name the version to roll back to with --to",
         )
     promotions = [entry for entry in history if entry.verdict == "promote" and entry.version == champion.version]
