@@ -64,16 +64,16 @@ class PendingRuns:
 class Sending:
     """A process that sends the run in a folder; `live` while the run goes on. The key is in its environment only.
 
-    It has a service of W&B's of its own, not the step's: what it began ends with it.
+    It has a service of W&B's of its own, not the step's: what it began ends with it, and it ends with the step.
     """
 
     def __init__(self, folder: Path, mark: IO[str], *, live: bool = False) -> None:
         self._folder = folder
         how = ["beta", "sync", "--live", "--no-skip-online", "--yes"] if live else ["sync"]
         self._process = subprocess.Popen(  # noqa: S603, W&B's own command
-            [sys.executable, "-m", "wandb", *how, str(folder)],
+            [sys.executable, "-m", "ml.tracking.sender", *how, str(folder)],
             env={name: value for name, value in os.environ.items() if name != _SERVICE} | _NAMES,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[mark.fileno()],
@@ -85,6 +85,7 @@ class Sending:
             self._process.wait(max(deadline - time.monotonic(), 0))
         if self._process.poll() is None:
             self._kill()
+        self._process.communicate()  # its input is closed, too
         return not self._folder.is_dir() or any(self._folder.glob("*.wandb.synced"))
 
     def _kill(self) -> None:
@@ -93,4 +94,3 @@ class Sending:
         for each in (*process.children(), process):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
-        self._process.wait()

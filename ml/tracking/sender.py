@@ -1,0 +1,24 @@
+"""W&B's own command for as long as its standard input is open, that is, as the process lives that started it.
+
+`python -m ml.tracking.sender sync FOLDER` is `wandb sync FOLDER`.
+"""
+
+import os
+import threading
+
+
+def main() -> None:
+    """Run the command; end at once, without success, when the input ends."""
+    from wandb.cli.cli import cli
+
+    threading.Thread(target=_end_with_the_input, daemon=True).start()
+    cli(prog_name="wandb")
+
+
+def _end_with_the_input() -> None:
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
