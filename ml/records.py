@@ -177,7 +177,7 @@ class ChampionFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gain:
+class Interval:
     """A candidate's figure minus the champion's on the same rows; each bound holds by itself with some confidence."""
 
     difference: float
@@ -190,9 +190,9 @@ class Gains:
     """How much more a candidate reached than the champion, and the confidence of each bound."""
 
     confidence: float
-    precision: Gain
-    recall: Gain
-    f1: Gain
+    precision: Interval
+    recall: Interval
+    f1: Interval
 
 
 @dataclass(frozen=True, kw_only=True)

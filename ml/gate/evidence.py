@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
 
-from ml.records import Circumstances, Probe, Unrecorded
+from ml.records import Circumstances, Interval, Probe, Unrecorded
 
 FIGURES = (
     "precision",
@@ -19,15 +19,6 @@ FIGURES = (
     "log_loss",
     "calibration_error",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A difference; each bound holds by itself with the confidence of the evidence."""
-
-    difference: float
-    lower: float
-    upper: float
 
 
 UNMEASURED = Interval(difference=nan, lower=nan, upper=nan)

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
-from ml.gate.evidence import Interval
 from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, svg
-from ml.records import Evaluation
+from ml.records import Evaluation, Interval
 from ml.registry import HistoryEntry
 
 COLOURS = {"candidate": BLUE, "champion": ORANGE, "baseline": GREY}

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from ml.config import PolicyConfig, slice_expressions
 from ml.errors import LineageError
-from ml.gate.evidence import FIGURES, UNMEASURED, Evidence, Interval, RareSlice, Slice
+from ml.gate.evidence import FIGURES, UNMEASURED, Evidence, RareSlice, Slice
 from ml.records import (
     AbsentChampion,
     Circumstances,
     Comparison,
     Evaluation,
+    Interval,
     NoPromotion,
     PairedCosts,
     Probe,

@@ -22,8 +22,8 @@ from ml.records import (
     ChampionFigures,
     Comparison,
     Decision,
-    Gain,
     Gains,
+    Interval,
     Probe,
     Promotion,
     Rival,
@@ -153,7 +153,7 @@ def _gains(store: Store, decision: Decision) -> Gains | AbsentChampion:
     if isinstance(decision.champion, AbsentChampion) or not store.contains("decisions", digest(decision)):
         return AbsentChampion()
     evidence = json.loads((store.open("decisions", digest(decision)) / "evidence.json").read_text(encoding="utf-8"))
-    gains = {figure: Gain(**evidence["figures"][figure]) for figure in ("precision", "recall", "f1")}
+    gains = {figure: Interval(**evidence["figures"][figure]) for figure in ("precision", "recall", "f1")}
     return Gains(confidence=evidence["confidence"], **gains)
 
 

@@ -17,9 +17,10 @@ from scipy import sparse
 from scipy.stats import binom
 
 from ml.config import PolicyConfig, slice_expressions
-from ml.gate.evidence import FIGURES, Evidence, Interval, RareSlice, Slice
+from ml.gate.evidence import FIGURES, Evidence, RareSlice, Slice
 from ml.metrics import CALIBRATION_BINS, FloatArray, IntArray, calibration_bins, row_losses
 from ml.progress import progress
+from ml.records import Interval
 from ml.slices import parse_slice
 
 BoolArray = npt.NDArray[np.bool_]

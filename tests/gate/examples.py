@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml.config import Config
 from ml.gate.decide import champion_of
-from ml.gate.evidence import FIGURES, Evidence, Interval, Slice
+from ml.gate.evidence import FIGURES, Evidence, Slice
 from ml.gate.policy import judge
 from ml.records import (
     AbsentChampion,
@@ -16,6 +16,7 @@ from ml.records import (
     Evaluation,
     FoundChampion,
     Inputs,
+    Interval,
     PairedCosts,
     PastPromotion,
     Probe,

@@ -4,9 +4,18 @@ import pytest
 
 from ml.config import PolicyConfig
 from ml.errors import LineageError
-from ml.gate.evidence import FIGURES, Interval, RareSlice, Slice
+from ml.gate.evidence import FIGURES, RareSlice, Slice
 from ml.gate.policy import judge
-from ml.records import AbsentChampion, FoundChampion, NoPromotion, PastPromotion, RuleCheck, UnmeasuredCosts, to_json
+from ml.records import (
+    AbsentChampion,
+    FoundChampion,
+    Interval,
+    NoPromotion,
+    PastPromotion,
+    RuleCheck,
+    UnmeasuredCosts,
+    to_json,
+)
 from tests.gate.examples import BASELINE, CIRCUMSTANCES, COSTS, EVIDENCE, RIVAL, compare, judged, probed
 
 POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)

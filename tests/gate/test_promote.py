@@ -12,8 +12,8 @@ from ml.records import (
     AbsentChampion,
     ChampionFigures,
     FoundChampion,
-    Gain,
     Gains,
+    Interval,
     Rival,
     Unrecorded,
     digest,
@@ -85,7 +85,7 @@ def test_the_gains_over_the_champion_are_kept_with_their_bounds(tmp_path):
 
     promote(Config(), workspace, comparison, decision, probed(comparison))
 
-    gain = Gain(difference=0.05, lower=0.02, upper=0.08)
+    gain = Interval(difference=0.05, lower=0.02, upper=0.08)
     first, second = workspace.registry.history()
     assert first.gains == AbsentChampion()
     assert second.gains == Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)

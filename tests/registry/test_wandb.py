@@ -15,7 +15,7 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from ml.records import AbsentChampion, FoundChampion, Gain, Gains, to_json
+from ml.records import AbsentChampion, FoundChampion, Gains, Interval, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
@@ -541,7 +541,7 @@ def test_more_entries_than_a_page_of_the_listing_holds_come_back_in_order(wandb_
 
 
 def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_version(wandb_server, registry):
-    gain = Gain(difference=0.012, lower=-0.003, upper=0.027)
+    gain = Interval(difference=0.012, lower=-0.003, upper=0.027)
     gains = Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
     kept = replace(ENTRY, run_id="run-2", promoted=False, verdict="keep", version="v2", previous=SECOND, gains=gains)
 
