@@ -62,12 +62,14 @@ class EncoderConfig:
 class TrainConfig:
     """Fine-tuning; Devlin et al. 2019 (arXiv:1810.04805), section A.3, for the ranges.
 
+    The head, which is not pretrained, learns `head_learning_rate_factor` times as fast as the encoder.
     With `warm_start` it begins with the champion's weights instead of the pretrained encoder's.
     """
 
     epochs: int = 2
     batch_size: int = 32
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
+    head_learning_rate_factor: float = 10.0
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     dropout: float = 0.1
@@ -163,6 +165,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "train.epochs": (1, 100),
     "train.batch_size": (1, 4096),
     "train.learning_rate": (1e-8, 1),
+    "train.head_learning_rate_factor": (1e-3, 1e4),
     "train.warmup_fraction": (0, 0.9),
     "train.weight_decay": (0, 1),
     "train.dropout": (0, 0.95),

@@ -14,6 +14,7 @@ def test_bert_base_has_the_notebooks_settings():
     config = load_config("bert-base")
     assert (config.train.epochs, config.train.batch_size, config.train.learning_rate) == (5, 32, 2e-5)
     assert (config.train.dropout, config.encoder.max_tokens) == (0.5, 128)
+    assert config.train.head_learning_rate_factor == 1
     assert (config.split.train, config.split.validation) == (0.1, 0.01)
 
 

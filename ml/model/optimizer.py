@@ -29,13 +29,17 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
     Dense weights go through TensorFlow's fused kernel. Of an embedding table only the rows of the batch are touched,
     moments included, and they are not decayed. As in BERT, biases and layer norms are not decayed either.
+    The head, which is not pretrained, learns at `head_factor` times the rate (Howard and Ruder 2018, arXiv:1801.06146,
+    section 3.2, have such a rate for each layer).
     """
 
-    def __init__(self, learning_rate: Any, weight_decay: float) -> None:
+    def __init__(self, learning_rate: Any, weight_decay: float, head_factor: float = 1.0) -> None:
         super().__init__(learning_rate, epsilon=1e-6, name="LazyAdamW")
-        self._weight_decay = weight_decay
+        self._weight_decay, self._head_factor = weight_decay, head_factor
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
+        if _is_of_the_head(var.name):
+            apply_state = self._for_the_head(apply_state, (var.device, var.dtype.base_dtype))
         if self._weight_decay == 0 or not _decays(var.name):
             return super()._resource_apply_dense(grad, var, apply_state)
         learning_rate = apply_state[(var.device, var.dtype.base_dtype)]["lr_t"]
@@ -56,6 +60,10 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             self._resource_scatter_add(var, indices, -change),
         )
 
+    def _for_the_head(self, apply_state: Any, place: Any) -> Any:
+        constants = apply_state[place]
+        return {**apply_state, place: {**constants, "lr_t": constants["lr_t"] * self._head_factor}}
+
     def _resource_scatter_update(self, var: Any, indices: Any, rows: Any) -> Any:
         return tf.raw_ops.ResourceScatterUpdate(resource=var.handle, indices=indices, updates=rows)
 
@@ -64,7 +72,12 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
         return {
             "learning_rate": self._serialize_hyperparameter("learning_rate"),
             "weight_decay": self._weight_decay,
+            "head_factor": self._head_factor,
         }
+
+
+def _is_of_the_head(variable: str) -> bool:
+    return variable.startswith("head/")
 
 
 def _decays(variable: str) -> bool:

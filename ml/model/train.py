@@ -16,7 +16,7 @@ from ml.data.rows import read_part
 from ml.errors import DataError
 from ml.model.bert import PretrainedBert
 from ml.model.checkpoint import open_checkpoints, training_key
-from ml.model.classifier import summarize
+from ml.model.classifier import start_at_share, summarize
 from ml.model.encoder import PretrainedEncoder, build_tokenizer, read_encoder
 from ml.model.export import export_classifier
 from ml.model.fit import Fitted, LabelledTexts, count_steps, fit
@@ -58,6 +58,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
     trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
+    start_at_share(trainer.classifier, splits.part("train").positives / len(train_rows))
     start = begin(trainer.classifier, config.train, champion, workspace.registry, pretrained)
     key = training_key(config, digest(splits), trainer)
     with (

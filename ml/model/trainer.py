@@ -36,7 +36,7 @@ class Trainer:
         tf_keras.mixed_precision.set_global_policy(runtime.precision)
         with runtime.strategy.scope():
             self.classifier = build_classifier(build_encoder(pretrained), dropout=settings.dropout, seed=settings.seed)
-            self.optimizer: Any = LazyAdamW(self.schedule, settings.weight_decay)
+            self.optimizer: Any = LazyAdamW(self.schedule, settings.weight_decay, settings.head_learning_rate_factor)
             if self._scales_loss:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
         self._steps = self.optimizer.iterations  # made on first use, which must not be a replica's

@@ -29,6 +29,15 @@ def test_kernels_decay_and_biases_do_not():
     np.testing.assert_allclose(bias, [2.0])
 
 
+def test_the_head_moves_and_decays_at_its_own_rate():
+    names = ("head/kernel", "head/bias", "bert/kernel")
+    kernel, bias, encoder = (tf.Variable([2.0], name=name) for name in names)
+    optimizer = LazyAdamW(0.01, weight_decay=0.5, head_factor=10.0)
+    optimizer.apply_gradients([(tf.constant([1.0]), variable) for variable in (kernel, bias, encoder)])
+    # Adam's first step is the rate long; so is the decay of a kernel, 0.5 * 2 times the rate.
+    np.testing.assert_allclose([kernel[0], bias[0], encoder[0]], [2 - 0.1 - 0.1, 2 - 0.1, 2 - 0.01 - 0.01], atol=1e-5)
+
+
 def test_only_the_embeddings_of_the_batch_move():
     optimizer, table = LazyAdamW(0.1, weight_decay=0.5), tf.Variable(tf.ones([3, 2]), name="embeddings")
     for row in (0, 2):

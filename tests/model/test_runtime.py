@@ -35,7 +35,7 @@ from ml.model.encoder import read_encoder
 from ml.model.runtime import Runtime, choose_strategy
 from ml.model.trainer import Trainer
 
-settings = TrainConfig(dropout=0.0, learning_rate=1e-2)
+settings = TrainConfig(dropout=0.0, learning_rate=1e-3)
 ids = np.array([[2, 4, 5, 3], [2, 6, 3, 0], [2, 5, 3, 0]], np.int32)
 batch = Batch(ids, (ids > 0).astype(np.int32), np.array([1, 0, 0], np.float32), np.arange(3))
 results = []
