@@ -2,9 +2,10 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 import wandb
 
-from ml.tracking.pending import Sending
+from ml.tracking.pending import Sending, Unsent
 
 
 def _sender():
@@ -22,7 +23,8 @@ def test_sending_that_is_cut_off_ends_with_the_service_that_it_began(wandb_serve
     with (tmp_path / "mark").open("w") as mark:
         sending = Sending(Path(run.settings.sync_dir), mark, live=True)
         (service,) = _sender().children()
-        assert not sending.succeeded(deadline=0)
+        with pytest.raises(Unsent):
+            sending.wait(deadline=0)
     run.finish()
 
     assert not service.is_running() or service.status() == psutil.STATUS_ZOMBIE
