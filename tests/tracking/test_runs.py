@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,6 +127,19 @@ def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
     assert run.settings["train"]["epochs"] == 2
     assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
     assert week.server.unknown == []
+
+
+def test_training_is_seen_while_it_goes_on(week):
+    with open_tracker(week.environment, week.home).track("train", CONFIG, week.workspace, []) as tracked:
+        for step, loss in enumerate(LOSSES):
+            tracked.observe(20 * step, {"train/loss": loss})
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not ("train" in week.runs and week.runs["train"].history):
+            time.sleep(0.2)
+        run = week.runs["train"]
+        assert (run.history[0]["train/loss"], run.exit_code) == (0.7, None)
+
+    assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
 
 
 def test_an_artifact_is_known_by_its_content_to_the_step_that_takes_it(week, questions):
