@@ -51,7 +51,10 @@ class PendingRuns:
         return mark
 
     def send(self, deadline: float) -> Sequence[str]:
-        """Send all that waits, oldest first, and write its reports, while there is time; gives why others wait on."""
+        """Send what waits, and write its reports, while there is time; gives why others wait on.
+
+        What has waited longest since it was tried goes first.
+        """
         marks = sorted(self._folder.glob(f"*{_PENDING}"), key=lambda path: path.stat().st_mtime)
         reasons = []
         for path in marks:
@@ -73,6 +76,7 @@ class PendingRuns:
         """Bring one run to its end here, sent or refused; raises Unsent, or what the client raises."""
         if time.monotonic() >= deadline:
             raise Unsent("there was no time to send it")
+        os.utime(mark.fileno())  # next time those go first that had no time now
         run = RecordedRun(self.folder_of(run_id))
         if run.began and (missing := _send(run, mark, deadline)):
             self._refuse(run_id, run, mark, missing)
@@ -113,9 +117,10 @@ class Sending:
 
     def __init__(self, folder: Path, mark: IO[str], *, live: bool = False) -> None:
         how = ["beta", "sync", "--live", "--no-skip-online", "--yes"] if live else ["sync", "--include-synced"]
+        logs = {"WANDB_DIR": str(folder)}  # they go with the run
         self._process = subprocess.Popen(  # noqa: S603, W&B's own command
             [sys.executable, "-m", "wandb", *how, str(folder)],
-            env={name: value for name, value in os.environ.items() if name != _SERVICE} | _NAMES,
+            env={name: value for name, value in os.environ.items() if name != _SERVICE} | _NAMES | logs,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

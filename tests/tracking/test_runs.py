@@ -196,9 +196,12 @@ def test_a_step_that_fails_is_shown_as_failed(week):
     assert (run.exit_code, run.summary["failure"]) == (1, "ZeroDivisionError")
 
 
-def test_what_wandb_has_whole_does_not_stay_here(week):
+def test_what_wandb_has_whole_does_not_stay_here(week, monkeypatch, tmp_path):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
     week.track("train", losses=LOSSES)
     assert week.left == []
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 @pytest.mark.parametrize("how", [{"status": 403}, {"status": 500}, {"cut": True}])
@@ -269,6 +272,16 @@ def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, h
 
     assert week.server.state.version("questions", "v0").facts["sha256"] == questions.sha256
     assert week.left == []
+
+
+def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_ever(week, questions):
+    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=15))
+    week.server.fail("CreateArtifact", status=500)
+    week.track("snapshot", result=questions, config=hasty)
+    for step in ("split", "train"):
+        week.track(step, config=hasty)
+
+    assert week.runs["split"].exit_code == 0
 
 
 @pytest.mark.parametrize("part", [0, 0.5])
