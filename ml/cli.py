@@ -21,7 +21,7 @@ from ml.records import AbsentChampion, Change, Decision, Record, digest, read_an
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
-from ml.steps import STEPS, run_step
+from ml.steps import STEPS, promote_pending, run_step
 from ml.store import Store
 from ml.tracking import Tracker, open_tracker
 from ml.workspace import Workspace
@@ -68,11 +68,11 @@ def _promote(arguments: argparse.Namespace) -> None:
     if not arguments.pending:
         _run_one_step(arguments)
         return
-    from ml.gate.promote import promote_pending
     from ml.gate.verdict import read_verdict
 
     workspace = _workspace(arguments)
-    verdicts = [read_verdict(workspace.reports / run_id) for run_id in promote_pending(_config(arguments), workspace)]
+    runs = promote_pending(_config(arguments), workspace, _tracker())
+    verdicts = [read_verdict(workspace.reports / run_id) for run_id in runs]
     print("\n\n".join(verdicts) or "no promotion is pending")
 
 

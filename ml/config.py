@@ -200,6 +200,11 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
     tree = _read(name)
     for override in overrides:
         _merge(tree, _parse_override(override))
+    return read_settings(tree)
+
+
+def read_settings(tree: Any) -> Config:
+    """Settings as a whole; those that are not there have their defaults. Raises ConfigError."""
     config: Config = _build(Config, tree, "")
     _check(config)
     return config

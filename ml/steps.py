@@ -4,7 +4,7 @@ A step is a function (config, workspace, *records it takes) -> the record it giv
 only when its step runs, so that reading this table costs nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -87,3 +87,17 @@ def run_step(
         record: Record = getattr(import_module(module), function)(config, watched, *taken)
         tracked.conclude(record)
     return record
+
+
+def promote_pending(config: Config, workspace: Workspace, tracker: Tracker = _UNSEEN) -> Iterator[str]:
+    """Carry out all promotions that wait for the registry, oldest first, and give each one's run; raises as it does.
+
+    Each is the step of its own run, with that run's settings. One whose champion is no longer the one that was compared
+    waits no more.
+    """
+    from ml.gate.pending import pending_runs, read_pending
+
+    for run_id in pending_runs(workspace.store):
+        pending, own = read_pending(config, workspace, run_id)
+        run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
+        yield run_id

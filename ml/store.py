@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -64,6 +64,14 @@ class Store:
             if not place.is_dir():
                 raise
         return place
+
+    def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
+        """Keep texts as files under a name instead of a digest; what was there makes way."""
+        self.drop(kind, name)
+        with self.staging() as folder:
+            for file, text in texts.items():
+                (folder / file).write_text(text, encoding="utf-8")
+            self.commit(folder, kind, name)
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove what is stored, if it is there, by rename: nobody sees half of it."""

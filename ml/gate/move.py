@@ -31,7 +31,8 @@ def move_champion(workspace: Workspace, move: Move) -> None:
     `record_cut_off` comes first, before what the move depends on is read from the history.
     """
     registry = workspace.registry
-    _keep(workspace, move)
+    texts = {f"{name}.json": to_json(part) for name, part in move._asdict().items()}
+    workspace.store.put("moves", workspace.run_id, texts)
     registry.move_alias(CHAMPION_ALIAS, move.target.version, expected=move.entry.previous)
     _read_back(registry, move.target)
     registry.record(move.entry, move.grounds)
@@ -60,15 +61,6 @@ def kept_move(store: Store, run_id: str) -> Move | None:
 def last_moved(history: Sequence[HistoryEntry]) -> str:
     """The version that the alias was last moved to, by the history; "none" if it never was."""
     return next((entry.version for entry in reversed(history) if entry.promoted), "none")
-
-
-def _keep(workspace: Workspace, move: Move) -> None:
-    """Under the run's name; one of an earlier try of the same run makes way."""
-    workspace.store.drop("moves", workspace.run_id)
-    with workspace.store.staging() as folder:
-        for name, part in move._asdict().items():
-            (folder / f"{name}.json").write_text(to_json(part), encoding="utf-8")
-        workspace.store.commit(folder, "moves", workspace.run_id)
 
 
 def _kept(store: Store) -> Iterator[Move]:

@@ -4,15 +4,13 @@ Where the registry does not answer, the promotion is pending: its records wait i
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
 from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
 from ml.gate.decide import champion_of, refuse_other_probe
 from ml.gate.move import Move, move_champion, record_cut_off
-from ml.gate.pending import Pending, forget_pending, keep_pending, pending_runs, read_pending
+from ml.gate.pending import Pending, forget_pending, keep_pending
 from ml.gate.retention import retain
 from ml.gate.summary import verdict_text
 from ml.gate.verdict import keep_verdict
@@ -48,7 +46,8 @@ def promote(
     answer, RegistryConflict if the alias has left the champion that the decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
-    version = UNREGISTERED if workspace.dry_run else _settle(config, workspace, Pending(comparison, decision, probe))
+    pending = Pending(comparison, decision, probe, config)
+    version = UNREGISTERED if workspace.dry_run else _settle(config, workspace, pending)
     promotion = Promotion(
         promoted=decision.verdict == "promote" and not workspace.dry_run,
         verdict=decision.verdict,
@@ -61,17 +60,6 @@ def promote(
     )
     keep_verdict(workspace, verdict_text(comparison, decision, promotion))
     return promotion
-
-
-def promote_pending(config: Config, workspace: Workspace) -> Iterator[str]:
-    """Carry out all pending promotions, oldest first, and give each one's run; raises as `promote` does.
-
-    One whose champion is no longer the one that was compared is pending no more.
-    """
-    for run_id in pending_runs(workspace.store):
-        pending = read_pending(workspace.store, run_id)
-        promote(config, replace(workspace, run_id=run_id, triggered_by=pending.decision.triggered_by), *pending)
-        yield run_id
 
 
 def _settle(config: Config, workspace: Workspace, pending: Pending) -> str:

@@ -9,7 +9,8 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,18 +22,18 @@ from ml.registry.wandb.address import Address, parse_address
 from ml.tracking import NoTracker, TrackedStep
 from ml.tracking.artifacts import make_artifact, make_media
 from ml.tracking.contents import Place, content_of, is_shown
-from ml.tracking.pending import PendingRuns, Sending
-from ml.tracking.report import write_report
+from ml.tracking.pending import PendingRuns, Sending, Unsent
+from ml.tracking.recorded import CONNECT_SECONDS, Expected, RecordedRun
+from ml.tracking.report import PromotionReport
+from ml.tracking.trouble import reason, warn
 from ml.workspace import Workspace
 
 JOBS = ("snapshot", "validate", "split", "train", "evaluate", "decide", "promote")
 LIVE_JOBS = ("train",)
-CONNECT_SECONDS = 10
 FLUSH_SECONDS = 2.0
 DEFAULT_PROJECT = "sincere"
 LOCAL_MODELS = "insincere-questions"
 _LONGEST_TAG = 64
-_LONGEST_REASON = 200
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +79,10 @@ class WandbTracker:
             tracked = WandbStep(run, Place(config=config, workspace=workspace, models=models))
             if not self._offline:
                 live = [Sending(Path(run.settings.sync_dir), mark, live=True)] if step in LIVE_JOBS else []
-                delivery.callback(self._deliver, tracked, mark, live)
+                delivery.callback(self._deliver, config, mark, live)
             return tracked
         except Exception as error:
-            _warn(f"the step {step} is not shown", error)
+            warn(f"the step {step} is not shown", error)
             return NoTracker()
 
     def _start(self, run_id: str, step: str, config: Config, workspace: Workspace) -> Any:
@@ -104,23 +105,21 @@ class WandbTracker:
         about = self._destination(config) | _description(step, config, workspace)
         return wandb.init(mode="offline", id=run_id, dir=str(self._home), settings=settings, **about)
 
-    def _deliver(self, tracked: "WandbStep", mark: IO[str], live: Sequence[Sending]) -> None:
+    def _deliver(self, config: Config, mark: IO[str], live: Sequence[Sending]) -> None:
         """Send the run and those of before; without an answer from W&B, nothing is waited for."""
-        self._trouble = "there was no time to send them all"
-        seconds = tracked.place.config.tracking.upload_seconds
         try:
-            deadline = time.monotonic() + (seconds if self._ask_entity() else 0)
-            if any(sending.succeeded(deadline) for sending in live):
-                self._pending.settle(tracked.run.id)
+            deadline = time.monotonic() + (config.tracking.upload_seconds if self._ask_entity() else 0)
+            for sending in live:
+                with suppress(Unsent):
+                    sending.wait(deadline)
             mark.close()
-            left = self._pending.send(deadline)
-            if not left:
-                tracked.report()
+            reasons = self._pending.send(deadline)
         except Exception as error:
-            _warn("this run is not sent, or its report not written", error)
+            warn("this run is not sent", error)
             return
-        if left:
-            logger.warning("W&B: %d runs wait on disk, and are sent after a later step (%s)", left, self._trouble)
+        if reasons:
+            why = self._trouble or reasons[0]
+            logger.warning("W&B: %d runs wait on disk, and are sent after a later step (%s)", len(reasons), why)
 
     def _destination(self, config: Config) -> dict[str, Any]:
         """Entity and project; where nobody names an entity, it is the key's own."""
@@ -141,10 +140,11 @@ class WandbTracker:
         """The key's own entity, or "" if W&B does not answer."""
         import wandb
 
+        self._trouble = ""
         try:
             return wandb.Api(timeout=CONNECT_SECONDS).default_entity or ""
         except Exception as error:
-            self._trouble = _reason(error)
+            self._trouble = reason(error)
             return ""
 
 
@@ -155,6 +155,9 @@ class WandbStep:
         self.run = run
         self.place = place
         self._records: dict[type, Record] = {}
+        self._recorded = RecordedRun(Path(run.settings.sync_dir))
+        self._expected = Expected(id=run.id, name=run.name, entity=run.entity, project=run.project)
+        self._recorded.expect(self._expected)
         self._warned = False
 
     def use(self, taken: Sequence[Record]) -> None:
@@ -164,9 +167,12 @@ class WandbStep:
         for record in (*taken, *candidates):
             if is_shown(type(record)):
                 with self._harmless("an input is not shown"):
-                    artifact = make_artifact(content_of(record, self.place), self.place)
+                    content = content_of(record, self.place)
                     # What `use_artifact` does, which refuses to do it offline.
-                    self.run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+                    self.run._log_artifact(
+                        make_artifact(content, self.place), is_user_created=True, use_after_commit=True
+                    )
+                    self._expect(used=(*self._expected.used, content.name))
 
     def observe(self, step: int, figures: Mapping[str, float]) -> None:
         """Show figures as they come."""
@@ -183,22 +189,37 @@ class WandbStep:
             if media:
                 self.run.log(media)
             self.run.log_artifact(make_artifact(content, self.place))
+            self._expect(logged=(*self._expected.logged, content.name))
 
     def finish(self, failure: str = "") -> None:
         """End the run, as failed with the name of an error if there is one."""
         with self._harmless("the run has no end"):
+            self._expect(ended=True)
+            self._ask_for_report()
             if failure:
                 self.run.summary["failure"] = failure
             self.run.finish(exit_code=int(bool(failure)))
 
-    def report(self) -> None:
-        """Write the report of a promotion, if the step was one."""
+    def _expect(self, **more: Any) -> None:
+        """What W&B must have in the end."""
+        self._expected = replace(self._expected, **more)
+        self._recorded.expect(self._expected)
+
+    def _ask_for_report(self) -> None:
+        """If the step was a promotion."""
+        run, workspace = self.run, self.place.workspace
         match [self._records.get(kind) for kind in (Comparison, Decision, Promotion)]:
             case [Comparison() as comparison, Decision() as decision, Promotion(promoted=True) as promotion]:
-                url = write_report(
-                    self.run, self.place.workspace, comparison=comparison, decision=decision, promotion=promotion
+                report = PromotionReport(
+                    entity=run.entity,
+                    project=run.project,
+                    run_id=workspace.run_id,
+                    run_url=workspace.run_url,
+                    comparison=comparison,
+                    decision=decision,
+                    promotion=promotion,
                 )
-                logger.info("report in W&B: %s", url)
+                self._recorded.ask_for(report)
 
     @contextmanager
     def _harmless(self, consequence: str) -> Iterator[None]:
@@ -207,7 +228,7 @@ class WandbStep:
             yield
         except Exception as error:
             if not self._warned:
-                _warn(consequence, error)
+                warn(consequence, error)
             self._warned = True
 
 
@@ -229,13 +250,3 @@ def _description(step: str, config: Config, workspace: Workspace) -> dict[str, A
 
 def _first(*names: str) -> str:
     return next((name for name in names if name not in ("", "auto")), "")
-
-
-def _warn(consequence: str, error: Exception) -> None:
-    logger.warning("W&B: %s (%s)", consequence, _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    """The kind of error, and what W&B's own errors say: others may name folders."""
-    said = str(error).partition("\n")[0][:_LONGEST_REASON]
-    return f"{type(error).__name__}: {said}" if type(error).__module__.startswith("wandb.") else type(error).__name__

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ml.data.sample import write_sample
+from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config, write_tiny_encoder
 from tests.wandb_server import WandbServer, serving
 
@@ -94,9 +95,19 @@ def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -
 
 
 @pytest.fixture(scope="module")
-def weeks(place: Path, server: WandbServer) -> SimpleNamespace:
+def command_lines() -> list[str]:
+    """Of all processes that were seen meanwhile."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def weeks(place: Path, server: WandbServer, command_lines: list[str]) -> SimpleNamespace:
     """Four runs, a rollback before the last; there W&B is away from the decision on, until the task waits to retry."""
-    team = Team(place, server)
+    with watched_command_lines(command_lines):
+        return _live_through(Team(place, server), place, server)
+
+
+def _live_through(team: Team, place: Path, server: WandbServer) -> SimpleNamespace:
     texts = [finish(team.retrain(epochs=epochs)) for epochs in (2, 5, 1)]
     finish(team.ml("rollback", "--to", "v0", "--reason", "complaints"))
     decided = team.decisions()
@@ -149,3 +160,14 @@ def test_the_history_in_wandb_has_each_decision_once(weeks: SimpleNamespace) -> 
         ("rollback", "v0"),
         ("promote", "v3"),
     ]
+
+
+def test_the_key_is_nowhere_to_be_read(
+    weeks: SimpleNamespace, place: Path, server: WandbServer, command_lines: list[str]
+) -> None:
+    assert any("-m ml promote" in line for line in command_lines)
+    assert not [line for line in command_lines if server.key in line]
+    assert server.key not in "".join([*weeks.texts, weeks.during, weeks.by_hand, weeks.history])
+    kept = [path for path in place.rglob("*") if path.is_file()]
+    assert [path.name for path in kept if server.key.encode() in path.read_bytes()] == []
+    assert server.key.encode() not in b"".join(server.state.blobs.values()) + str(server.state.runs).encode()

@@ -1,18 +1,21 @@
 """A registry that cannot be reached: a file lies where its folder belongs, until it is back."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from ml.config import Config
+from ml.config import Config, SourceConfig, TrainConfig
 from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
-from ml.gate.pending import pending_runs
-from ml.gate.promote import promote, promote_pending
+from ml.gate.pending import pending_runs, read_pending
+from ml.gate.promote import promote
 from ml.gate.verdict import read_verdict
+from ml.model.public import public_settings
 from ml.records import AbsentChampion, FoundChampion, Rival
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
+from ml.steps import promote_pending
 from tests.gate.examples import CHAMPION, compare, judged, open_workspace, probed, store_model
 from tests.wandb_server.state import ORGANIZATION_ENTITY, Place
 
@@ -145,3 +148,33 @@ def test_a_promotion_that_is_not_allowed_waits_for_the_right(wandb_server, tmp_p
     wandb_server.state.protected.clear()
     assert list(promote_pending(Config(), workspace)) == [workspace.run_id]
     assert workspace.registry.resolve(CHAMPION_ALIAS).version == "v0"
+
+
+def test_a_pending_promotion_is_finished_as_its_own_run_by_its_own_settings(tmp_path):
+    config = replace(
+        Config(), source=SourceConfig(uri="https://me:sesame@example.com/a.csv"), train=TrainConfig(epochs=9)
+    )
+    asked = replace(open_workspace(tmp_path), triggered_by="the timetable", run_url="http://airflow/run-1", force=True)
+    comparison = first_candidate(asked)
+    with outage(tmp_path), pytest.raises(PromotionPending):
+        promote(config, asked, comparison, judged(comparison), probed(comparison))
+
+    pending, own = read_pending(Config(), open_workspace(tmp_path, "by-hand"), "run-1")
+
+    assert own == replace(asked, registry=own.registry, store=own.store)
+    assert public_settings(pending.config) == public_settings(config)
+    assert b"sesame" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"settings": {"train": {"a key of another version": 1}}}])
+def test_a_promotion_that_another_version_left_pending_is_finished(tmp_path, settings):
+    workspace = open_workspace(tmp_path)
+    leave_pending(tmp_path, "run-1", first_candidate(workspace))
+    kept = workspace.store.open("pending", "run-1") / "run.json"
+    kept.write_text(json.dumps(settings))
+    if not settings:
+        kept.unlink()
+
+    assert list(promote_pending(Config(), open_workspace(tmp_path, "by-hand"))) == ["run-1"]
+    (entry,) = workspace.registry.history()
+    assert (entry.run_id, entry.triggered_by) == ("run-1", "command line")

@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 import wandb
 
-from ml.tracking.pending import PendingRuns, Sending
+from ml.tracking.pending import PendingRuns, Sending, Unsent
 
 PROJECT = Path(__file__).parents[2]
 
@@ -49,7 +50,8 @@ def test_sending_that_is_cut_off_ends_with_the_service_that_it_began(wandb_serve
     with (tmp_path / "mark").open("w") as mark:
         sending = Sending(Path(run.settings.sync_dir), mark, live=True)
         _, service = _within_a_minute(lambda: _sender_and_service(os.getpid()))
-        assert not sending.succeeded(deadline=0)
+        with pytest.raises(Unsent):
+            sending.wait(deadline=0)
     run.finish()
 
     assert _has_ended(service)
@@ -61,5 +63,5 @@ def test_a_step_that_is_killed_leaves_no_sender_behind_and_is_sent_later(wandb_s
         step.kill()
 
     _within_a_minute(lambda: _has_ended(sender) and _has_ended(service))
-    assert PendingRuns(tmp_path).send(deadline=time.monotonic() + 60) == 0
+    assert PendingRuns(tmp_path).send(deadline=time.monotonic() + 60) == []
     assert [run.place.name for run in wandb_server.state.runs.values()] == ["abcdef12"]

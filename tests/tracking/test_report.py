@@ -1,17 +1,16 @@
 import json
-from dataclasses import replace
 
 import wandb
 
 from ml.records import AbsentChampion, Promotion, digest
-from ml.tracking.report import write_report
-from tests.gate.examples import RIVAL, compare, judged, open_workspace
+from ml.tracking.report import PromotionReport
+from tests.gate.examples import RIVAL, compare, judged
 from tests.wandb_server.state import ENTITY
 
 CANDIDATE = "a" * 64
 
 
-def write(wandb_server, tmp_path, rival):
+def write(wandb_server, rival):
     comparison = compare(CANDIDATE, rival)
     decision = judged(comparison)
     promotion = Promotion(
@@ -23,23 +22,31 @@ def write(wandb_server, tmp_path, rival):
         decision=digest(decision),
         report="run-1/evaluation.html",
     )
-    workspace = replace(open_workspace(tmp_path), run_url="http://airflow.example/runs/run-1")
-    with wandb.init(entity=ENTITY, project="quora") as run:
-        url = write_report(run, workspace, comparison=comparison, decision=decision, promotion=promotion)
-    (report,) = wandb_server.state.reports.values()
-    return url, report, json.loads(report["spec"])
+    report = PromotionReport(
+        entity=ENTITY,
+        project="quora",
+        run_id="run-1",
+        run_url="http://airflow.example/runs/run-1",
+        comparison=comparison,
+        decision=decision,
+        promotion=promotion,
+    )
+    with wandb.init(entity=ENTITY, project="quora"):
+        PromotionReport.from_json(report.to_json()).write_once()
+        report.write_once()
+    (view,) = wandb_server.state.reports.values()
+    return view, json.loads(view["spec"])
 
 
 def markdown(spec):
     return next(block["content"] for block in spec["blocks"] if block["type"] == "markdown-block")
 
 
-def test_a_report_has_the_decision_and_both_models_side_by_side(wandb_server, tmp_path):
-    url, report, spec = write(wandb_server, tmp_path, RIVAL)
+def test_a_report_that_is_asked_for_twice_is_there_once_with_the_decision_and_both_models_side_by_side(wandb_server):
+    report, spec = write(wandb_server, RIVAL)
 
     assert report["displayName"] == "Promotion of v2 by run-1"
     assert (report["project"]["entityName"], report["project"]["name"]) == (ENTITY, "quora")
-    assert f"/{ENTITY}/quora/reports/Promotion-of-v2-by-run-1--" in url
     assert "**v2** took over `production` from v1." in markdown(spec)
     assert "|  | candidate | champion | baseline |" in markdown(spec)
     assert "| precision | 0.7000 | 0.6500 | 0.5000 |" in markdown(spec)
@@ -48,8 +55,8 @@ def test_a_report_has_the_decision_and_both_models_side_by_side(wandb_server, tm
     assert wandb_server.unknown == []
 
 
-def test_a_report_shows_curves_and_slices_of_its_run_alone(wandb_server, tmp_path):
-    _, _, spec = write(wandb_server, tmp_path, RIVAL)
+def test_a_report_shows_curves_and_slices_of_its_run_alone(wandb_server):
+    _, spec = write(wandb_server, RIVAL)
 
     text = json.dumps(spec)
     shown = ["train/loss", "validation/average_precision", "pictures/confusion_champion", "tables/slices"]
@@ -59,8 +66,8 @@ def test_a_report_shows_curves_and_slices_of_its_run_alone(wandb_server, tmp_pat
     assert ('"group"' in filters, '"run-1"' in filters) == (True, True)
 
 
-def test_a_first_champion_took_over_from_none(wandb_server, tmp_path):
-    _, _, spec = write(wandb_server, tmp_path, AbsentChampion())
+def test_a_first_champion_took_over_from_none(wandb_server):
+    _, spec = write(wandb_server, AbsentChampion())
 
     assert "**v2** took over `production` from none." in markdown(spec)
     assert "confusion_champion" not in json.dumps(spec)

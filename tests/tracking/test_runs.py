@@ -1,5 +1,8 @@
+import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +13,12 @@ import wandb
 from ml.config import Config, SourceConfig, TrackingConfig
 from ml.data.snapshot import snapshot
 from ml.errors import ConfigError
-from ml.records import AbsentChampion, FoundChampion
+from ml.records import AbsentChampion, FoundChampion, ValidationReport
 from ml.registry.local import LocalRegistry
 from ml.registry.wandb import WandbRegistry
 from ml.registry.wandb.address import parse_address
 from ml.store import Store
-from ml.tracking import NoTracker, open_tracker
+from ml.tracking import NoTracker, open_tracker, recorded
 from ml.workspace import Workspace
 from tests.gate.examples import compare, store_model
 from tests.wandb_server import WandbServer
@@ -25,6 +28,15 @@ CONFIG = Config(
     source=SourceConfig(uri="sample:2000"), tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=20)
 )
 LOSSES = [0.7, 0.6, 0.5, 0.4]
+REPORT = ValidationReport(
+    snapshot="1" * 64,
+    suite="raw",
+    suite_digest="2" * 64,
+    passed=True,
+    worst_severity="none",
+    checks=(),
+    docs="week-1/data_docs/index.html",
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class Week:
                 tracked.observe(20 * number, {"train/loss": loss})
             if result is not None:
                 tracked.conclude(result)
+
+    def rename_refused(self):
+        """As a person does who mended what was wrong."""
+        (mark,) = (self.home / "wandb").glob("*.refused")
+        mark.rename(mark.with_suffix(".pending"))
 
     @property
     def runs(self):
@@ -112,6 +129,19 @@ def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
     assert week.server.unknown == []
 
 
+def test_training_is_seen_while_it_goes_on(week):
+    with open_tracker(week.environment, week.home).track("train", CONFIG, week.workspace, []) as tracked:
+        for step, loss in enumerate(LOSSES):
+            tracked.observe(20 * step, {"train/loss": loss})
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not ("train" in week.runs and week.runs["train"].history):
+            time.sleep(0.2)
+        run = week.runs["train"]
+        assert (run.history[0]["train/loss"], run.exit_code) == (0.7, None)
+
+    assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
+
+
 def test_an_artifact_is_known_by_its_content_to_the_step_that_takes_it(week, questions):
     week.track("snapshot", result=questions)
     week.track("validate", taken=[questions])
@@ -166,9 +196,12 @@ def test_a_step_that_fails_is_shown_as_failed(week):
     assert (run.exit_code, run.summary["failure"]) == (1, "ZeroDivisionError")
 
 
-def test_what_wandb_has_whole_does_not_stay_here(week):
+def test_what_wandb_has_whole_does_not_stay_here(week, monkeypatch, tmp_path):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
     week.track("train", losses=LOSSES)
     assert week.left == []
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 @pytest.mark.parametrize("how", [{"status": 403}, {"status": 500}, {"cut": True}])
@@ -185,6 +218,100 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
 
     assert _losses(week.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
     assert set(week.names(week.runs["train"].logged)) == {"questions"}
+    assert week.left == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "how", "missing"),
+    [
+        ("CreateArtifact", {"status": 403}, "the artifact validation, its input questions"),
+        ("CreateArtifact", {"status": 404}, "the artifact validation, its input questions"),
+        ("CreateArtifact", {"status": 409}, "the artifact validation, its input questions"),
+        ("CommitArtifact", {"status": 403}, "the artifact validation, its input questions"),
+        ("upload", {"status": 403}, "the artifact validation, its input questions"),
+        ("UseArtifact", {"status": 403}, "its input questions"),
+        ("file_stream", {"status": 403}, "the end of its figures"),
+        ("UpsertBucket", {"status": 403}, "all"),
+    ],
+)
+def test_what_wandb_refuses_twice_is_named_stays_whole_and_is_in_nobodys_way(  # noqa: PLR0917
+    week, questions, caplog, monkeypatch, operation, how, missing
+):
+    monkeypatch.setattr(recorded, "ARRIVAL_SECONDS", 0)
+    week.server.fail(operation, **how)
+    week.track("validate", taken=[questions], result=REPORT)
+    assert f"W&B did not take {missing} of the run validate week-1)" in caplog.text
+    week.track("split")
+    assert f"W&B did not take {missing} of the run validate week-1, which stays whole" in caplog.text
+
+    week.server.mend()
+    week.track("train", losses=LOSSES)
+    assert [row["train/loss"] for row in week.runs["train"].history] == LOSSES
+    assert week.runs["split"].exit_code == 0
+    assert len(week.left) == 1
+
+    week.rename_refused()
+    week.track("decide")
+    run = week.runs["validate"]
+    assert "questions" in week.names(run.used)
+    assert week.server.state.version("validation", "latest").id in run.logged
+    assert run.exit_code == 0
+    assert week.left == []
+
+
+@pytest.mark.parametrize("how", [{"status": 500}, {"cut": True}, {"delay_seconds": 60}])
+def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, how):
+    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=5))
+    week.server.fail("upload", **how)
+    week.track("snapshot", result=questions, config=hasty)
+    assert "1 runs wait on disk, and are sent after a later step (there was no time to send it all)" in caplog.text
+    assert "questions" not in [place.name for place in week.server.state.collections]
+
+    week.server.mend()
+    week.track("train")
+
+    assert week.server.state.version("questions", "v0").facts["sha256"] == questions.sha256
+    assert week.left == []
+
+
+def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_ever(week, questions):
+    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=15))
+    week.server.fail("CreateArtifact", status=500)
+    week.track("snapshot", result=questions, config=hasty)
+    for step in ("split", "train"):
+        week.track(step, config=hasty)
+
+    assert week.runs["split"].exit_code == 0
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_a_run_that_was_cut_off_is_sent_as_far_as_it_came(week, part):
+    week.server.fail(status=500)
+    week.track("train", losses=[0.5] * 50)
+    (recording,) = week.home.glob("wandb/offline-run-*/*.wandb")
+    os.truncate(recording, int(part * recording.stat().st_size))
+    expected = recording.parent / "expected.json"
+    expected.write_text(json.dumps({**json.loads(expected.read_text()), "ended": False}))
+
+    week.server.mend()
+    week.track("evaluate")
+
+    sent = len(week.runs["train"].history) if "train" in week.runs else 0
+    assert (part == 0 or sent > 0, sent < 50) == (True, True)
+    assert week.left == []
+
+
+@pytest.mark.parametrize("deleted", ["expected.json", "*.wandb"])
+def test_what_an_earlier_version_left_or_that_never_began_is_nothing_to_wait_for(week, deleted):
+    week.server.fail(status=500)
+    week.track("train", losses=LOSSES)
+    (file,) = week.home.glob(f"wandb/offline-run-*/{deleted}")
+    file.unlink()
+
+    week.server.mend()
+    week.track("evaluate")
+
+    assert ("train" in week.runs) is (deleted == "expected.json")
     assert week.left == []
 
 

@@ -8,7 +8,8 @@ Known, from the client that the lock pins (wandb 0.31.0: its GraphQL documents, 
 - adding an alias, deleting one and updating metadata are separate requests; none is conditional
 
 Assumed, from the documentation and from what the client does with the answers; the real server was not at hand:
-- a version gets its number when it is committed, numbers are never given again, and only committed versions are listed
+- a version gets its number when it is committed, numbers are never given again, and only committed versions are listed,
+  in a collection as in what a run used or logged (the client cannot read others)
 - an alias is unique in its collection, and adding it to one version moves it, at once
 - files of the same digest in a collection are one version, for which the metadata of the second upload is dropped
 - what a key may not see is null, as what is not there; a wrong key is HTTP 401; a run or an artifact makes its project

@@ -143,8 +143,9 @@ def run_outputs(state: State, variables: Variables) -> Answer:
 
 def _run_artifacts(state: State, variables: Variables, kind: str) -> Answer:
     run = state.runs[Place(variables["entity"], variables["project"], variables["run"])]
-    artifacts = [_artifact(state, state.artifacts[id_]) for id_ in getattr(run, kind)]
-    return {"project": {"run": {"artifacts": _connection(artifacts)}}}
+    artifacts = [state.artifacts[id_] for id_ in getattr(run, kind)]
+    listed = [_artifact(state, artifact) for artifact in artifacts if artifact.state == "COMMITTED"]
+    return {"project": {"run": {"artifacts": _connection(listed)}}}
 
 
 def _run_answer(run: Run) -> Answer:
@@ -417,6 +418,16 @@ def upsert_view(state: State, variables: Variables) -> Answer:
     return {"upsertView": {"view": view, "inserted": not variables.get("id")}}
 
 
+def project_views(state: State, variables: Variables) -> Answer:
+    """A page of the project's reports."""
+    entity, name = variables["entity"], variables["project"]
+    if not state.has_project(entity, name):
+        return {"project": None}
+    reports = [view for view in state.reports.values() if view["project"]["entityName"] == entity]
+    listed = [{**view, "user": None, "createdAt": _TIME} for view in reports if view["project"]["name"] == name]
+    return {"project": {"allViews": _connection(listed)}}
+
+
 # What answers are made of
 
 
@@ -624,4 +635,5 @@ OPERATIONS = {
     "DeleteArtifact": delete_artifact,
     "ProjectInternalId": project_of_report,
     "upsertView": upsert_view,
+    "ProjectViews": project_views,
 }

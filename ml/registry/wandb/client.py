@@ -67,7 +67,7 @@ class Client:
         try:
             yield
         except wandb.errors.CommError as error:
-            if _status(error) != _FORBIDDEN and "permission" not in str(error).lower():
+            if not is_refusal(error):
                 raise
             raise RegistryRefused(
                 f"the key may not {right}",
@@ -192,6 +192,11 @@ class Client:
             x_disable_stats=True,
             x_save_requirements=False,
         )
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether one of the client's errors says that the account may not do it."""
+    return _status(error) == _FORBIDDEN or "permission" in str(error).lower()
 
 
 def _reason(error: Exception) -> str:

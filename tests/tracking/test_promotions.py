@@ -1,0 +1,150 @@
+"""A promotion as W&B shows it, whoever carries it out and whenever: by the local registry, with a stand-in for W&B."""
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.cli import main
+from ml.config import Config, TrackingConfig
+from ml.errors import PromotionPending
+from ml.gate.decide import keep_decision
+from ml.gate.scores import Scores, keep_scores
+from ml.records import AbsentChampion, Promotion
+from ml.steps import run_step
+from ml.tracking import open_tracker, recorded
+from tests.gate.examples import compare, judged, open_workspace, probed, store_model
+from tests.wandb_server.state import ENTITY
+
+CONFIG = Config(tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=30))
+PAGE = "http://airflow.example/dags/retrain_quora/runs/run-1"
+TITLE = "Promotion of v1 by run-1"
+
+
+@pytest.fixture
+def home(wandb_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    monkeypatch.setattr(recorded, "ARRIVAL_SECONDS", 0)
+    return tmp_path
+
+
+@pytest.fixture
+def workspace(home):
+    return replace(open_workspace(home), run_url=PAGE, triggered_by="the timetable")
+
+
+@pytest.fixture
+def records(workspace):
+    """What `promote` is given, with all that the store has of it."""
+    store = workspace.store
+    comparison = compare(store_model(store, "first"), AbsentChampion())
+    decision, probe = judged(comparison), probed(comparison)
+    rows, positives = comparison.candidate.rows, comparison.candidate.positives
+    with store.staging() as folder:
+        texts = [f"question {number}" for number in range(rows)]
+        pd.DataFrame({"question_text": texts}).to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", comparison.candidate.test)
+    scores = np.linspace(1, 0, rows)
+    keep_scores(
+        store,
+        comparison,
+        Scores(
+            qid=np.array(texts),
+            target=(np.arange(rows) < positives).astype(np.int64),
+            by_model={"candidate": scores, "baseline": scores},
+        ),
+    )
+    keep_decision(store, decision, CONFIG.policy, AbsentChampion(), probe)
+    return comparison, decision, probe
+
+
+def promote(home, workspace, records, config=CONFIG):
+    return run_step("promote", config, workspace, records, open_tracker(os.environ, home))
+
+
+@contextmanager
+def registry_away(home):
+    (home / "registry").touch()
+    yield
+    (home / "registry").unlink()
+
+
+def titles(server):
+    return [report["displayName"] for report in server.state.reports.values()]
+
+
+def left(home):
+    return [
+        path.name for path in home.glob("wandb/*") if "run-" in path.name or path.suffix in (".pending", ".refused")
+    ]
+
+
+def test_a_promotion_has_one_report_however_often_it_is_carried_out(home, wandb_server, workspace, records):
+    for _ in range(2):
+        assert isinstance(promote(home, workspace, records), Promotion)
+
+    assert titles(wandb_server) == [TITLE]
+    assert left(home) == []
+
+
+def test_a_promotion_that_was_pending_is_shown_as_the_step_of_its_own_run(home, wandb_server, workspace, records):
+    with registry_away(home), pytest.raises(PromotionPending):
+        promote(home, workspace, records)
+
+    assert main(["promote", "--pending", "--run-id", "by-hand"]) == 0
+
+    failed, finished = wandb_server.state.runs.values()
+    assert (failed.exit_code, failed.summary["failure"]) == (1, "PromotionPending")
+    assert (finished.place.project, finished.group, finished.job_type, finished.exit_code) == (
+        "quora",
+        "run-1",
+        "promote",
+        0,
+    )
+    assert finished.settings["run"] == {"id": "run-1", "url": PAGE, "triggered_by": "the timetable"}
+    state = wandb_server.state
+    assert {state.artifacts[used].place.name for used in finished.used} == {
+        "evaluation",
+        "decision",
+        "insincere-questions",
+    }
+    assert state.version("promotion", "latest").id in finished.logged
+    assert titles(wandb_server) == [TITLE]
+    assert PAGE in next(iter(state.reports.values()))["spec"]
+
+
+@pytest.mark.parametrize("operation", ["upsertView", "ProjectViews", "CommitArtifact", "*"])
+def test_a_report_that_could_not_be_written_is_made_up_for_after_a_later_step(
+    wandb_server, workspace, records, operation, caplog
+):
+    home = workspace.reports.parent
+    config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=8))
+    wandb_server.fail(operation, status=500)
+    promote(home, workspace, records, config)
+    assert titles(wandb_server) == []
+    assert "1 runs wait on disk, and are sent after a later step" in caplog.text
+
+    wandb_server.mend()
+    with open_tracker(os.environ, home).track("snapshot", CONFIG, workspace, []):
+        pass
+
+    assert titles(wandb_server) == [TITLE]
+    assert left(home) == []
+
+
+def test_a_report_that_is_refused_is_named_and_in_nobodys_way(home, wandb_server, workspace, records, caplog):
+    wandb_server.fail("upsertView", status=403)
+    for _ in range(2):
+        promote(home, workspace, records)
+
+    assert "W&B did not take the report of the run promote run-1, which stays whole in wandb/" in caplog.text
+
+
+def test_a_model_that_was_not_promoted_has_no_report(home, wandb_server, workspace, records):
+    promote(home, replace(workspace, dry_run=True), records)
+
+    assert titles(wandb_server) == []
+    assert left(home) == []
