@@ -24,6 +24,7 @@ from ml.registry.wandb.client import is_refusal
 from ml.tracking.recorded import RecordedRun
 from ml.tracking.trouble import reason
 
+_SENDER = Path(__file__).with_name("sender.py")
 _PENDING, _REFUSED = ".pending", ".refused"
 # Where W&B's client leaves the address of its service, the process that writes and sends for it.
 _SERVICE = "WANDB_SERVICE"
@@ -119,7 +120,7 @@ class Sending:
         how = ["beta", "sync", "--live", "--no-skip-online", "--yes"] if live else ["sync", "--include-synced"]
         logs = {"WANDB_DIR": str(folder)}  # they go with the run
         self._process = subprocess.Popen(  # noqa: S603, W&B's own command
-            [sys.executable, "-m", "ml.tracking.sender", *how, str(folder)],
+            [sys.executable, "-P", str(_SENDER), *how, str(folder)],
             env={name: value for name, value in os.environ.items() if name != _SERVICE} | _NAMES | logs,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """W&B's own command for as long as its standard input is open, that is, as the process lives that started it.
 
-`python -m ml.tracking.sender sync FOLDER` is `wandb sync FOLDER`.
+`python -P sender.py sync FOLDER` is `wandb sync FOLDER`.
 """
 
 import os
