@@ -1,10 +1,12 @@
 import base64
 import json
+import time
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 import wandb
+import wandb_workspaces.reports.v2 as wr
 
 from tests.wandb_server import KEY, WandbServer, serving
 from tests.wandb_server.state import ENTITY, ORGANIZATION_ENTITY, Place
@@ -121,6 +123,34 @@ def test_all_requests_fail_until_the_server_is_mended():
 
         server.mend()
         assert post(server, "Viewer") == 200
+
+
+def test_an_answer_comes_as_late_as_it_was_told_to():
+    with serving() as server:
+        server.fail("Viewer", delay_seconds=0.5)
+        asked = time.monotonic()
+
+        assert post(server, "Viewer") == 200
+        assert time.monotonic() - asked >= 0.5
+
+
+def test_only_what_is_whole_is_listed_with_the_run_that_logged_it(wandb_server, tmp_path):
+    with start_run(id="one") as run:
+        upload(run, write_files(tmp_path / "first", "first"))
+        wandb_server.fail("CommitArtifact", status=403)
+        with pytest.raises(ValueError, match="told to fail"):
+            upload(run, write_files(tmp_path / "second", "second"))
+
+    logged = wandb.Api().run(f"{ENTITY}/quora/one").logged_artifacts()
+    assert [artifact.name for artifact in logged] == ["model:v0"]
+
+
+def test_reports_are_listed_by_project(wandb_server):
+    for project in ("quora", "another"):
+        with wandb.init(entity=ENTITY, project=project):
+            wr.Report(entity=ENTITY, project=project, title=f"Report of {project}").save()
+
+    assert [report.display_name for report in wandb.Api().reports(f"{ENTITY}/quora")] == ["Report of quora"]
 
 
 def test_an_unknown_operation_is_an_error_that_the_test_can_see():
