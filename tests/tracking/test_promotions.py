@@ -19,7 +19,7 @@ from ml.tracking import open_tracker, recorded
 from tests.gate.examples import compare, judged, open_workspace, probed, store_model
 from tests.wandb_server.state import ENTITY
 
-CONFIG = Config(tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=30))
+CONFIG = Config(tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=60))
 PAGE = "http://airflow.example/dags/retrain_quora/runs/run-1"
 TITLE = "Promotion of v1 by run-1"
 

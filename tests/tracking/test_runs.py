@@ -25,7 +25,7 @@ from tests.wandb_server import WandbServer
 from tests.wandb_server.state import ENTITY
 
 CONFIG = Config(
-    source=SourceConfig(uri="sample:2000"), tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=20)
+    source=SourceConfig(uri="sample:2000"), tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=60)
 )
 LOSSES = [0.7, 0.6, 0.5, 0.4]
 REPORT = ValidationReport(
@@ -275,7 +275,7 @@ def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, h
 
 
 def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_ever(week, questions):
-    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=15))
+    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=20))
     week.server.fail("CreateArtifact", status=500)
     week.track("snapshot", result=questions, config=hasty)
     for step in ("split", "train"):
