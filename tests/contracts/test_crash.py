@@ -235,10 +235,17 @@ def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows
     assert not any(name.startswith("registry/") for name in changed)
 
 
+def _is_open_at(descriptor, file):
+    try:
+        return descriptor.samefile(file)
+    except FileNotFoundError:  # closed meanwhile
+        return False
+
+
 def wait_for_the_lock(process, lock):
     """Until the process has opened the lock that somebody holds."""
     deadline = time.monotonic() + 120
-    while not any(path.exists() and path.samefile(lock) for path in Path(f"/proc/{process.pid}/fd").iterdir()):
+    while not any(_is_open_at(path, lock) for path in Path(f"/proc/{process.pid}/fd").iterdir()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
