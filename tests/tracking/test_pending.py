@@ -36,7 +36,7 @@ def _within_a_minute(found):
 def _sender_and_service(step):
     """The process of W&B's command, and the service that it began."""
     for child in psutil.Process(step).children():
-        if "sync" in child.cmdline() and child.children():
+        if not _has_ended(child) and "sync" in child.cmdline() and child.children():
             return child, *child.children()
     return None
 
