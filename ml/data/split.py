@@ -7,17 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ml.config import Config, SplitConfig
 from ml.data.expectations import read_suites, run_suite
 from ml.data.exploration import write_exploration
+from ml.data.rows import ROWS_SCHEMA, store_part
 from ml.data.text import normalise
 from ml.data.validate import require
 from ml.errors import DataError, LineageError
-from ml.records import RawSnapshot, Split, SplitName, Splits, ValidationReport, digest
-from ml.store import Store
+from ml.records import RawSnapshot, SplitName, Splits, ValidationReport, digest
 from ml.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,6 @@ logger = logging.getLogger(__name__)
 LABELS = ("sincere", "insincere")
 _PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
 _DIGEST_BYTES = 8
-_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), ("target", pa.int8())])
 
 
 def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
@@ -33,8 +31,8 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
     _check_lineage(snapshot, report)
     rows = (
         pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-        .select(_SCHEMA.names)
-        .cast(_SCHEMA)
+        .select(ROWS_SCHEMA.names)
+        .cast(ROWS_SCHEMA)
     )
     texts = [normalise(text) for text in rows["question_text"].to_pylist()]
     targets = rows["target"].to_numpy()
@@ -171,25 +169,6 @@ def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, target
             }
         )
     return pd.DataFrame(figures)
-
-
-def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
-    """Keep the rows under the digest of their content."""
-    sha256 = _rows_digest(rows)
-    with store.staging() as folder:  # even where nothing is to be done: it sweeps what a killed process left
-        if not store.contains("splits", sha256):
-            pa.parquet.write_table(rows, folder / "rows.parquet")
-            store.commit(folder, "splits", sha256)
-    return Split(name=name, digest=sha256, rows=rows.num_rows, positives=int(pc.sum(rows["target"]).as_py()))
-
-
-def _rows_digest(rows: pa.Table) -> str:
-    """Sha256, in hex, of the columns' values, whatever the file format; no value holds a NUL."""
-    sha = hashlib.sha256()
-    for column in _SCHEMA.names:
-        sha.update("\0".join(map(str, rows[column].to_pylist())).encode())
-        sha.update(b"\0\0")
-    return sha.hexdigest()
 
 
 def _too_few(what: str) -> DataError:

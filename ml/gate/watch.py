@@ -8,8 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.config import PolicyConfig
-from ml.data.rows import read_part
-from ml.data.split import store_part
+from ml.data.rows import read_part, store_part
 from ml.data.text import normalise
 from ml.records import AbsentChampion, Contamination, Rival, Split, UnknownContamination
 from ml.store import Store

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from ml.config import PolicyConfig, SplitConfig
-from ml.data.rows import read_part
-from ml.data.split import divide, store_part
+from ml.data.rows import read_part, store_part
+from ml.data.split import divide
 from ml.gate.watch import alarms, leave_out_seen
 from ml.records import AbsentChampion, Contamination, UnknownContamination
 from ml.store import Store

@@ -121,7 +121,7 @@ def test_a_report_that_could_not_be_written_is_made_up_for_after_a_later_step(
     wandb_server, workspace, records, operation, caplog
 ):
     home = workspace.reports.parent
-    config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=8))
+    config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=4))
     wandb_server.fail(operation, status=500)
     promote(home, workspace, records, config)
     assert titles(wandb_server) == []

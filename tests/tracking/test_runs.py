@@ -101,6 +101,12 @@ def questions(week):
     return snapshot(CONFIG, week.workspace)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What W&B does not show at once, it does not have."""
+    monkeypatch.setattr(recorded, "ARRIVAL_SECONDS", 0)
+
+
 def _losses(run):
     """By step: W&B appends what it is sent again."""
     return {row["_step"]: row["train/loss"] for row in run.history}
@@ -221,6 +227,7 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
     assert week.left == []
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("operation", "how", "missing"),
     [
@@ -234,15 +241,22 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
         ("UpsertBucket", {"status": 403}, "all"),
     ],
 )
-def test_what_wandb_refuses_twice_is_named_stays_whole_and_is_in_nobodys_way(  # noqa: PLR0917
-    week, questions, caplog, monkeypatch, operation, how, missing
+def test_what_wandb_refuses_twice_is_named_and_stays_whole(  # noqa: PLR0917
+    week, questions, caplog, operation, how, missing
 ):
-    monkeypatch.setattr(recorded, "ARRIVAL_SECONDS", 0)
     week.server.fail(operation, **how)
     week.track("validate", taken=[questions], result=REPORT)
     assert f"W&B did not take {missing} of the run validate week-1)" in caplog.text
     week.track("split")
     assert f"W&B did not take {missing} of the run validate week-1, which stays whole" in caplog.text
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("operation", ["CreateArtifact", "UseArtifact", "UpsertBucket"])
+def test_what_was_refused_is_in_nobodys_way_and_sent_once_that_is_mended(week, questions, operation):
+    week.server.fail(operation, status=403)
+    week.track("validate", taken=[questions], result=REPORT)
+    week.track("split")
 
     week.server.mend()
     week.track("train", losses=LOSSES)
@@ -275,7 +289,7 @@ def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, h
 
 
 def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_ever(week, questions):
-    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=20))
+    hasty = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=10))
     week.server.fail("CreateArtifact", status=500)
     week.track("snapshot", result=questions, config=hasty)
     for step in ("split", "train"):
