@@ -168,6 +168,34 @@ def test_a_sample_is_there_whole_with_nothing_beside_it(tmp_path):
         assert [list(row) for row in csv.DictReader(file)] == [["qid", "question_text", "target"]] * 20
 
 
+@pytest.mark.parametrize("output", ["nowhere/mine.csv", "."])
+@pytest.mark.parametrize("command", [["sample", "--rows", "20"], ["snapshot", "--source", "sample:20"]])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path, home, command, output, capsys):
+    before = list((home / "store" / "snapshots").iterdir())
+    assert main([*command, "--output", str(tmp_path / output)]) == 65
+    assert "no file can be written there" in capsys.readouterr().err
+    assert list((home / "store" / "snapshots").iterdir()) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, "folder", b"{", b"\xff\xfe", b"[]", b'{"record": []}'])
+def test_an_input_that_is_no_record_is_one_error(tmp_path, content, capsys):
+    record = tmp_path / "record.json"
+    if content == "folder":
+        record.mkdir()
+    elif content is not None:
+        record.write_bytes(content)
+    assert main(["split", "--input", str(record)]) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
+
+
+@pytest.mark.parametrize("option", ["--rows=-5", "--rows=0", "--seed=-1"])
+def test_a_sample_that_cannot_be_is_refused(tmp_path, option, capsys):
+    assert main(["sample", option, "--output", str(tmp_path / "mine.csv")]) == 65
+    assert "no such sample" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_no_decision_is_not_replayed(home, capsys):
     comparison = next((home / "store" / "comparisons").rglob("comparison.json"))
     assert main(["replay", str(comparison)]) == 65
