@@ -1,7 +1,9 @@
 """The command line from end to end, with a tiny encoder: what people type, what they read, what stays behind."""
 
 import csv
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,14 @@ def test_the_password_of_a_source_is_in_no_message(capsys):
     assert "sesame" not in printed.out + printed.err
 
 
+def _zipped(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, "qid,question_text,target\na,b,0\n")
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -118,14 +128,28 @@ def test_the_password_of_a_source_is_in_no_message(capsys):
         ("marked.csv", b"\xef\xbb\xbfqid,question_text,target\na,b,0\n"),
         ("archive.zip", b"PK\x03\x04truncated"),
         ("short.csv", b"qid,question_text\na,b\n"),
+        ("missing.csv", None),
+        ("climbing.zip", _zipped("../rows.csv")),
+        ("several.zip", _zipped("a.csv", "b.csv")),
+        ("wide.csv", b"qid,question_text,target,more\na,b,0,c\n"),
+        ("one class.csv", b"qid,question_text,target\na,b,0\nc,d,0\n"),
+        ("few.csv", b"qid,question_text,target\na,b,0\nc,d,1\n"),
     ],
 )
 def test_bad_input_is_one_error_and_leaves_everything_as_it_was(place, home, name, content, capsys):
-    (place / name).write_bytes(content)
+    if content is not None:
+        (place / name).write_bytes(content)
     before = {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts}
     assert _run(place, "bad", name) == 65
     assert capsys.readouterr().err.count("what to do: ") == 1
     assert {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts} == before
+    assert _champion(home) == "v1"
+
+
+def test_an_unknown_setting_is_one_error(place, home, capsys):
+    (place / "typo.toml").write_text("[train]\nepoch = 1\n")
+    assert main(["run", "--config", str(place / "typo.toml"), "--source", str(place / "rows.csv")]) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
     assert _champion(home) == "v1"
 
 
