@@ -11,6 +11,8 @@ UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
 
+override FORCE := $(filter-out 0 false no,$(FORCE))
+override DRY_RUN := $(filter-out 0 false no,$(DRY_RUN))
 export SOURCE CONFIG FORCE DRY_RUN
 export SINCERE_HOME := $(shell realpath -m -- "$${SINCERE_HOME:-var}")
 export TF_USE_LEGACY_KERAS := 1

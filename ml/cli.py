@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     _prepare_process()
     try:
+        _check_places(arguments)
         arguments.run(arguments)
     except SincereError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,6 +54,18 @@ def _prepare_process() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ml").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
+
+
+def _check_places(arguments: argparse.Namespace) -> None:
+    """Before the work, which may take hours; raises ConfigError where a file cannot be written in the end."""
+    for option in ("output", "plot"):
+        path = getattr(arguments, option, None)
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+            raise ConfigError(
+                "no file can be written there",
+                where=f"--{option} {path.name}",
+                fix="name a file in a folder that exists and that you may write to",
+            )
 
 
 def _run_one_step(arguments: argparse.Namespace) -> None:
@@ -152,7 +165,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         probability = float(model.score([arguments.text])[0])
         print(f"probability {probability:.4f}  label {int(probability >= model.threshold)}")
     else:
-        predict_csv(model, arguments.input, arguments.output)
+        predict_csv(model, arguments.input, arguments.output or Path("scored.csv"))
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
@@ -176,9 +189,11 @@ def _simulate(arguments: argparse.Namespace) -> None:
 def _sample(arguments: argparse.Namespace) -> None:
     from ml.data.sample import write_sample
 
-    beside = arguments.output.with_name(f"{arguments.output.name}.part")
-    write_sample(beside, rows=arguments.rows, seed=arguments.seed)
-    beside.replace(arguments.output)
+    if arguments.rows < 1 or arguments.seed < 0:
+        raise ConfigError(
+            "no such sample", where="--rows and --seed", fix="ask for one row or more, and no seed below 0"
+        )
+    write_sample(arguments.output, rows=arguments.rows, seed=arguments.seed)
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -222,8 +237,9 @@ def _workspace(arguments: argparse.Namespace) -> Workspace:
 def _read_record(path: Path) -> Record:
     try:
         return read_any(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path.name}", where="--input", fix="name a step's output") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise DataError(f"{path.name} cannot be read: {reason}", where="--input", fix="name a step's output") from None
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -306,7 +322,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="one question")
     what.add_argument("--input", type=Path, metavar="CSV", help="a CSV with a column question_text")
-    command.add_argument("--output", type=Path, default=Path("scored.csv"), metavar="CSV", help="default: scored.csv")
+    command.add_argument("--output", type=Path, metavar="CSV", help="default: scored.csv")
     command.set_defaults(run=_predict)
 
 

@@ -1,5 +1,6 @@
-"""Progress of long work: a bar on a terminal, elsewhere one line every few seconds."""
+"""Progress of long work: a bar on a terminal, elsewhere one line every few seconds, and none for short work."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Never
 from tqdm import tqdm
 
 LINE_SECONDS = 5.0
+COLUMNS, ROWS = 110, 24
 
 
 class _Lines:
@@ -31,6 +33,7 @@ def progress(
     `done` was done before, and does not count for the speed.
     """
     terminal = sys.stderr.isatty()
+    columns, rows = _size(terminal)
     bar: tqdm[Never] = tqdm(
         desc=what,
         total=total,
@@ -40,9 +43,18 @@ def progress(
         file=sys.stderr if terminal else _Lines(),
         mininterval=0.2 if terminal else LINE_SECONDS,
         maxinterval=LINE_SECONDS,
-        ncols=None if terminal else 110,
+        delay=0 if terminal else LINE_SECONDS,
+        ncols=columns,
+        nrows=rows,
         ascii=not terminal,
-        leave=True,
+        position=None if terminal else 0,  # lines have no place below one another
+        leave=None,  # one inside another goes when it is done
     )
     with bar:
         yield bar
+
+
+def _size(terminal: bool) -> tuple[int, int]:
+    """Columns and rows; some terminals say 0, such as those of `script`."""
+    columns, rows = os.get_terminal_size(sys.stderr.fileno()) if terminal else (0, 0)
+    return columns or COLUMNS, rows or ROWS

@@ -443,7 +443,7 @@ def read_any(text: str) -> Record:
         name = json.loads(text)["record"]
     except (json.JSONDecodeError, KeyError, TypeError):
         raise _unreadable("not a JSON object with a `record` field", "record") from None
-    if name not in _RECORDS:
+    if not isinstance(name, str) or name not in _RECORDS:
         raise _unreadable(f"unknown kind {name!r}", "record")
     return cast(Record, from_json(text, _RECORDS[name]))
 

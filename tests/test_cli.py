@@ -1,7 +1,9 @@
 """The command line from end to end, with a tiny encoder: what people type, what they read, what stays behind."""
 
 import csv
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,14 @@ def test_the_password_of_a_source_is_in_no_message(capsys):
     assert "sesame" not in printed.out + printed.err
 
 
+def _zipped(*names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, "qid,question_text,target\na,b,0\n")
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -118,14 +128,28 @@ def test_the_password_of_a_source_is_in_no_message(capsys):
         ("marked.csv", b"\xef\xbb\xbfqid,question_text,target\na,b,0\n"),
         ("archive.zip", b"PK\x03\x04truncated"),
         ("short.csv", b"qid,question_text\na,b\n"),
+        ("missing.csv", None),
+        ("climbing.zip", _zipped("../rows.csv")),
+        ("several.zip", _zipped("a.csv", "b.csv")),
+        ("wide.csv", b"qid,question_text,target,more\na,b,0,c\n"),
+        ("one class.csv", b"qid,question_text,target\na,b,0\nc,d,0\n"),
+        ("few.csv", b"qid,question_text,target\na,b,0\nc,d,1\n"),
     ],
 )
 def test_bad_input_is_one_error_and_leaves_everything_as_it_was(place, home, name, content, capsys):
-    (place / name).write_bytes(content)
+    if content is not None:
+        (place / name).write_bytes(content)
     before = {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts}
     assert _run(place, "bad", name) == 65
     assert capsys.readouterr().err.count("what to do: ") == 1
     assert {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts} == before
+    assert _champion(home) == "v1"
+
+
+def test_an_unknown_setting_is_one_error(place, home, capsys):
+    (place / "typo.toml").write_text("[train]\nepoch = 1\n")
+    assert main(["run", "--config", str(place / "typo.toml"), "--source", str(place / "rows.csv")]) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
     assert _champion(home) == "v1"
 
 
@@ -166,6 +190,34 @@ def test_a_sample_is_there_whole_with_nothing_beside_it(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
     with (tmp_path / "mine.csv").open(newline="") as file:
         assert [list(row) for row in csv.DictReader(file)] == [["qid", "question_text", "target"]] * 20
+
+
+@pytest.mark.parametrize("output", ["nowhere/mine.csv", "."])
+@pytest.mark.parametrize("command", [["sample", "--rows", "20"], ["snapshot", "--source", "sample:20"]])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path, home, command, output, capsys):
+    before = list((home / "store" / "snapshots").iterdir())
+    assert main([*command, "--output", str(tmp_path / output)]) == 65
+    assert "no file can be written there" in capsys.readouterr().err
+    assert list((home / "store" / "snapshots").iterdir()) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, "folder", b"{", b"\xff\xfe", b"[]", b'{"record": []}'])
+def test_an_input_that_is_no_record_is_one_error(tmp_path, content, capsys):
+    record = tmp_path / "record.json"
+    if content == "folder":
+        record.mkdir()
+    elif content is not None:
+        record.write_bytes(content)
+    assert main(["split", "--input", str(record)]) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
+
+
+@pytest.mark.parametrize("option", ["--rows=-5", "--rows=0", "--seed=-1"])
+def test_a_sample_that_cannot_be_is_refused(tmp_path, option, capsys):
+    assert main(["sample", option, "--output", str(tmp_path / "mine.csv")]) == 65
+    assert "no such sample" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_decision_is_not_replayed(home, capsys):

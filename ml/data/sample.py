@@ -12,6 +12,8 @@ from typing import Literal, TextIO
 
 import numpy as np
 
+from ml.progress import progress
+
 POSITIVE_RATE = 0.062
 _CHUNK_ROWS = 50_000
 _QID_BYTES = 10
@@ -158,9 +160,11 @@ def _write(file: TextIO, rows: int, rng: np.random.Generator) -> None:
     writer.writerow(("qid", "question_text", "target"))
     targets = (np.arange(rows) < round(rows * POSITIVE_RATE)).astype(np.int8)
     rng.shuffle(targets)
-    for start in range(0, rows, _CHUNK_ROWS):
-        chunk = targets[start : start + _CHUNK_ROWS]
-        writer.writerows(zip(_qids(rng, len(chunk)), _questions(rng, chunk), chunk.tolist(), strict=True))
+    with progress("write the sample", rows, " rows") as bar:
+        for start in range(0, rows, _CHUNK_ROWS):
+            chunk = targets[start : start + _CHUNK_ROWS]
+            writer.writerows(zip(_qids(rng, len(chunk)), _questions(rng, chunk), chunk.tolist(), strict=True))
+            bar.update(len(chunk))
 
 
 def _qids(rng: np.random.Generator, rows: int) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Measure candidate, champion and baseline, now and in one process, on the same test rows."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,13 @@ from ml.gate.report import write_evaluation_page
 from ml.gate.scores import Scores, keep_scores
 from ml.gate.watch import leave_out_seen
 from ml.metrics import FloatArray, measure
-from ml.model.predict import LoadedModel, load_model
-from ml.progress import progress
+from ml.model.predict import load_model
 from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
 from ml.registry import CHAMPION_ALIAS
 from ml.store import Store
 from ml.workspace import Workspace
 
-_PROGRESS_ROWS = 2048
+logger = logging.getLogger(__name__)
 
 
 def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: TrainedModel) -> Comparison:
@@ -66,6 +66,7 @@ def _measure_baseline(
     config: Config, store: Store, splits: Splits, test: Split, rows: pd.DataFrame
 ) -> tuple[FloatArray, Evaluation]:
     train, validation = (read_part(store, splits.part(name)) for name in ("train", "validation"))
+    logger.info("training the baseline on %d rows", len(train))
     baseline = train_baseline(train, validation, positive_rate=config.threshold.positive_rate)
     scores = baseline.score(rows["question_text"].tolist())
     model = baseline_digest(splits, config.threshold.positive_rate)
@@ -74,7 +75,7 @@ def _measure_baseline(
 
 def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
     loaded = load_model(folder)
-    scores = _score(role, loaded, rows["question_text"].tolist())
+    scores = loaded.score_many(rows["question_text"].tolist(), f"score the {role}")
     return scores, _evaluation(model, test, rows, scores, loaded.threshold)
 
 
@@ -87,16 +88,6 @@ def _evaluation(model: str, test: Split, rows: pd.DataFrame, scores: FloatArray,
         threshold=threshold,
         **measure(rows["target"].to_numpy(), scores, threshold),
     )
-
-
-def _score(role: str, loaded: LoadedModel, texts: list[str]) -> FloatArray:
-    scores = np.empty(len(texts), np.float32)
-    with progress(f"score the {role}", len(texts), " rows") as bar:
-        for first in range(0, len(texts), _PROGRESS_ROWS):
-            part = texts[first : first + _PROGRESS_ROWS]
-            scores[first : first + len(part)] = loaded.score(part)
-            bar.update(len(part))
-    return scores
 
 
 def _refuse_other_splits(splits: Splits, trained: TrainedModel) -> None:

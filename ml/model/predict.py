@@ -47,6 +47,16 @@ class LoadedModel:
             scores[rows] = self._score(texts=batch)["probability"]
         return scores
 
+    def score_many(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:
+        """Probabilities, float32 [texts], in the order of the texts; `what` says whose progress is shown."""
+        scores = np.empty(len(texts), np.float32)
+        with progress(what, len(texts), " rows") as bar:
+            for first in range(0, len(texts), CHUNK_ROWS):
+                part = texts[first : first + CHUNK_ROWS]
+                scores[first : first + len(part)] = self.score(part)
+                bar.update(len(part))
+        return scores
+
 
 def load_model(folder: Path) -> LoadedModel:
     """The model in a folder of the store or the registry; raises LineageError if it is not whole."""

@@ -9,6 +9,7 @@ import tensorflow_text as tf_text
 from numpy.typing import NDArray
 
 from ml.errors import ConfigError
+from ml.progress import progress
 
 CHUNK_TEXTS = 8192
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
@@ -68,10 +69,12 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """The token ids of all texts, in their order."""
-        chunks = [
-            self(tf.constant(texts[first : first + CHUNK_TEXTS], tf.string))
-            for first in range(0, len(texts), CHUNK_TEXTS)
-        ]
+        chunks = []
+        with progress("tokenize", len(texts), " texts") as bar:
+            for first in range(0, len(texts), CHUNK_TEXTS):
+                part = texts[first : first + CHUNK_TEXTS]
+                chunks.append(self(tf.constant(part, tf.string)))
+                bar.update(len(part))
         lengths = [chunk.row_lengths().numpy() for chunk in chunks]
         return TokenizedTexts(
             token_ids=np.concatenate([np.empty(0, np.int32), *(chunk.values.numpy() for chunk in chunks)]),

@@ -68,6 +68,7 @@ def train(config: Config, workspace: Workspace, splits: Splits) -> TrainedModel:
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
         fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, observe=workspace.observe)
         saved_model = staged / "model" / "saved_model"
+        logger.info("exporting the model")
         export_classifier(
             saved_model,
             pretrained=pretrained,
@@ -112,12 +113,15 @@ def _choose_threshold(
 ) -> float:
     """On scores of what was exported: they differ in the last digits from those of the trained precision."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
-    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score(texts)
+    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
+        texts, "score the candidate for its threshold"
+    )
     positive_rate = config.threshold.positive_rate
     if isinstance(champion, AbsentChampion):
         return choose_threshold(labels, scores, positive_rate=positive_rate)
     rival = load_model(workspace.registry.fetch(champion.version))
-    to_beat = operating_point(labels, rival.score(texts), rival.threshold, positive_rate=positive_rate)
+    rival_scores = rival.score_many(texts, "score the champion for the threshold")
+    to_beat = operating_point(labels, rival_scores, rival.threshold, positive_rate=positive_rate)
     threshold = choose_dominating_threshold(labels, scores, to_beat, positive_rate=positive_rate)
     logger.info(
         "on validation rows: champion %s has %s, the candidate at threshold %.4f has %s",

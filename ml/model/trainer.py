@@ -15,6 +15,7 @@ from ml.model.encoder import PretrainedEncoder, build_encoder
 from ml.model.optimizer import LazyAdamW, WarmUpLinearDecay
 from ml.model.runtime import Runtime
 from ml.model.tokenizer import TokenizedTexts
+from ml.progress import progress
 
 SCORING_BATCH = 128
 _IDS = tf.TensorSpec([None, None], tf.int32)
@@ -53,10 +54,13 @@ class Trainer:
         """Probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)
         unlabelled = np.zeros(len(texts), np.float32)
-        for batch in scoring_batches(
+        batches = scoring_batches(
             texts, unlabelled, batch_size=SCORING_BATCH, width_multiple=self.runtime.width_multiple
-        ):
-            scores[batch.rows] = self._probabilities(batch.ids, batch.mask)
+        )
+        with progress("score the validation rows", len(texts), " rows") as bar:
+            for batch in batches:
+                scores[batch.rows] = self._probabilities(batch.ids, batch.mask)
+                bar.update(len(batch.rows))
         return scores
 
     def steps(self) -> int:

@@ -41,7 +41,7 @@ def retraining_params() -> dict[str, Param]:
         "test_fraction": _fraction("Test fraction", "judging the candidate against the champion"),
         "epochs": _optional("integer", "Epochs", "Passes over the training rows, at most.", minimum=1, maximum=100),
         "learning_rate": _optional(
-            "number", "Learning rate", "Peak of the schedule; 2e-5 to 5e-5 is usual.", minimum=1e-8, maximum=1
+            "number", "Learning rate", "Peak of the schedule; 1e-5 to 1e-4 is usual.", minimum=1e-8, maximum=1
         ),
         "batch_size": _optional("integer", "Batch size", "Rows in a training step.", minimum=1, maximum=4096),
         "warm_start": _optional(

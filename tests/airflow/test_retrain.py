@@ -83,6 +83,13 @@ def second(first: object, retrain: Retrain) -> "subprocess.CompletedProcess[str]
     return retrain()
 
 
+@pytest.mark.parametrize(("value", "asked"), [("1", True), ("", False), ("0", False), ("false", False), ("no", False)])
+def test_what_is_switched_off_is_not_asked(value: str, asked: bool) -> None:
+    command = ["make", "--eval", 'asked: ; @echo "$$FORCE$$DRY_RUN"', "asked", f"FORCE={value}", f"DRY_RUN={value}"]
+    printed = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    assert bool(printed.strip()) is asked
+
+
 def test_a_first_run_promotes_and_prints_the_verdict(first: "subprocess.CompletedProcess[str]") -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert "PROMOTE: " in first.stdout

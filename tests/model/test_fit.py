@@ -79,7 +79,8 @@ def test_any_precision_and_compiler_learns(pretrained, data, precision, jit_comp
     assert trainer.score(data.texts).dtype == np.float32
 
 
-def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd):
+def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd, monkeypatch):
+    monkeypatch.setattr("ml.progress.LINE_SECONDS", 1e-9)
     settings = TrainConfig(epochs=1, batch_size=8)
     fit_once(make_trainer(pretrained, settings), data, settings)
     last = capfd.readouterr().err.strip().splitlines()[-1]
