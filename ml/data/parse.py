@@ -94,19 +94,26 @@ def _check_line(line: bytes, offset: int, source: str) -> None:
 
 def _check_header(path: Path, source: str) -> list[str]:
     """The column names; a message never repeats what may be a row."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file), [])
+    columns = _first_record(path, source)
     header = ",".join(columns)
     if len(columns) == 1:
         seen = [name for mark, name in _DELIMITERS.items() if mark in header]
         what = f"the columns are separated by {seen[0]}, not by comma" if seen else "the header has a single column"
         raise _not_csv(what, source, "export it with commas")
     if len(columns) > _MAX_COLUMNS or not all(_COLUMN_NAME.fullmatch(column) for column in columns):
-        raise _not_csv("the first line is not a header", source, "let it name the columns: qid,question_text,target")
+        raise _no_header(source)
     repeated = [column for column, count in Counter(columns).items() if count > 1]
     if repeated:
         raise _not_csv(f"the column {repeated[0]} occurs twice", source, "give each column a name of its own")
     return columns
+
+
+def _first_record(path: Path, source: str) -> list[str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except csv.Error:
+        raise _no_header(source) from None
 
 
 def _with_numeric_target(table: pa.Table) -> pa.Table:
@@ -117,6 +124,11 @@ def _with_numeric_target(table: pa.Table) -> pa.Table:
     except pa.ArrowInvalid:
         return table
     return table.set_column(table.column_names.index("target"), "target", numbers)
+
+
+def _no_header(source: str) -> DataError:
+    fix = "let it name the columns: qid,question_text,target"
+    return _not_csv("the first line is not a header", source, fix)
 
 
 def _not_csv(what: str, source: str, fix: str) -> DataError:
