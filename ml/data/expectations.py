@@ -178,6 +178,20 @@ def _run(suite: Suite, rows: pd.DataFrame, context: Any) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: order.index(finding.check.name)))
 
 
+def explain(suite: Suite, checks: Sequence[DataCheck]) -> tuple[Finding, ...]:
+    """Recorded checks with what their suite requires and says of them; those that it no longer has are left out."""
+    expectations = {each["meta"]["name"]: each for each in suite.content["expectations"]}
+    return tuple(
+        Finding(
+            check=check,
+            required=_required(each["type"], each["kwargs"], suite.parameters),
+            note=each["meta"]["notes"],
+        )
+        for check in checks
+        if (each := expectations.get(check.name))
+    )
+
+
 def worst_severity(findings: Sequence[Finding]) -> Severity:
     """The gravest severity among failures; `none` if all passed."""
     failed = [finding.check.severity for finding in findings if not finding.check.passed]
