@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from ml.data.download import html_instead_of_csv
 from ml.errors import DataError
+from ml.progress import progress
 
 _BLOCK_BYTES = 1 << 24
 _UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -56,12 +57,13 @@ def parse(path: Path, *, source: str) -> Parsed:
 def _check_bytes(path: Path, source: str) -> None:
     """UTF-8 without byte-order mark or NUL; errors name the offset of the byte."""
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb") as file, progress("check the bytes", path.stat().st_size, "B", scaled=True) as bar:
         _check_start(file.read(512), source)
         file.seek(0)
         for line in file:
             _check_line(line, offset, source)
             offset += len(line)
+            bar.update(len(line))
 
 
 def _check_start(start: bytes, source: str) -> None:

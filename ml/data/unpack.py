@@ -11,6 +11,7 @@ from typing import IO, cast
 from ml.config import SourceConfig
 from ml.data.download import CHUNK_BYTES, check_size
 from ml.errors import DataError
+from ml.progress import progress
 
 _GZIP_MAGIC, _ZIP_MAGICS = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -74,11 +75,12 @@ def _refused(what: str, source: str) -> DataError:
 
 def _copy(stream: IO[bytes], target: Path, config: SourceConfig, source: str) -> None:
     written = 0
-    with target.open("wb") as file:
+    with target.open("wb") as file, progress("unpack", None, "B", scaled=True) as bar:
         while chunk := _read(stream, source):
             written += len(chunk)
             check_size(written, config.max_bytes, source)
             file.write(chunk)
+            bar.update(len(chunk))
 
 
 def _read(stream: IO[bytes], source: str) -> bytes:
