@@ -54,7 +54,7 @@ def test_the_verdict_is_printed_with_its_checks_and_figures(capsys):
 
 def test_the_reports_of_a_run_stay(home):
     reports = home / "reports" / "first"
-    for page in ("evaluation.html", "exploration.html", "exploration_splits.html", "data_docs/index.html"):
+    for page in ("evaluation.html", "exploration.html", "data_docs_splits/index.html", "data_docs/index.html"):
         assert (reports / page).is_file(), page
 
 

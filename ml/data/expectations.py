@@ -79,8 +79,10 @@ def _read(name: str) -> dict[str, Any]:
     path = PROJECT / name
     try:
         suite = json.loads(path.read_text(encoding="utf-8"))
+        _check_complete(suite, path.name)
         gx.ExpectationSuite(**suite)
-        suite["meta"]["parameters"].items()
+    except ConfigError:
+        raise
     except OSError:
         raise ConfigError(
             "there is no such suite", where=f"config [validate], {path.name}", fix="check the path"
@@ -92,6 +94,31 @@ def _read(name: str) -> dict[str, Any]:
             fix="keep the form of expectations/raw.json: name, expectations, meta.parameters",
         ) from None
     return dict(suite)
+
+
+def _check_complete(suite: Mapping[str, Any], file: str) -> None:
+    """Raise ConfigError unless each expectation has name, notes and severity, and takes the suite's own parameters.
+
+    Great Expectations leaves out an expectation with a severity that it does not know.
+    """
+    parameters = suite["meta"]["parameters"].keys()
+    for number, expectation in enumerate(suite["expectations"], start=1):
+        meta = expectation.get("meta") or {}
+        where = f"{file}, expectation {number} ({meta.get('name') or expectation['type']})"
+        for key in ("name", "notes"):
+            if not meta.get(key):
+                fix = "write what it is called as meta.name, and what a failure means as meta.notes"
+                raise ConfigError(f"the expectation has no meta.{key}", where=where, fix=fix)
+        if expectation.get("severity") not in _SEVERITIES[1:]:
+            fix = f'write one of {", ".join(_SEVERITIES[1:])} as "severity", beside "kwargs"'
+            raise ConfigError("the expectation has no severity", where=where, fix=fix)
+        for unknown in sorted(_parameters_in(expectation["kwargs"]) - parameters):
+            fix = f"give it a value in meta.parameters, or use one of {', '.join(sorted(parameters))}"
+            raise ConfigError(f"the suite has no parameter {unknown!r}", where=where, fix=fix)
+
+
+def _parameters_in(kwargs: Mapping[str, Any]) -> set[str]:
+    return {value["$PARAMETER"] for value in kwargs.values() if isinstance(value, dict) and "$PARAMETER" in value}
 
 
 def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ...]:
@@ -146,9 +173,23 @@ def _run(suite: Suite, rows: pd.DataFrame, context: Any) -> tuple[Finding, ...]:
         batch_parameters={"dataframe": rows}, expectation_parameters=dict(suite.parameters)
     )
     (validation,) = outcome.run_results.values()
-    order = [_name(expectation["meta"], expectation["type"]) for expectation in suite.content["expectations"]]
+    order = [expectation["meta"]["name"] for expectation in suite.content["expectations"]]
     findings = [_finding(result, rows, suite.parameters) for result in validation.results]
     return tuple(sorted(findings, key=lambda finding: order.index(finding.check.name)))
+
+
+def explain(suite: Suite, checks: Sequence[DataCheck]) -> tuple[Finding, ...]:
+    """Recorded checks with what their suite requires and says of them; those that it no longer has are left out."""
+    expectations = {each["meta"]["name"]: each for each in suite.content["expectations"]}
+    return tuple(
+        Finding(
+            check=check,
+            required=_required(each["type"], each["kwargs"], suite.parameters),
+            note=each["meta"]["notes"],
+        )
+        for check in checks
+        if (each := expectations.get(check.name))
+    )
 
 
 def worst_severity(findings: Sequence[Finding]) -> Severity:
@@ -173,24 +214,20 @@ def _context(docs: Path) -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def _name(meta: Mapping[str, Any], kind: str) -> str:
-    return str(meta.get("name", kind))
-
-
 def _finding(result: Any, rows: pd.DataFrame, parameters: Mapping[str, float]) -> Finding:
     expectation = result.expectation_config
     column = expectation.kwargs.get("column", "table")
     observed = _observed(result.result) if result.result else _unchecked(column, rows)
     return Finding(
         check=DataCheck(
-            name=_name(expectation.meta, expectation.type),
+            name=expectation.meta["name"],
             column=column,
             severity=expectation.severity.value,
             passed=bool(result.success),
             observed=observed[:_OBSERVED_CHARACTERS],
         ),
         required=_required(expectation.type, expectation.kwargs, parameters),
-        note=str(expectation.meta.get("notes", "")),
+        note=expectation.meta["notes"],
     )
 
 

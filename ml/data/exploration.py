@@ -1,6 +1,6 @@
 """The first look at the data: label counts, and lengths in words and in characters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from ml.data import measures
 from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
+
+WHOLE_DOCS, SPLITS_DOCS = "data_docs", "data_docs_splits"
 
 _MOST_LABELS = 10
 _SHOWN_QUANTILE = 0.995
@@ -29,20 +31,27 @@ _FINDINGS = """<table><tr><th></th><th>expectation</th><th>column</th><th>observ
 
 
 def write_exploration(
-    path: Path, *, title: str, findings: Sequence[Finding], docs: str, tables: Sequence[tuple[str, pa.Table]]
+    path: Path,
+    *,
+    findings: Mapping[str, Sequence[Finding]],
+    tables: Sequence[tuple[str, pa.Table]],
+    note: str = "",
 ) -> None:
-    """Write a page with the findings and the pictures of each named table; a missing column leaves its pictures out.
+    """Write a page with findings by folder of their Data Docs, then the pictures of each named table.
 
-    `docs` is the address of the Data Docs, relative to the page.
+    A missing column leaves its pictures out. `note` stands in the lead.
     """
-    failed = sum(not finding.check.passed for finding in findings)
-    lead = f"{len(findings) - failed} of {len(findings)} expectations hold."
-    sections = [_findings_section(findings, docs), *(_section(name, table) for name, table in tables)]
-    write_page(path, title=title, lead=lead, sections=sections)
+    everything = [finding for some in findings.values() for finding in some]
+    failed = sum(not finding.check.passed for finding in everything)
+    lead = f"{len(everything) - failed} of {len(everything)} expectations hold. {note}".strip()
+    checked = [_findings_section(docs, some) for docs, some in findings.items()]
+    pictures = [_section(name, table) for name, table in tables]
+    write_page(path, title="The questions", lead=lead, sections=[*checked, *pictures])
 
 
-def _findings_section(findings: Sequence[Finding], docs: str) -> Section:
-    return Section(heading="Expectations", body=fragment(_FINDINGS, findings=findings, docs=docs))
+def _findings_section(docs: str, findings: Sequence[Finding]) -> Section:
+    heading = "Expectations of the splits" if docs == SPLITS_DOCS else "Expectations of the whole file"
+    return Section(heading=heading, body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
 
 
 def _section(name: str, table: pa.Table) -> Section:

@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from ml.data.download import html_instead_of_csv
 from ml.errors import DataError
+from ml.progress import progress
 
 _BLOCK_BYTES = 1 << 24
 _UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -56,12 +57,13 @@ def parse(path: Path, *, source: str) -> Parsed:
 def _check_bytes(path: Path, source: str) -> None:
     """UTF-8 without byte-order mark or NUL; errors name the offset of the byte."""
     offset = 0
-    with path.open("rb") as file:
+    with path.open("rb") as file, progress("check the bytes", path.stat().st_size, "B", scaled=True) as bar:
         _check_start(file.read(512), source)
         file.seek(0)
         for line in file:
             _check_line(line, offset, source)
             offset += len(line)
+            bar.update(len(line))
 
 
 def _check_start(start: bytes, source: str) -> None:
@@ -94,19 +96,26 @@ def _check_line(line: bytes, offset: int, source: str) -> None:
 
 def _check_header(path: Path, source: str) -> list[str]:
     """The column names; a message never repeats what may be a row."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns = next(csv.reader(file), [])
+    columns = _first_record(path, source)
     header = ",".join(columns)
     if len(columns) == 1:
         seen = [name for mark, name in _DELIMITERS.items() if mark in header]
         what = f"the columns are separated by {seen[0]}, not by comma" if seen else "the header has a single column"
         raise _not_csv(what, source, "export it with commas")
     if len(columns) > _MAX_COLUMNS or not all(_COLUMN_NAME.fullmatch(column) for column in columns):
-        raise _not_csv("the first line is not a header", source, "let it name the columns: qid,question_text,target")
+        raise _no_header(source)
     repeated = [column for column, count in Counter(columns).items() if count > 1]
     if repeated:
         raise _not_csv(f"the column {repeated[0]} occurs twice", source, "give each column a name of its own")
     return columns
+
+
+def _first_record(path: Path, source: str) -> list[str]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except csv.Error:
+        raise _no_header(source) from None
 
 
 def _with_numeric_target(table: pa.Table) -> pa.Table:
@@ -117,6 +126,11 @@ def _with_numeric_target(table: pa.Table) -> pa.Table:
     except pa.ArrowInvalid:
         return table
     return table.set_column(table.column_names.index("target"), "target", numbers)
+
+
+def _no_header(source: str) -> DataError:
+    fix = "let it name the columns: qid,question_text,target"
+    return _not_csv("the first line is not a header", source, fix)
 
 
 def _not_csv(what: str, source: str, fix: str) -> DataError:

@@ -40,7 +40,7 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
         rows=parsed.table.num_rows,
         columns=tuple(parsed.table.column_names),
         bytes=(folder / "rows.csv").stat().st_size,
-        quarantined_rows=len(parsed.quarantined),
+        quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
     )
     _check_quarantine(record, config)
     pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet")
@@ -50,7 +50,7 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
 
 
 def _check_quarantine(record: RawSnapshot, config: SourceConfig) -> None:
-    """Rows with too few or too many fields are set aside; more of them than allowed is an error."""
+    """Rows with too few or too many fields are set aside; more of their lines than allowed is an error."""
     if not record.quarantined_rows:
         return
     total = record.rows + record.quarantined_rows
@@ -58,6 +58,6 @@ def _check_quarantine(record: RawSnapshot, config: SourceConfig) -> None:
         raise DataError(
             f"{record.quarantined_rows} of {total} rows have the wrong number of fields",
             where=record.source,
-            fix="quote texts that hold commas, or raise source.max_quarantined_fraction",
+            fix="quote texts that hold commas, close each quote, or raise source.max_quarantined_fraction",
         )
     logger.warning("%d rows with the wrong number of fields are in quarantine.csv", record.quarantined_rows)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml.config import Config, SplitConfig
-from ml.data.expectations import read_suites, run_suite
-from ml.data.exploration import write_exploration
+from ml.data.expectations import explain, read_suites, run_suite
+from ml.data.exploration import SPLITS_DOCS, WHOLE_DOCS, write_exploration
 from ml.data.rows import ROWS_SCHEMA, store_part
 from ml.data.text import normalise
 from ml.data.validate import require
@@ -27,7 +27,7 @@ _DIGEST_BYTES = 8
 
 
 def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
-    """Divide, check by the splits suite, store; raises LineageError for a report that does not vouch for the rows."""
+    """Divide, check, draw, store; raises LineageError for a report that does not vouch for the rows."""
     _check_lineage(snapshot, report)
     rows = (
         pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
@@ -40,10 +40,21 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
     text_ids, _ = pd.factorize(pd.Series(texts))
     parts = divide(config.split, texts, text_ids, targets)
     tables = {name: rows.take(parts[name]) for name in _PARTS}
-    _check_parts(config, workspace, _figures(parts, text_ids, targets), tables)
-    train, validation, test = (store_part(workspace.store, name, tables[name]) for name in _PARTS)
+    _check_sizes(tables)
     duplicates, conflicts = len(texts) - int(text_ids.max()) - 1, count_conflicts(text_ids, targets)
-    logger.info("%d rows repeat a text; %d texts bear both labels", duplicates, conflicts)
+    note = f"{duplicates:,} rows repeat a text; {conflicts:,} texts bear both labels."
+    logger.info(note)
+
+    whole_suite, suite = read_suites(config.validate)
+    findings = run_suite(suite, _figures(parts, text_ids, targets), workspace.run_reports / SPLITS_DOCS)
+    write_exploration(
+        workspace.run_reports / "exploration.html",
+        findings={WHOLE_DOCS: explain(whole_suite, report.checks), SPLITS_DOCS: findings},
+        tables=[("The whole file", rows), *tables.items()],
+        note=note,
+    )
+    require(findings, suite, f"{workspace.run_id}/{SPLITS_DOCS}/index.html")
+    train, validation, test = (store_part(workspace.store, name, tables[name]) for name in _PARTS)
     return Splits(
         snapshot=snapshot.sha256,
         report=digest(report),
@@ -131,23 +142,10 @@ def _check_classes(targets: np.ndarray) -> None:
         raise _too_few("all rows have the same label")
 
 
-def _check_parts(
-    config: Config, workspace: Workspace, figures: pd.DataFrame, tables: Mapping[SplitName, pa.Table]
-) -> None:
-    """Run the splits suite on the parts' figures and write their page; raises DataError on a critical failure."""
+def _check_sizes(tables: Mapping[SplitName, pa.Table]) -> None:
     for name, table in tables.items():
         if not table.num_rows:
             raise _too_few(f"the part {name} would be empty")
-    _, suite = read_suites(config.validate)
-    findings = run_suite(suite, figures, workspace.run_reports / "data_docs_splits")
-    write_exploration(
-        workspace.run_reports / "exploration_splits.html",
-        title="The questions, split",
-        findings=findings,
-        docs="data_docs_splits/index.html",
-        tables=list(tables.items()),
-    )
-    require(findings, suite, f"{workspace.run_id}/data_docs_splits/index.html")
 
 
 def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, targets: np.ndarray) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """The one CSV inside a `.gz` or `.zip`, told by its first bytes; hostile archives are refused."""
 
 import gzip
+import lzma
 import shutil
 import zipfile
 import zlib
@@ -10,6 +11,7 @@ from typing import IO, cast
 from ml.config import SourceConfig
 from ml.data.download import CHUNK_BYTES, check_size
 from ml.errors import DataError
+from ml.progress import progress
 
 _GZIP_MAGIC, _ZIP_MAGICS = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -28,11 +30,15 @@ def unpack(packed: Path, target: Path, config: SourceConfig, *, source: str) -> 
             check_size(packed.stat().st_size, config.max_bytes, source)
             shutil.copyfile(packed, target)
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(
-            f"the archive is broken or cut off ({type(error).__name__})",
-            where=source,
-            fix="download it again and check its size against the source's",
-        ) from None
+        raise _broken(error, source) from None
+
+
+def _broken(error: Exception, source: str) -> DataError:
+    return DataError(
+        f"the archive is broken or cut off ({type(error).__name__})",
+        where=source,
+        fix="download it again and check its size against the source's",
+    )
 
 
 def _unzip(packed: Path, target: Path, config: SourceConfig, source: str) -> None:
@@ -46,7 +52,9 @@ def _unzip(packed: Path, target: Path, config: SourceConfig, source: str) -> Non
 
 
 def _only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
+    if not all(PurePosixPath(member.filename).name for member in members):
+        raise _refused("the zip file holds a file without a name", source)
     climbing = [member for member in members if _climbs(member.filename)]
     if climbing:
         raise _refused("the zip file holds a path that climbs out of its folder", source)
@@ -67,8 +75,17 @@ def _refused(what: str, source: str) -> DataError:
 
 def _copy(stream: IO[bytes], target: Path, config: SourceConfig, source: str) -> None:
     written = 0
-    with target.open("wb") as file:
-        while chunk := stream.read(CHUNK_BYTES):
+    with target.open("wb") as file, progress("unpack", None, "B", scaled=True) as bar:
+        while chunk := _read(stream, source):
             written += len(chunk)
             check_size(written, config.max_bytes, source)
             file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _read(stream: IO[bytes], source: str) -> bytes:
+    """The next chunk; bz2 and lzma have errors of their own, and that of bz2 is as general as a full disk's."""
+    try:
+        return stream.read(CHUNK_BYTES)
+    except (OSError, lzma.LZMAError) as error:
+        raise _broken(error, source) from None

@@ -10,7 +10,7 @@ import pyarrow.parquet
 from ml.config import Config
 from ml.data import measures
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
-from ml.data.exploration import write_exploration
+from ml.data.exploration import WHOLE_DOCS, write_exploration
 from ml.errors import DataError
 from ml.records import RawSnapshot, ValidationReport
 from ml.workspace import Workspace
@@ -22,15 +22,12 @@ def validate(config: Config, workspace: Workspace, snapshot: RawSnapshot) -> Val
     """Run the raw suite; raises DataError on a critical failure, carries warnings on."""
     suite, _ = read_suites(config.validate)
     table = pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-    findings = run_suite(suite, _measured(table), workspace.run_reports / "data_docs")
+    logger.info("validating %d rows by %d expectations", table.num_rows, len(suite.content["expectations"]))
+    findings = run_suite(suite, _measured(table), workspace.run_reports / WHOLE_DOCS)
     write_exploration(
-        workspace.run_reports / "exploration.html",
-        title="The questions",
-        findings=findings,
-        docs="data_docs/index.html",
-        tables=[("The whole file", table)],
+        workspace.run_reports / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
     )
-    docs = f"{workspace.run_id}/data_docs/index.html"
+    docs = f"{workspace.run_id}/{WHOLE_DOCS}/index.html"
     require(findings, suite, docs)
     return ValidationReport(
         snapshot=snapshot.sha256,

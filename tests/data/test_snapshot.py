@@ -26,12 +26,18 @@ def pull(tmp_path, content, *overrides, name="questions.csv"):
     return snapshot(config(path, *overrides), workspace(tmp_path))
 
 
-def zipped(*members):
+def zipped(*members, method=zipfile.ZIP_DEFLATED):
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def damaged_zip(method):
+    content = bytearray(zipped(("train.csv", CSV), method=method))
+    content[60:80] = bytes(20)
+    return bytes(content)
 
 
 def test_a_snapshot_keeps_the_bytes_and_the_parsed_rows(tmp_path):
@@ -66,6 +72,21 @@ def test_few_ragged_rows_are_set_aside_and_counted(tmp_path):
     assert (folder / "quarantine.csv").read_text() == "04,too,many,fields\n"
 
 
+def test_a_quote_that_is_never_closed_counts_for_every_line_that_it_takes(tmp_path):
+    rows = [f"{number:02},Why is soup {number} hot?,0\n" for number in range(100)]
+    rows[40] = '40,"Why is soup 40 hot?,0\n'
+    content = "qid,question_text,target\n" + "".join(rows)
+    with pytest.raises(DataError, match="60 of 100 rows have the wrong number of fields"):
+        pull(tmp_path, content.encode())
+
+
+def test_lines_within_quotes_are_one_text(tmp_path):
+    record = pull(tmp_path, CSV + b'04,"Why is\nsoup\nhot?",0\n')
+    table = pyarrow.parquet.read_table(tmp_path / "store" / "snapshots" / record.sha256 / "rows.parquet")
+    assert table["question_text"][-1].as_py() == "Why is\nsoup\nhot?"
+    assert record.quarantined_rows == 0
+
+
 HOSTILE = {
     "empty": (b"", "the file is empty"),
     "header only": (b"qid,question_text,target\n", "a header and no rows"),
@@ -78,9 +99,15 @@ HOSTILE = {
     "utf-16": (CSV.decode().encode("utf-16"), "UTF-16"),
     "latin-1": (CSV + "04,café,0\n".encode("latin-1"), f"0xe9 at offset {len(CSV) + 6}"),
     "nul": (CSV + b"04,a\0b,0\n", f"NUL byte at offset {len(CSV) + 4}"),
+    "one endless field": (b"x" * 200_000, "first line is not a header"),
+    "endless quote": (b'"qid,question_text,target\n' + CSV * 5_000, "first line is not a header"),
     "many ragged rows": (CSV + b"04,x\n", "1 of 4 rows have the wrong number of fields"),
     "cut-off gzip": (gzip.compress(CSV)[:-10], "broken or cut off"),
     "cut-off zip": (zipped(("train.csv", CSV))[:-10], "broken or cut off"),
+    "damaged bzip2 in a zip": (damaged_zip(zipfile.ZIP_BZIP2), "broken or cut off"),
+    "damaged lzma in a zip": (damaged_zip(zipfile.ZIP_LZMA), "broken or cut off"),
+    "zip of no name": (zipped(("train.csv", CSV)).replace(b"train.csv", b"\0rain.csv"), "without a name"),
+    "zip of a dot": (zipped((".", CSV)), "without a name"),
     "climbing zip": (zipped(("../train.csv", CSV)), "climbs out"),
     "zip of several": (zipped(("a.csv", CSV), ("b.csv", CSV)), "holds 2 files"),
 }

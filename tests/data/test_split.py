@@ -7,7 +7,9 @@ import pyarrow.parquet
 import pytest
 
 from ml.config import SplitConfig
+from ml.data.snapshot import snapshot
 from ml.data.split import count_conflicts, divide, split
+from ml.data.validate import validate
 from ml.errors import DataError, LineageError
 from ml.records import RawSnapshot, ValidationReport
 from tests.data.places import config, workspace
@@ -92,8 +94,19 @@ def test_the_record_and_the_store_agree(tmp_path):
         rows = pyarrow.parquet.read_table(places.store.open("splits", part.digest) / "rows.parquet")
         assert (rows.num_rows, sum(rows["target"].to_pylist())) == (part.rows, part.positives)
         assert rows.schema.field("target").type == pa.int8()
-    assert (places.run_reports / "exploration_splits.html").is_file()
     assert split(config("sample:1"), places, SNAPSHOT, REPORT) == record
+
+
+def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
+    settings, places = config("sample:2000"), workspace(tmp_path)
+    pulled = snapshot(settings, places)
+    split(settings, places, pulled, validate(settings, places, pulled))
+    page = (places.run_reports / "exploration.html").read_text(encoding="utf-8")
+    for heading in ("The whole file", "train", "validation", "test", "Expectations of the splits"):
+        assert f"<h2>{heading}</h2>" in page
+    assert page.count("<svg") == 12
+    assert "0 texts bear both labels." in page
+    assert page.count("<td>label balance</td>") == 1
 
 
 def test_too_small_parts_are_named_with_what_was_required(tmp_path):

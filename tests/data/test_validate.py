@@ -1,7 +1,10 @@
+import json
 import re
 
 import pytest
 
+from ml.config import ValidateConfig
+from ml.data.expectations import read_suites
 from ml.data.snapshot import snapshot
 from ml.data.validate import validate
 from ml.errors import ConfigError, DataError
@@ -113,3 +116,37 @@ def test_a_suite_that_cannot_be_read_is_a_config_error(tmp_path):
     suite.write_text('{"name": "mine", "expectations": [{"type": "expect_magic", "kwargs": {}}]}')
     with pytest.raises(ConfigError, match="cannot be read"):
         run(tmp_path, rows(), f'validate.raw_suite="{suite}"')
+
+
+def suite_of_one(path, **changes):
+    expectation = {
+        "type": "expect_table_row_count_to_be_between",
+        "kwargs": {"min_value": {"$PARAMETER": "min_rows"}},
+        "severity": "critical",
+        "meta": {"name": "row count", "notes": "Too few rows."},
+    }
+    suite = {"name": "mine", "meta": {"parameters": {"min_rows": 1}}, "expectations": [{**expectation, **changes}]}
+    path.write_text(json.dumps(suite), encoding="utf-8")
+    return ValidateConfig(raw_suite=str(path))
+
+
+INCOMPLETE = {
+    "no meta": ({"meta": None}, r"no meta.name\n  where: mine.json, expectation 1 \(expect_table_row_count"),
+    "no notes": ({"meta": {"name": "row count"}}, r"no meta.notes\n  where: mine.json, expectation 1 \(row count\)"),
+    "no severity": ({"severity": None}, r"no severity\n  where: mine.json, expectation 1 \(row count\)"),
+    "unknown severity": ({"severity": "grave"}, "no severity"),
+    "unknown parameter": ({"kwargs": {"min_value": {"$PARAMETER": "min_row"}}}, "no parameter 'min_row'"),
+}
+
+
+@pytest.mark.parametrize("kind", INCOMPLETE)
+def test_an_incomplete_expectation_is_named(tmp_path, kind):
+    changes, message = INCOMPLETE[kind]
+    with pytest.raises(ConfigError, match=message):
+        read_suites(suite_of_one(tmp_path / "mine.json", **changes))
+
+
+def test_the_shipped_suites_use_each_of_their_parameters():
+    for suite in read_suites(ValidateConfig()):
+        used = set(re.findall(r'"\$PARAMETER": "(\w+)"', json.dumps(suite.content)))
+        assert used == set(suite.parameters)
