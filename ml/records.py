@@ -70,7 +70,10 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The parts that training, threshold choice and judgement use; no normalised text is in two of them."""
+    """The parts that training, threshold choice and judgement use; no normalised text is in two of them.
+
+    `warnings` are the expectations of the splits that failed, none of them critical.
+    """
 
     snapshot: str
     report: str
@@ -80,6 +83,7 @@ class Splits:
     parts: tuple[Split, Split, Split]
     duplicate_texts: int
     conflicting_texts: int
+    warnings: tuple[DataCheck, ...] = field(default=(), metadata=_LATER)
 
     def part(self, name: SplitName) -> Split:
         """The part of that name."""

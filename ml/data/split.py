@@ -64,6 +64,7 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
         parts=(train, validation, test),
         duplicate_texts=duplicates,
         conflicting_texts=conflicts,
+        warnings=tuple(finding.check for finding in findings if not finding.check.passed),
     )
 
 

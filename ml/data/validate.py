@@ -62,7 +62,7 @@ def _measured(table: pa.Table) -> pd.DataFrame:
     """The rows with the measures of their texts beside them."""
     if "question_text" in table.column_names:
         texts = table["question_text"]
-        table = table.append_column("text_characters", measures.characters(texts))
-        table = table.append_column("text_damaged", measures.damaged(texts))
+        table = table.append_column("question_text (characters)", measures.characters(texts))
+        table = table.append_column("question_text (damaged)", measures.damaged(texts))
     rows: pd.DataFrame = table.to_pandas()
     return rows

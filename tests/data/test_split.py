@@ -109,6 +109,12 @@ def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
     assert page.count("<td>label balance</td>") == 1
 
 
+def test_a_warning_about_the_splits_is_carried_on(tmp_path):
+    places = stored(tmp_path, [f"Question {number}?" for number in range(1000)], [int(n % 5 == 0) for n in range(1000)])
+    (warning,) = split(config("sample:1"), places, SNAPSHOT, REPORT).warnings
+    assert (warning.name, warning.severity) == ("insincere rows for a firm judgement", "warning")
+
+
 def test_too_small_parts_are_named_with_what_was_required(tmp_path):
     places = stored(tmp_path, [f"Question {number}?" for number in range(100)], [0, 1] * 50)
     with pytest.raises(DataError, match=r"rows in each part .* required at least 50"):

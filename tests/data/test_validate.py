@@ -66,7 +66,7 @@ def test_a_parameter_opens_a_bound(tmp_path):
 
 def test_damaged_text_is_named_and_never_shown(tmp_path):
     message = failure(tmp_path, rows(text="Who caught PokÃ©mon number {} on the way to a village?"))
-    assert "damaged text (text_damaged): observed 1, required at most 0.005" in message
+    assert "damaged text (question_text (damaged)): observed 1, required at most 0.005" in message
     assert "Pok" not in message
     pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "reports").rglob("*.html")]
     assert not any("caught" in page for page in pages)
@@ -78,9 +78,16 @@ def test_a_missing_column_could_not_be_checked(tmp_path):
     assert "label balance (target): observed nothing: could not be checked, the column is missing" in message
 
 
-def test_an_extra_column_is_named(tmp_path):
-    message = failure(tmp_path, [(*line, "x") for line in rows()], header="qid,question_text,target,extra")
-    assert "columns (table): observed unexpected extra" in message
+@pytest.mark.parametrize("extra", ["extra", "text_damaged"])
+def test_an_extra_column_is_named(tmp_path, extra):
+    message = failure(tmp_path, [(*line, "x") for line in rows()], header=f"qid,question_text,target,{extra}")
+    assert f"columns (table): observed unexpected {extra}" in message
+
+
+def test_no_file_has_a_column_named_as_a_measure_of_the_texts(tmp_path):
+    header = "qid,question_text,target,question_text (damaged)"
+    message = failure(tmp_path, [(*line, "x") for line in rows()], header=header)
+    assert "the first line is not a header" in message
 
 
 BROKEN = {
