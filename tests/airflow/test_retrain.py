@@ -86,7 +86,8 @@ def second(first: object, retrain: Retrain) -> "subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("", False), ("0", False), ("false", False), ("no", False)])
 def test_what_is_switched_off_is_not_asked(value: str, asked: bool) -> None:
     command = ["make", "--eval", 'asked: ; @echo "$$FORCE$$DRY_RUN"', "asked", f"FORCE={value}", f"DRY_RUN={value}"]
-    printed = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    printed = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True).stdout
     assert bool(printed.strip()) is asked
 
 
