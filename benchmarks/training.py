@@ -73,7 +73,7 @@ def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray)
     model = notebook.classifier(layer)
     batches = notebook.dataset(layer, np.array(texts), labels)
     ends: list[float] = []
-    clock = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda *_: ends.append(time.perf_counter()))
+    clock = tf_keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
     model.fit(batches.take(1 + steps), verbose=0, callbacks=[clock])
     return steps * notebook.BATCH_SIZE / (ends[-1] - ends[0])
 
