@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -143,6 +144,21 @@ def test_bad_input_is_one_error_and_leaves_everything_as_it_was(place, home, nam
     assert _run(place, "bad", name) == 65
     assert capsys.readouterr().err.count("what to do: ") == 1
     assert {path for path in (home / "store").rglob("*") if "snapshots" not in path.parts} == before
+    assert _champion(home) == "v1"
+
+
+@pytest.mark.parametrize("vocabulary", [None, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nwhat\n"])
+def test_a_bad_encoder_is_one_error_and_leaves_everything_as_it_was(place, home, tmp_path, vocabulary, capsys):
+    encoder = shutil.copytree(place / "encoder", tmp_path / "encoder")
+    (encoder / "vocab.txt").unlink()
+    if vocabulary is not None:
+        (encoder / "vocab.txt").write_text(vocabulary)
+    before = set((home / "store").rglob("*"))
+    settings = ["--set", f"encoder.source={json.dumps(str(encoder))}"]
+    command = ["run", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv")]
+    assert main([*command, "--run-id", "encoder", *settings]) == 65
+    assert capsys.readouterr().err.count("what to do: ") == 1
+    assert set((home / "store").rglob("*")) == before
     assert _champion(home) == "v1"
 
 

@@ -108,11 +108,31 @@ def test_only_the_promotion_told_those_who_wait_for_a_champion(place: Path) -> N
         assert database.execute(query).fetchall() == [("quora_champion",)]
 
 
-def test_a_stopped_run_fails_with_the_steps_own_error(retrain: Retrain, place: Path) -> None:
-    done = retrain(place / "missing.csv")
-    assert done.returncode != 0
-    assert "what to do: " in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def stopped(first: object, retrain: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
+    """A week in which far too many questions are labelled insincere."""
+    lines = (place / "Jane's new questions.csv").read_text(encoding="utf-8").splitlines()
+    odd = [line.rsplit(",", 1)[0] + f",{number % 2}" for number, line in enumerate(lines[1:])]
+    (place / "odd.csv").write_text("\n".join([lines[0], *odd, ""]), encoding="utf-8")
+    return retrain(place / "odd.csv")
+
+
+def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do(
+    stopped: "subprocess.CompletedProcess[str]", place: Path
+) -> None:
+    assert stopped.returncode != 0
+    for expected in ("label_balance", "observed", "required", "what to do: "):
+        assert expected in stopped.stdout
+    data_docs = re.search(r"\S.*/data_docs/index\.html", stopped.stdout)
+    assert data_docs
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+
+
+@pytest.mark.usefixtures("stopped")
+def test_a_stopped_run_leaves_the_champion_alone(place: Path) -> None:
+    registry = place / "my state" / "registry"
+    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8")) == {"production": "v1"}
+    assert len((registry / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_wandb_shows_the_steps_of_a_run_together_with_airflows_page(runs: dict[str, Run], server: WandbServer) -> None:
