@@ -72,7 +72,7 @@ class Split:
 class Splits:
     """The parts that training, threshold choice and judgement use; no normalised text is in two of them.
 
-    `warnings` are the expectations of the splits that failed, none of them critical.
+    `warnings` are the expectations of the file and of its splits that failed, none of them critical.
     """
 
     snapshot: str
@@ -205,7 +205,8 @@ class Comparison:
 
     The baseline is no neural network, and is trained on the candidate's rows (see ml/gate/baseline.py).
 
-    `snapshot` is the sha256 of the CSV that the rows come from.
+    `snapshot` is the sha256 of the CSV that the rows come from, `warnings` are the names of the expectations that it or
+    its splits failed.
     """
 
     snapshot: str
@@ -214,6 +215,7 @@ class Comparison:
     baseline: Evaluation
     rival: Rival | AbsentChampion
     report: str
+    warnings: tuple[str, ...] = field(default=(), metadata=_LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

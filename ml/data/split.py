@@ -54,6 +54,7 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
         note=note,
     )
     require(findings, suite, f"{workspace.run_id}/{SPLITS_DOCS}/index.html")
+    checks = [*report.checks, *(finding.check for finding in findings)]
     train, validation, test = (store_part(workspace.store, name, tables[name]) for name in _PARTS)
     return Splits(
         snapshot=snapshot.sha256,
@@ -64,7 +65,7 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
         parts=(train, validation, test),
         duplicate_texts=duplicates,
         conflicting_texts=conflicts,
-        warnings=tuple(finding.check for finding in findings if not finding.check.passed),
+        warnings=tuple(check for check in checks if not check.passed),
     )
 
 

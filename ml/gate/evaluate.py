@@ -55,6 +55,7 @@ def evaluate(config: Config, workspace: Workspace, splits: Splits, trained: Trai
         baseline=baseline,
         rival=rival,
         report=f"{workspace.run_id}/evaluation.html",
+        warnings=tuple(warning.name for warning in splits.warnings),
     )
     kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
     keep_scores(workspace.store, comparison, kept)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from ml.gate import plots
 from ml.gate.evidence import Evidence
 from ml.gate.scores import Scores, read_scores
-from ml.gate.summary import RATES, columns_by_role, evaluations_by_role, figure_rows
+from ml.gate.summary import RATES, columns_by_role, data_warnings, evaluations_by_role, figure_rows
 from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
 from ml.records import AbsentChampion, Comparison, Decision
@@ -76,10 +76,11 @@ def write_evaluation_page(workspace: Workspace, comparison: Comparison, *head: S
         _mistakes_section(workspace.store, comparison, scores),
     ]
     candidate = comparison.candidate
+    lead = f"Run {workspace.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere"
     write_page(
         workspace.run_reports / "evaluation.html",
         title="Evaluation",
-        lead=f"Run {workspace.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere",
+        lead=f"{lead}; {data_warnings(comparison)}" if comparison.warnings else lead,
         sections=sections,
     )
 

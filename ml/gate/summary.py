@@ -114,6 +114,11 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     ]
 
 
+def data_warnings(comparison: Comparison) -> str:
+    """Which expectations of the data failed, and where more is said."""
+    return f"expectations of the data that failed: {', '.join(comparison.warnings)}; see exploration.html"
+
+
 def champion_name(champion: Champion) -> str:
     """Its version, or "none"."""
     return champion.version if isinstance(champion, FoundChampion) else "none"
@@ -134,8 +139,10 @@ def _column_name(role: str, champion: Champion) -> str:
 
 
 def _watch_lines(comparison: Comparison, decision: Decision) -> list[str]:
-    """Alarms, and test rows that were left out because the champion may know them; mostly nothing."""
+    """Alarms, warnings, and test rows that were left out because the champion may know them; mostly nothing."""
     lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
+    if comparison.warnings:
+        lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)
     contamination = None if isinstance(comparison.rival, AbsentChampion) else comparison.rival.contamination
     if isinstance(contamination, Contamination) and contamination.rows:
         lines.append(f"{contamination.rows:,} test rows may have been in the champion's training: they were left out")

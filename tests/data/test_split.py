@@ -11,7 +11,7 @@ from ml.data.snapshot import snapshot
 from ml.data.split import count_conflicts, divide, split
 from ml.data.validate import validate
 from ml.errors import DataError, LineageError
-from ml.records import RawSnapshot, ValidationReport
+from ml.records import DataCheck, RawSnapshot, ValidationReport
 from tests.data.places import config, workspace
 
 SNAPSHOT = RawSnapshot(
@@ -109,10 +109,13 @@ def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
     assert page.count("<td>label balance</td>") == 1
 
 
-def test_a_warning_about_the_splits_is_carried_on(tmp_path):
+def test_warnings_about_the_file_and_the_splits_are_carried_on(tmp_path):
     places = stored(tmp_path, [f"Question {number}?" for number in range(1000)], [int(n % 5 == 0) for n in range(1000)])
-    (warning,) = split(config("sample:1"), places, SNAPSHOT, REPORT).warnings
-    assert (warning.name, warning.severity) == ("insincere rows for a firm judgement", "warning")
+    drift = DataCheck(name="label drift", column="target", severity="warning", passed=False, observed="0.2")
+    report = replace(REPORT, checks=(drift,))
+    warnings = split(config("sample:1"), places, SNAPSHOT, report).warnings
+    assert warnings[0] == drift
+    assert [warning.name for warning in warnings[1:]] == ["insincere rows for a firm judgement"]
 
 
 def test_too_small_parts_are_named_with_what_was_required(tmp_path):

@@ -20,6 +20,7 @@ from ml.records import (
     AbsentChampion,
     Comparison,
     Contamination,
+    DataCheck,
     Decision,
     Evaluation,
     FoundChampion,
@@ -148,6 +149,15 @@ def store_part(store, digest, texts):
 
 def read_page(workspace):
     return (workspace.reports / "run-1" / "evaluation.html").read_text(encoding="utf-8")
+
+
+def test_warnings_about_the_data_are_in_the_record_and_on_the_page(workspace, splits):
+    drift = DataCheck(name="label drift", column="target", severity="warning", passed=False, observed="0.2")
+    splits = replace(splits, warnings=(drift,))
+    comparison = evaluate(CONFIG, workspace, splits, train_reader(workspace, splits, power=1.0, threshold=0.7))
+
+    assert comparison.warnings == ("label drift",)
+    assert "expectations of the data that failed: label drift; see exploration.html" in read_page(workspace)
 
 
 def test_a_first_candidate_is_measured_at_its_own_threshold(workspace, splits, trained):

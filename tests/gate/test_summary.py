@@ -98,6 +98,7 @@ def test_a_run_without_a_change_says_so_and_how_to_train_all_the_same():
 def test_no_line_is_wider_than_a_hundred_columns():
     long_name = replace(RIVAL, champion=replace(RIVAL.champion, version="v123456"))
     comparison = compare("a" * 64, long_name, precision=0.1, recall=0.1, average_precision=0.1)
+    comparison = replace(comparison, warnings=("label drift", "text length drift") * 3)
 
     text = verdict_text(comparison, judged(comparison), carried_out(comparison, "v123457"))
 
@@ -136,15 +137,17 @@ def test_a_rollback_in_the_history_says_why_and_by_whom():
     assert history_text([back]).splitlines()[-1] == "    too many false alarms (Airflow, manual run by eve)"
 
 
-def test_an_alarm_and_rows_that_were_left_out_are_said_below_the_checks():
+def test_an_alarm_a_warning_and_rows_that_were_left_out_are_said_below_the_checks():
     comparison = compare("a" * 64, replace(RIVAL, contamination=Contamination(rows=1234)))
+    comparison = replace(comparison, warnings=("label drift", "text length drift"))
     decision = replace(judged(comparison), alarms=("champion v1: recall 0.3500 is under 0.4000",))
 
     lines = verdict_text(comparison, decision, carried_out(comparison, "v2")).splitlines()
 
     after_checks = lines.index("", 2) + 1
-    assert lines[after_checks : after_checks + 3] == [
+    assert lines[after_checks : after_checks + 4] == [
         "ALARM: champion v1: recall 0.3500 is under 0.4000",
+        "WARNING: expectations of the data that failed: label drift, text length drift; see exploration.html",
         "1,234 test rows may have been in the champion's training: they were left out",
         "",
     ]
