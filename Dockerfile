@@ -20,7 +20,7 @@ COPY pyproject.toml ./
 COPY requirements requirements
 
 FROM base AS airflow
-RUN uv pip install --no-cache --python /opt/venv/bin/python --require-hashes --requirements requirements/airflow.txt
+RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/airflow.txt
 COPY dags dags
 COPY plugins plugins
 USER sincere
@@ -28,7 +28,7 @@ USER sincere
 FROM base AS ml
 # requirements/cuda.txt is requirements/all.txt and NVIDIA's libraries.
 ARG LOCK=all
-RUN uv pip install --no-cache --python /opt/venv/bin/python --require-hashes --requirements requirements/${LOCK}.txt
+RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/${LOCK}.txt
 ENV TF_USE_LEGACY_KERAS=1 \
     GX_ANALYTICS_ENABLED=false
 COPY expectations expectations

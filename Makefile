@@ -14,6 +14,8 @@ DEV := .venv/installed-dev
 override FORCE := $(filter-out 0 false no,$(FORCE))
 override DRY_RUN := $(filter-out 0 false no,$(DRY_RUN))
 export SOURCE CONFIG FORCE DRY_RUN
+# Each step is a process of its own, and would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 export SINCERE_HOME := $(shell realpath -m -- "$${SINCERE_HOME:-var}")
 export TF_USE_LEGACY_KERAS := 1
 export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
