@@ -44,7 +44,7 @@ class Store:
         parent.mkdir(parents=True, exist_ok=True)
         with _exclusively(parent):
             _sweep(parent)
-            lock = tempfile.NamedTemporaryFile(dir=parent, suffix=".lock")  # noqa: SIM115, closed below
+            lock = tempfile.NamedTemporaryFile(dir=parent, suffix=".lock", delete=False)  # noqa: SIM115, closed below
             fcntl.flock(lock, fcntl.LOCK_EX)
         with lock:
             folder = Path(lock.name).with_suffix("")
@@ -53,6 +53,7 @@ class Store:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+                Path(lock.name).unlink()  # while it is held: nobody sweeps it meanwhile
 
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
         """Move a staged folder to its place by rename; the same content stored before stays as it is."""

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,6 +68,13 @@ def test_what_another_process_is_staging_is_left_alone(store):
     with store.staging() as first, store.staging() as second:
         assert first.is_dir()
         assert second.is_dir()
+
+
+def test_many_that_stage_at_once_are_in_nobodys_way(store):
+    with ThreadPoolExecutor(8) as threads:
+        places = list(threads.map(lambda number: _put(store, str(number)), range(2000)))
+    assert set(places) == {store.open("models", "digest")}
+    assert list((store.root / "staging").iterdir()) == []
 
 
 def test_the_digest_of_a_file_is_its_sha256(tmp_path):
