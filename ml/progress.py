@@ -52,6 +52,8 @@ def progress(
     )
     with bar:
         yield bar
+        if not terminal and bar.last_print_n == bar.n:
+            bar.leave = False  # its last line is in the log
 
 
 def _size(terminal: bool) -> tuple[int, int]:

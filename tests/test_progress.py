@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 from ml.progress import progress
 
@@ -53,6 +54,17 @@ def test_longer_work_leaves_lines_in_a_log(capfd, monkeypatch):
             inner.update(3)
         outer.update(2)
     lines = capfd.readouterr().err.splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["score", "score", "train", "train"]
-    assert "3/3 [" in lines[1]
-    assert "2/2 [" in lines[3]
+    assert [line.partition(":")[0] for line in lines] == ["score", "train"]
+    assert "3/3 [" in lines[0]
+    assert "2/2 [" in lines[1]
+
+
+def test_the_last_line_in_a_log_is_the_end(capfd, monkeypatch):
+    monkeypatch.setattr("ml.progress.LINE_SECONDS", 0.2)
+    with progress("train", 3, " examples") as bar:
+        time.sleep(0.3)
+        bar.update(2)
+        bar.update(1)
+    lines = capfd.readouterr().err.splitlines()
+    assert ["2/3 [" in lines[0], "3/3 [" in lines[1]] == [True, True]
+    assert len(lines) == 2
