@@ -239,7 +239,7 @@ def _unchecked(column: str, rows: pd.DataFrame) -> str:
 
 def _observed(result: Mapping[str, Any]) -> str:
     if "unexpected_count" in result:
-        return f"{result['unexpected_count']} of {result['element_count']} rows against it"
+        return f"{result['unexpected_count']:,} of {result['element_count']:,} rows against it"
     mismatched = result.get("details", {}).get("mismatched", {})
     if mismatched:
         return "; ".join(f"{kind} {', '.join(columns)}" for kind, columns in mismatched.items())
@@ -248,17 +248,18 @@ def _observed(result: Mapping[str, Any]) -> str:
         return ", ".join(map(str, value))
     if value is None or not math.isfinite(value):
         return "a value that the reference does not have"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _required(kind: str, kwargs: Mapping[str, Any], parameters: Mapping[str, float]) -> str:
-    low, high = (_given(kwargs.get(bound), parameters) for bound in ("min_value", "max_value"))
+    low = _given(kwargs.get("min_value"), parameters)
+    high = _given(kwargs.get("max_value", kwargs.get("threshold")), parameters)
     if low is not None and high is not None:
-        return f"{low} to {high}"
+        return f"{low:,.15g} to {high:,.15g}"
     if low is not None:
-        return f"at least {low}"
-    if high is not None or "threshold" in kwargs:
-        return f"at most {high if high is not None else _given(kwargs['threshold'], parameters)}"
+        return f"at least {low:,.15g}"
+    if high is not None:
+        return f"at most {high:,.15g}"
     if "column_set" in kwargs:
         return f"exactly {', '.join(kwargs['column_set'])}"
     if "value_set" in kwargs:

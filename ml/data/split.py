@@ -42,7 +42,7 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
     tables = {name: rows.take(parts[name]) for name in _PARTS}
     _check_sizes(tables)
     duplicates, conflicts = len(texts) - int(text_ids.max()) - 1, count_conflicts(text_ids, targets)
-    note = f"{duplicates:,} rows repeat a text; {conflicts:,} texts bear both labels."
+    note = f"Rows that repeat a text: {duplicates:,}; texts with both labels: {conflicts:,}."
     logger.info(note)
 
     whole_suite, suite = read_suites(config.validate)

@@ -105,7 +105,7 @@ def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
     for heading in ("The whole file", "train", "validation", "test", "Expectations of the splits"):
         assert f"<h2>{heading}</h2>" in page
     assert page.count("<svg") == 12
-    assert "0 texts bear both labels." in page
+    assert "texts with both labels: 0." in page
     assert page.count("<td>label balance</td>") == 1
 
 

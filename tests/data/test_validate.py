@@ -109,7 +109,7 @@ def test_each_fault_fails_the_expectation_about_it(tmp_path, name):
 
 
 def test_too_few_rows_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"row count \(table\): observed 100, required 1000 to"):
+    with pytest.raises(DataError, match=r"row count \(table\): observed 100, required 1,000 to"):
         run(tmp_path, rows())
 
 
