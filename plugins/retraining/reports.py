@@ -21,7 +21,16 @@ PREFIX = "/retraining/reports"
 PROJECT = Path(__file__).resolve().parents[2]
 # Scripts of a report (Data Docs fold their sections with one) must not act with the reader's session.
 _HEADERS = {"Content-Security-Policy": "sandbox allow-scripts allow-popups", "X-Content-Type-Options": "nosniff"}
-_STYLE = "<style>body { font: 16px/1.6 system-ui; margin: 2rem; background: #fff; color: #1f2933 }</style>"
+_PAGES = {
+    "evaluation.html": "Evaluation: the verdict, and the models side by side",
+    "exploration.html": "The questions: expectations, label counts and lengths",
+    "data_docs/index.html": "Data Docs of the file",
+    "data_docs_splits/index.html": "Data Docs of the splits",
+}
+_STYLE = """<style>
+body { font: 15px/1.6 system-ui; margin: 1.5rem; background: #fff; color: #1f2933 }
+pre { font-size: 13px; line-height: 1.5; background: #f5f7fa; padding: 1rem; overflow-x: auto }
+</style>"""
 
 
 class ReportsLink(BaseOperatorLink):
@@ -70,14 +79,16 @@ def _respond(path: str) -> "Response":
     root = Path(os.environ.get("SINCERE_HOME", PROJECT / "var"), "reports").resolve()
     run_id, _, page = path.partition("/")
     asked = (root / folder_name(run_id) / page).resolve()
-    if not asked.is_relative_to(root) or not asked.exists():
+    if not asked.is_relative_to(root) or (page and not asked.is_file()):
         raise HTTPException(status_code=404, detail="There is no such report.")
-    if asked.is_dir():
-        return HTMLResponse(_index(asked))
-    return FileResponse(asked, headers=_HEADERS)
+    return FileResponse(asked, headers=_HEADERS) if page else HTMLResponse(_overview(asked))
 
 
-def _index(folder: Path) -> str:
-    pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
-    items = "".join(f'<li><a href="{quote(page)}">{escape(page)}</a></li>' for page in pages)
-    return f"<!doctype html><title>Reports</title>{_STYLE}<h1>Reports</h1><ul>{items or '<li>none yet</li>'}</ul>"
+def _overview(folder: Path) -> str:
+    """The run's verdict, and the pages that it has written up to now."""
+    verdict = folder / "verdict.txt"
+    told = f"<pre>{escape(verdict.read_text(encoding='utf-8'))}</pre>" if verdict.exists() else ""
+    pages = [
+        f'<li><a href="{page}">{title}</a></li>' for page, title in _PAGES.items() if (folder / page).exists()
+    ] or ["<li>none yet</li>"]
+    return f"<!doctype html><title>Reports</title>{_STYLE}<h1>Reports</h1><ul>{''.join(pages)}</ul>{told}"

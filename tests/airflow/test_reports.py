@@ -30,8 +30,19 @@ def test_a_run_has_a_tab_that_leads_to_its_folder(reports: Path) -> None:
     assert "evaluation.html" in _respond(path).body.decode()
 
 
-def test_a_run_lists_its_pages() -> None:
-    assert '<a href="evaluation.html">evaluation.html</a>' in _respond("run-1/").body.decode()
+def test_a_run_lists_the_pages_that_it_has_by_what_they_show() -> None:
+    overview = _respond("run-1/").body.decode()
+    assert '<a href="evaluation.html">Evaluation: the verdict, and the models side by side</a>' in overview
+    assert "exploration.html" not in overview
+
+
+def test_the_verdict_stands_below_the_pages(reports: Path) -> None:
+    (reports / "verdict.txt").write_text("KEEP: recall 0.6 < 0.7\n")
+    assert "<pre>KEEP: recall 0.6 &lt; 0.7\n</pre>" in _respond("run-1/").body.decode()
+
+
+def test_a_run_without_reports_says_so() -> None:
+    assert "none yet" in _respond("run-2/").body.decode()
 
 
 def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
@@ -40,7 +51,9 @@ def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
     assert response.headers["content-security-policy"] == "sandbox allow-scripts allow-popups"
 
 
-@pytest.mark.parametrize("path", ["../secret.txt", "run-1/../../secret.txt", "/etc/passwd", "run-2/"])
+@pytest.mark.parametrize(
+    "path", ["../secret.txt", "run-1/../../secret.txt", "/etc/passwd", "run-1/data_docs", "run-2/evaluation.html"]
+)
 def test_nothing_outside_the_reports_is_served(path: str) -> None:
     from fastapi import HTTPException
 
