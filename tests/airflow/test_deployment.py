@@ -26,6 +26,7 @@ def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -
     [
         "AIRFLOW__API_AUTH__JWT_SECRET",
         "AIRFLOW__API_AUTH__JWT_ISSUER",
+        "AIRFLOW__CORE__AUTH_MANAGER",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
         "AIRFLOW__CORE__FERNET_KEY",
     ],
@@ -36,7 +37,7 @@ def test_all_parts_of_airflow_share_what_they_must_agree_on(services: dict[str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY"],
+    ["POSTGRES_PASSWORD", "AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY", "AIRFLOW_ADMIN_PASSWORD"],
 )
 def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
     assert f"${{{name}:?" in COMPOSE_TEXT

@@ -1,0 +1,215 @@
+"""The parts of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis: all but the containers.
+
+Each part has the command and the environment that the file gives it. What differs: addresses and folders, and a name
+for each Celery worker, since here they share a host.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+SECRETS = {
+    "POSTGRES_PASSWORD": "the-password-of-the-database",
+    "AIRFLOW_FERNET_KEY": "kmZ0XyPp4BLHiWcm3Y1fUvtVtMhdq6F0SgrcYV1Tg8M=",
+    "AIRFLOW_JWT_SECRET": "signs-the-tokens-of-all-parts-and-is-long-enough-for-hs512-by-some-letters",
+    "AIRFLOW_SECRET_KEY": "signs-the-sessions",
+    "AIRFLOW_ADMIN_PASSWORD": "the password of the admin",
+}
+_VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+_STARTED_FIRST = ("postgres", "redis", "init")
+
+
+def installed(program: str) -> str | None:
+    """Where a program of PostgreSQL or Redis is; Debian keeps the former out of the way."""
+    return shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
+
+
+def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The services of docker-compose.yaml, variables replaced as Compose does."""
+    text = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
+
+    def value(found: re.Match[str]) -> str:
+        name, kind, other = found.groups()
+        if kind == "?":
+            return environment[name]
+        return environment.get(name, other or "")
+
+    services: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(value, text).replace("$$", "$"))["services"]
+    return services
+
+
+@dataclass(frozen=True)
+class Production:
+    """Airflow as it answers: its address, the admin's token, and where the state and the logs of the parts are."""
+
+    url: str
+    token: str
+    state: Path
+    logs: Path
+
+    def call(self, method: str, path: str, **body: Any) -> requests.Response:
+        """One request to the API."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
+
+    def get(self, path: str) -> Any:
+        """What the API answers, read."""
+        response = self.call("GET", path)
+        response.raise_for_status()
+        return response.json()
+
+
+@contextmanager
+def running_production(folder: Path) -> Iterator[Production]:
+    """All parts of the file, until the block ends."""
+    ports = {name: str(_free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
+    parts = _Parts(folder, ports)
+    with ExitStack() as started:
+        started.enter_context(_postgres(ports["postgres"]))
+        redis = [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""]
+        started.enter_context(_process([str(word) for word in redis], log=folder / "redis.log"))
+        parts.run("init")
+        for name in parts.services.keys() - set(_STARTED_FIRST):
+            started.enter_context(parts.started(name))
+        url = f"http://127.0.0.1:{ports['api']}"
+        token = until(lambda: _token(url), seconds=120, what="the API server", logs=folder)
+        yield Production(url, token, folder / "state", folder)
+
+
+class _Parts:
+    """Commands and environments of the parts, with this machine's addresses and folders."""
+
+    def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
+        self.services = compose_services(SECRETS)
+        self._folder = folder
+        self._places = {
+            "@postgres/": f"@127.0.0.1:{ports['postgres']}/",
+            "//redis:6379/": f"//127.0.0.1:{ports['redis']}/",
+            "//api-server:8080/": f"//127.0.0.1:{ports['api']}/",
+            "/var/lib/sincere": str(folder / "state"),
+        }
+        self._here = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT),
+            "SINCERE_HOME": str(folder / "state"),
+            "TF_USE_LEGACY_KERAS": "1",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
+            "AIRFLOW__API__PORT": ports["api"],
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": ports["worker_log"],
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": ports["trigger_log"],
+        }
+
+    def run(self, name: str) -> None:
+        with self.started(name) as process:
+            if process.wait() != 0:
+                raise AssertionError(f"{name}: {_last_lines(self._folder)}")
+
+    def started(self, name: str) -> Any:
+        service = self.services[name]
+        given = {key: self._here_is(value) for key, value in service["environment"].items() if value is not None}
+        command = list(service["command"])
+        if "worker" in name:
+            command += ["--celery-hostname", name, "--skip-serve-logs"]
+        home = {"AIRFLOW_HOME": str(self._folder / name), "HOME": str(self._folder)}
+        return _process(command, log=self._folder / f"{name}.log", environment=self._here | home | given)
+
+    def _here_is(self, value: str) -> str:
+        for there, here in self._places.items():
+            value = value.replace(there, here)
+        return value
+
+
+def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) -> Any:
+    """What `ready` gives once that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := ready():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"{what} was not ready after {seconds} s: {_last_lines(logs)}")
+
+
+def _token(url: str) -> str | None:
+    user = {"username": "admin", "password": SECRETS["AIRFLOW_ADMIN_PASSWORD"]}
+    try:
+        response = requests.post(f"{url}/auth/token", json=user, timeout=30)
+    except requests.ConnectionError:
+        return None
+    response.raise_for_status()
+    return str(response.json()["access_token"])
+
+
+@contextmanager
+def _postgres(port: str) -> Iterator[None]:
+    """A PostgreSQL server with the database and the role `airflow`; it refuses to be run by root."""
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as place:
+        password = Path(place, "password")
+        password.write_text(SECRETS["POSTGRES_PASSWORD"])
+        if user:
+            shutil.chown(place, user)
+            shutil.chown(password, user)
+        initdb = [installed("initdb"), "--pgdata", f"{place}/data", "--username=airflow", "--auth=scram-sha-256"]
+        initdb += [f"--pwfile={password}", "--no-sync", "--no-locale", "--encoding=UTF8"]
+        subprocess.run(initdb, user=user, cwd=place, check=True, stdout=subprocess.DEVNULL)
+        command = [installed("postgres"), "-D", f"{place}/data", "-p", port, "-k", place]
+        server = [str(word) for word in [*command, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]]
+        with _process(server, log=Path(place, "log"), user=user):
+            ask = {"PGPASSWORD": SECRETS["POSTGRES_PASSWORD"], "PATH": os.environ["PATH"]}
+            address = ["--host=127.0.0.1", f"--port={port}", "--username=airflow"]
+            create = [str(installed("createdb")), *address, "--maintenance-db=postgres", "airflow"]
+            until(
+                lambda: subprocess.run(create, env=ask, stderr=subprocess.DEVNULL, check=False).returncode == 0,
+                seconds=30,
+                what="PostgreSQL",
+                logs=Path(place),
+            )
+            yield
+
+
+@contextmanager
+def _process(
+    command: list[str], *, log: Path, environment: Mapping[str, str] | None = None, user: str | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process with a group of its own, which ends with the block, and all that it started."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, env=environment, user=user, cwd=log.parent, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+
+
+def _last_lines(folder: Path) -> str:
+    logs = sorted(folder.glob("*.log"))
+    return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
