@@ -16,6 +16,15 @@ os.environ.update(
 )
 
 
+# Those that take minutes; the longest first.
+_LONG = ("airflow/test_wandb.py", "tracking/test_runs.py", "airflow/test_retrain.py", "airflow/test_production.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that in the end no worker has one before it and the others nothing."""
+    items.sort(key=lambda item: next((place for place, end in enumerate(_LONG) if item.path.match(end)), len(_LONG)))
+
+
 @pytest.fixture(scope="session")
 def _wandb_environment(tmp_path_factory):
     """A W&B server, and what points at it; one for all tests, since the client keeps the settings that it met first."""

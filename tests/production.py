@@ -83,11 +83,13 @@ def running_production(folder: Path) -> Iterator[Production]:
         redis = [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""]
         started.enter_context(_process([str(word) for word in redis], log=folder / "redis.log"))
         parts.run("init")
-        for name in parts.services.keys() - set(_STARTED_FIRST):
-            started.enter_context(parts.started(name))
+        others = [name for name in parts.services if name not in _STARTED_FIRST]
+        processes = [started.enter_context(parts.started(name)) for name in others]
         url = f"http://127.0.0.1:{ports['api']}"
         token = until(lambda: _token(url), seconds=120, what="the API server", logs=folder)
         yield Production(url, token, folder / "state", folder)
+        for process in processes:
+            process.terminate()
 
 
 class _Parts:
