@@ -45,10 +45,12 @@ def test_a_run_without_reports_says_so() -> None:
     assert "none yet" in _respond("run-2/").body.decode()
 
 
-def test_a_page_is_served_in_a_sandbox(reports: Path) -> None:
+def test_no_script_of_a_page_is_run_and_its_links_keep_the_session(reports: Path) -> None:
     response = _respond("run-1/evaluation.html")
     assert Path(response.path) == reports / "evaluation.html"
-    assert response.headers["content-security-policy"] == "sandbox allow-scripts allow-popups"
+    policy = response.headers["content-security-policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert [rule for rule in policy if rule.startswith(("script-src", "sandbox"))] == []
 
 
 @pytest.mark.parametrize(
