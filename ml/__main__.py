@@ -4,4 +4,11 @@ import sys
 
 from ml.cli import main
 
-sys.exit(main())
+try:
+    status = main()
+finally:
+    if "wandb" in sys.modules:
+        from ml.registry.wandb.service import end_soon
+
+        end_soon()
+sys.exit(status)
