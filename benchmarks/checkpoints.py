@@ -20,7 +20,7 @@ def measure() -> list[dict[str, object]]:
 
 
 def _measure(size: str) -> dict[str, object]:
-    from ml.model.checkpoint import open_checkpoints
+    from ml.training.checkpoint import open_checkpoints
 
     trainer = _trainer(size)
     writing, reading = [], []
@@ -47,10 +47,10 @@ def _measure(size: str) -> dict[str, object]:
 def _trainer(size: str) -> object:
     """A classifier with random weights after one step, so that the optimizer has its moments."""
     from ml.config import Config
-    from ml.model.batches import Batch
-    from ml.model.bert import BertSizes, PretrainedBert, build_bert
-    from ml.model.runtime import prepare_runtime
-    from ml.model.trainer import Trainer
+    from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
+    from ml.training.batches import Batch
+    from ml.training.runtime import prepare_runtime
+    from ml.training.trainer import Trainer
 
     hidden, layers, heads, intermediate = SIZES[size].values()
     sizes = BertSizes(

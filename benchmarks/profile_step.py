@@ -23,10 +23,10 @@ def main(source: str) -> None:
     import tensorflow as tf
 
     from ml.config import TrainConfig
-    from ml.model.batches import Batch
-    from ml.model.encoder import read_encoder
-    from ml.model.runtime import prepare_runtime
-    from ml.model.trainer import Trainer
+    from ml.encoder.pretrained import read_encoder
+    from ml.training.batches import Batch
+    from ml.training.runtime import prepare_runtime
+    from ml.training.trainer import Trainer
 
     settings = TrainConfig()
     runtime = prepare_runtime(precision=settings.precision, seed=settings.seed)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ml.gate.costs import BATCH_ROUNDS, BATCH_TEXTS, QUESTION_ROUNDS, take_turns
-from ml.gate.serving import serve
 from ml.progress import progress
+from ml.serve.costs import BATCH_ROUNDS, BATCH_TEXTS, QUESTION_ROUNDS, take_turns
+from ml.serve.server_process import serve
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ml.config import PolicyConfig
-from ml.gate.statistics import Pair, gather_evidence
+from ml.judge.statistics import Pair, gather_evidence
 
 ROWS = 130_000
 

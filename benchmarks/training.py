@@ -21,7 +21,7 @@ import pandas as pd
 from benchmarks.hub_module import SIZES
 from benchmarks.processes import python, run
 from ml.config import Config
-from ml.data.sample import write_sample
+from ml.source.sample import write_sample
 
 ROUNDS = 3
 STEPS = {("bert-base", "notebook"): 3, ("bert-base", "ours"): 50, ("minilm", "notebook"): 4, ("minilm", "ours"): 150}
@@ -80,11 +80,11 @@ def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray)
 
 def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
     """Examples per second of our own epochs, after a fifth of the steps as warm-up."""
-    from ml.model.checkpoint import open_checkpoints
-    from ml.model.encoder import build_tokenizer, read_encoder
-    from ml.model.fit import LabelledTexts, fit
-    from ml.model.runtime import prepare_runtime
-    from ml.model.trainer import Trainer
+    from ml.encoder.pretrained import build_tokenizer, read_encoder
+    from ml.training.checkpoint import open_checkpoints
+    from ml.training.fit import LabelledTexts, fit
+    from ml.training.runtime import prepare_runtime
+    from ml.training.trainer import Trainer
 
     settings = replace(Config().train, epochs=1)
     runtime = prepare_runtime(precision="auto", seed=settings.seed)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ml.config import load_config
+from ml.data.normalise import normalise
 from ml.data.split import divide
-from ml.data.text import normalise
 from ml.metrics import measure
 from ml.model.predict import load_model
 from ml.records import AbsentChampion

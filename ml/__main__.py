@@ -8,7 +8,7 @@ try:
     status = main()
 finally:
     if "wandb" in sys.modules:
-        from ml.registry.wandb.service import end_soon
+        from ml.registry.wandb.end_service import end_soon
 
         end_soon()
 sys.exit(status)

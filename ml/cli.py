@@ -21,10 +21,10 @@ from ml.records import AbsentChampion, Change, Decision, Record, digest, read_an
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
+from ml.run import Run
 from ml.steps import STEPS, promote_pending, run_step
 from ml.store import Store
 from ml.tracking import Tracker, open_tracker
-from ml.workspace import Workspace
 
 _ENVIRONMENT = {
     "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
@@ -70,7 +70,7 @@ def _check_places(arguments: argparse.Namespace) -> None:
 
 def _run_one_step(arguments: argparse.Namespace) -> None:
     records = [_read_record(path) for path in arguments.input]
-    result = run_step(arguments.step, _config(arguments), _workspace(arguments), records, _tracker())
+    result = run_step(arguments.step, _config(arguments), _run(arguments), records, _tracker())
     if arguments.output is None:
         print(to_json(result))
     else:
@@ -81,47 +81,47 @@ def _promote(arguments: argparse.Namespace) -> None:
     if not arguments.pending:
         _run_one_step(arguments)
         return
-    from ml.gate.verdict import read_verdict
+    from ml.report.verdict import read_verdict
 
-    workspace = _workspace(arguments)
-    runs = promote_pending(_config(arguments), workspace, _tracker())
-    verdicts = [read_verdict(workspace.reports / run_id) for run_id in runs]
+    run = _run(arguments)
+    runs = promote_pending(_config(arguments), run, _tracker())
+    verdicts = [read_verdict(run.reports / run_id) for run_id in runs]
     print("\n\n".join(verdicts) or "no promotion is pending")
 
 
 def _run_all_steps(arguments: argparse.Namespace) -> None:
-    from ml.gate.verdict import read_verdict
+    from ml.report.verdict import read_verdict
 
-    config, workspace, tracker = _config(arguments), _workspace(arguments), _tracker()
+    config, run, tracker = _config(arguments), _run(arguments), _tracker()
     records: list[Record] = []
     for number, name in enumerate(STEPS, start=1):
         logging.getLogger("ml").info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
-        record = run_step(name, config, workspace, records, tracker)
+        record = run_step(name, config, run, records, tracker)
         if isinstance(record, Change) and not record.changed:
             break
         records.append(record)
-    print(read_verdict(workspace.run_reports))
+    print(read_verdict(run.run_reports))
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
-    from ml.gate.verdict import newest_verdict
+    from ml.report.verdict import newest_verdict
 
     print(newest_verdict(_home() / "reports"))
 
 
 def _show_history(arguments: argparse.Namespace) -> None:
-    from ml.gate.summary import history_text
+    from ml.report.wording import history_text
 
     history = _registry(_home()).history()
     if arguments.plot is not None:
-        from ml.gate.plots import history_plot
+        from ml.report.plots import history_plot
 
         _write_whole(arguments.plot, history_plot(history))
     print(history_text(history))
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from ml.gate.replay import policy_of, replay, replay_text
+    from ml.judge.replay import policy_of, replay, replay_text
 
     store, decision = Store(_home() / "store"), _read_record(arguments.decision)
     if not isinstance(decision, Decision):
@@ -141,9 +141,9 @@ def _replay(arguments: argparse.Namespace) -> None:
 
 
 def _roll_back(arguments: argparse.Namespace) -> None:
-    from ml.gate.rollback import roll_back
+    from ml.champion.rollback import roll_back
 
-    rollback = roll_back(_workspace(arguments), to=arguments.to, reason=arguments.reason)
+    rollback = roll_back(_run(arguments), to=arguments.to, reason=arguments.reason)
     if arguments.output is not None:
         _write_whole(arguments.output, to_json(rollback))
     print(f"ROLLBACK: {CHAMPION_ALIAS} is {rollback.target.version} (before: {rollback.previous.version})")
@@ -169,7 +169,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from ml.gate.simulation import Population, Simulation, outcome_plot, outcome_table, read_two_trainings
+    from ml.research.simulation import Population, Simulation, outcome_plot, outcome_table, read_two_trainings
 
     config = load_config(arguments.config, arguments.set)
     simulation = Simulation(
@@ -187,7 +187,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    from ml.data.sample import write_sample
+    from ml.source.sample import write_sample
 
     if arguments.rows < 1 or arguments.seed < 0:
         raise ConfigError(
@@ -215,14 +215,14 @@ def _tracker() -> Tracker:
     return open_tracker(os.environ, _home())
 
 
-def _workspace(arguments: argparse.Namespace) -> Workspace:
+def _run(arguments: argparse.Namespace) -> Run:
     home = _home()
     run_id = arguments.run_id or datetime.now(UTC).strftime("cli-%Y%m%dT%H%M%SZ")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
         raise ConfigError(
             f"{run_id!r} cannot name a folder", where="--run-id", fix="use letters, digits, dots, dashes, underscores"
         )
-    return Workspace(
+    return Run(
         store=Store(home / "store"),
         registry=ReadOnlyRegistry(_registry(home)) if arguments.dry_run else _registry(home),
         reports=home / "reports",

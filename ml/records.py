@@ -203,7 +203,7 @@ class Gains:
 class Comparison:
     """Candidate, champion and baseline on the same test rows; `report` is relative to the reports folder.
 
-    The baseline is no neural network, and is trained on the candidate's rows (see ml/gate/baseline.py).
+    The baseline is no neural network, and is trained on the candidate's rows (see ml/judge/baseline.py).
 
     `snapshot` is the sha256 of the CSV that the rows come from, `warnings` are the names of the expectations that it or
     its splits failed.

@@ -1,6 +1,6 @@
 """The pipeline's steps, in order: one table that the command line and the Airflow operator both read.
 
-A step is a function (config, workspace, *records it takes) -> the record it gives. A code path is imported
+A step is a function (config, run, *records it takes) -> the record it gives. A code path is imported
 only when its step runs, so that reading this table costs nothing.
 """
 
@@ -11,8 +11,8 @@ from importlib import import_module
 from ml.config import Config
 from ml.errors import LineageError
 from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
+from ml.run import Run
 from ml.tracking import NoTracker, Tracker
-from ml.workspace import Workspace
 
 _UNSEEN = NoTracker()
 
@@ -27,9 +27,11 @@ class Step:
 
 
 STEPS: dict[str, Step] = {
-    "snapshot": Step(function="ml.data.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"),
+    "snapshot": Step(
+        function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
+    ),
     "detect": Step(
-        function="ml.gate.detect:detect",
+        function="ml.judge.changes:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of the champion's run",
     ),
@@ -44,32 +46,30 @@ STEPS: dict[str, Step] = {
         help="divide the rows into train, validation and test",
     ),
     "train": Step(
-        function="ml.model.train:train", takes=(Splits,), help="fine-tune the encoder and export the candidate"
+        function="ml.training.train:train", takes=(Splits,), help="fine-tune the encoder and export the candidate"
     ),
     "evaluate": Step(
-        function="ml.gate.evaluate:evaluate",
+        function="ml.judge.evaluate:evaluate",
         takes=(Splits, TrainedModel),
         help="score candidate and champion on the same test rows",
     ),
     "probe": Step(
-        function="ml.gate.probe:probe",
+        function="ml.serve.probe:probe",
         takes=(Comparison,),
         help="serve the candidate in a fresh process, without this code, and see what it costs",
     ),
     "decide": Step(
-        function="ml.gate.decide:decide", takes=(Comparison, Probe), help="judge the candidate by the policy"
+        function="ml.judge.decide:decide", takes=(Comparison, Probe), help="judge the candidate by the policy"
     ),
     "promote": Step(
-        function="ml.gate.promote:promote",
+        function="ml.champion.promote:promote",
         takes=(Comparison, Decision, Probe),
         help="register the candidate; move the alias if the verdict says so",
     ),
 }
 
 
-def run_step(
-    name: str, config: Config, workspace: Workspace, records: Iterable[Record], tracker: Tracker = _UNSEEN
-) -> Record:
+def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _UNSEEN) -> Record:
     """Run one step on those of the given records that it takes; raises LineageError if one is missing."""
     step = STEPS[name]
     by_kind = {type(record): record for record in records}
@@ -82,22 +82,22 @@ def run_step(
         )
     taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    with tracker.track(name, config, workspace, taken) as tracked:
-        watched = replace(workspace, observe=tracked.observe)
+    with tracker.track(name, config, run, taken) as tracked:
+        watched = replace(run, observe=tracked.observe)
         record: Record = getattr(import_module(module), function)(config, watched, *taken)
         tracked.conclude(record)
     return record
 
 
-def promote_pending(config: Config, workspace: Workspace, tracker: Tracker = _UNSEEN) -> Iterator[str]:
+def promote_pending(config: Config, run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
     """Carry out all promotions that wait for the registry, oldest first, and give each one's run; raises as it does.
 
     Each is the step of its own run, with that run's settings. One whose champion is no longer the one that was compared
     waits no more.
     """
-    from ml.gate.pending import pending_runs, read_pending
+    from ml.champion.pending import pending_runs, read_pending
 
-    for run_id in pending_runs(workspace.store):
-        pending, own = read_pending(config, workspace, run_id)
+    for run_id in pending_runs(run.store):
+        pending, own = read_pending(config, run, run_id)
         run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
         yield run_id

@@ -2,8 +2,11 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
+
+from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 
@@ -49,3 +52,16 @@ def wandb_server(_wandb_environment, monkeypatch):
         monkeypatch.setenv(name, value)
     yield server
     assert server.unknown == []
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Hugging Face layout."""
+    return write_tiny_encoder(tmp_path_factory.mktemp("huggingface"), WORDS)
+
+
+@pytest.fixture(scope="session")
+def tiny_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TF-Hub layout."""
+    folder = tmp_path_factory.mktemp("hub")
+    return write_tiny_module(folder, write_tiny_encoder(folder / "encoder", WORDS, activation="gelu_new"))

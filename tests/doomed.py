@@ -87,7 +87,7 @@ def _run(job: dict[str, Any], report: int) -> int:
 
     os.environ["SINCERE_HOME"] = job["home"]
     if not job["serve"]:
-        import_module("ml.gate.rollback").probe_model = lambda folder: None
+        import_module("ml.champion.rollback").probe_model = lambda folder: None
     _watch(job["home"], Death(**job["death"]), report)
     return main(job["command"])
 

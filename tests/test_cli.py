@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ml.cli import main
-from ml.data.sample import write_sample
 from ml.records import RawSnapshot, read_any
+from ml.source.sample import write_sample
 from ml.store import tree_digest
 from tests.tiny import write_tiny_config
 

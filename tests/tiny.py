@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+WORDS = ("why", "how", "do", "cats", "dogs", "people", "good", "bad", "sleep", "bark", "##s", "?")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LAYERS, HEADS, HIDDEN, INTERMEDIATE, POSITIONS = 2, 2, 16, 32, 64
 _TOML = """
@@ -58,8 +59,8 @@ def write_tiny_module(folder: Path, encoder: Path) -> Path:
     from official.legacy.bert import configs
     from official.nlp.tools import export_tfhub_lib
 
-    from ml.model.bert import assign_weights
-    from ml.model.huggingface import read_huggingface
+    from ml.encoder.bert import assign_weights
+    from ml.encoder.huggingface import read_huggingface
 
     bert_config = configs.BertConfig.from_json_file(str(encoder / "config.json"))
     bert_config.hidden_act = "gelu"  # the exporter's name for the tanh form

@@ -1,1 +1,1 @@
-"""From a URI to three parts of checked rows: pull, validate, split."""
+"""Are the rows good, and how are they divided? Expectations, pages about the questions, and the split."""

@@ -11,13 +11,13 @@ import pyarrow.parquet
 
 from ml.config import Config, SplitConfig
 from ml.data.expectations import explain, read_suites, run_suite
-from ml.data.exploration import SPLITS_DOCS, WHOLE_DOCS, write_exploration
+from ml.data.normalise import normalise
+from ml.data.questions_page import SPLITS_DOCS, WHOLE_DOCS, write_exploration
 from ml.data.rows import ROWS_SCHEMA, store_part
-from ml.data.text import normalise
 from ml.data.validate import require
 from ml.errors import DataError, LineageError
 from ml.records import RawSnapshot, SplitName, Splits, ValidationReport, digest
-from ml.workspace import Workspace
+from ml.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ _PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
 _DIGEST_BYTES = 8
 
 
-def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
+def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
     """Divide, check, draw, store; raises LineageError for a report that does not vouch for the rows."""
     _check_lineage(snapshot, report)
     rows = (
-        pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
+        pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
         .select(ROWS_SCHEMA.names)
         .cast(ROWS_SCHEMA)
     )
@@ -46,16 +46,16 @@ def split(config: Config, workspace: Workspace, snapshot: RawSnapshot, report: V
     logger.info(note)
 
     whole_suite, suite = read_suites(config.validate)
-    findings = run_suite(suite, _figures(parts, text_ids, targets), workspace.run_reports / SPLITS_DOCS)
+    findings = run_suite(suite, _figures(parts, text_ids, targets), run.run_reports / SPLITS_DOCS)
     write_exploration(
-        workspace.run_reports / "exploration.html",
+        run.run_reports / "exploration.html",
         findings={WHOLE_DOCS: explain(whole_suite, report.checks), SPLITS_DOCS: findings},
         tables=[("The whole file", rows), *tables.items()],
         note=note,
     )
-    require(findings, suite, f"{workspace.run_id}/{SPLITS_DOCS}/index.html")
+    require(findings, suite, f"{run.run_id}/{SPLITS_DOCS}/index.html")
     checks = [*report.checks, *(finding.check for finding in findings)]
-    train, validation, test = (store_part(workspace.store, name, tables[name]) for name in _PARTS)
+    train, validation, test = (store_part(run.store, name, tables[name]) for name in _PARTS)
     return Splits(
         snapshot=snapshot.sha256,
         report=digest(report),

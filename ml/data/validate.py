@@ -10,24 +10,24 @@ import pyarrow.parquet
 from ml.config import Config
 from ml.data import measures
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
-from ml.data.exploration import WHOLE_DOCS, write_exploration
+from ml.data.questions_page import WHOLE_DOCS, write_exploration
 from ml.errors import DataError
 from ml.records import RawSnapshot, ValidationReport
-from ml.workspace import Workspace
+from ml.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-def validate(config: Config, workspace: Workspace, snapshot: RawSnapshot) -> ValidationReport:
+def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationReport:
     """Run the raw suite; raises DataError on a critical failure, carries warnings on."""
     suite, _ = read_suites(config.validate)
-    table = pa.parquet.read_table(workspace.store.open("snapshots", snapshot.sha256) / "rows.parquet")
+    table = pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
     logger.info("validating %d rows by %d expectations", table.num_rows, len(suite.content["expectations"]))
-    findings = run_suite(suite, _measured(table), workspace.run_reports / WHOLE_DOCS)
+    findings = run_suite(suite, _measured(table), run.run_reports / WHOLE_DOCS)
     write_exploration(
-        workspace.run_reports / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
+        run.run_reports / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
     )
-    docs = f"{workspace.run_id}/{WHOLE_DOCS}/index.html"
+    docs = f"{run.run_id}/{WHOLE_DOCS}/index.html"
     require(findings, suite, docs)
     return ValidationReport(
         snapshot=snapshot.sha256,

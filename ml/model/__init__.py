@@ -1,1 +1,1 @@
-"""The classifier: a pretrained BERT encoder with a head of one unit, its training, its export and its use."""
+"""What is the model, and how does it score? The classifier, its export, its threshold, and predictions."""

@@ -10,9 +10,9 @@ import tf_keras
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
+from ml.encoder.pretrained import PretrainedEncoder, build_encoder
+from ml.encoder.tokenizer import Tokenizer, encoder_inputs
 from ml.model.classifier import build_classifier
-from ml.model.encoder import PretrainedEncoder, build_encoder
-from ml.model.tokenizer import Tokenizer, encoder_inputs
 
 _NUMBERED = re.compile(r"\w+_\d+")
 _STRING = re.compile(r'"\w+"')

@@ -11,7 +11,7 @@ from typing import Protocol
 from ml.config import Config
 from ml.errors import ConfigError
 from ml.records import Record
-from ml.workspace import Workspace
+from ml.run import Run
 
 
 class TrackedStep(Protocol):
@@ -30,7 +30,7 @@ class Tracker(Protocol):
     """Shows steps to people."""
 
     def track(
-        self, step: str, config: Config, workspace: Workspace, taken: Sequence[Record]
+        self, step: str, config: Config, pipeline_run: Run, taken: Sequence[Record]
     ) -> AbstractContextManager[TrackedStep]:
         """The step for as long as it runs; one that raises is shown as failed."""
         ...
@@ -40,7 +40,7 @@ class NoTracker:
     """Shows nothing; also what a step is that nobody is shown."""
 
     @contextmanager
-    def track(self, step: str, config: Config, workspace: Workspace, taken: Sequence[Record]) -> Iterator[TrackedStep]:
+    def track(self, step: str, config: Config, pipeline_run: Run, taken: Sequence[Record]) -> Iterator[TrackedStep]:
         """The step, unseen."""
         yield self
 

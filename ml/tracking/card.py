@@ -3,7 +3,7 @@
 import json
 
 from ml.config import Config
-from ml.model.public import public_settings
+from ml.config.redaction import public_settings
 from ml.records import TrainedModel
 
 _CARD = """\

@@ -23,9 +23,9 @@ from ml.records import (
     digest,
     to_json,
 )
+from ml.run import Run
 from ml.tracking.card import model_card
 from ml.tracking.tables import Table, expectations, label_counts, rule_checks
-from ml.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Place:
     """Where records were made, and the name of the collection that models go to."""
 
     config: Config
-    workspace: Workspace
+    pipeline_run: Run
     models: str
 
 
@@ -61,7 +61,7 @@ def content_of(record: Record, place: Place) -> Content:
 
 
 def _csv(record: RawSnapshot, place: Place) -> Content:
-    folder = place.workspace.store.open("snapshots", record.sha256)
+    folder = place.pipeline_run.store.open("snapshots", record.sha256)
     return Content(
         name="questions",
         type="dataset",
@@ -84,7 +84,7 @@ def _validation(record: ValidationReport, place: Place) -> Content:
 
 
 def _splits(record: Splits, place: Place) -> Content:
-    store = place.workspace.store
+    store = place.pipeline_run.store
     return Content(
         name="splits",
         type="split",
@@ -96,7 +96,7 @@ def _splits(record: Splits, place: Place) -> Content:
 
 
 def _model(record: TrainedModel, place: Place) -> Content:
-    folder = place.workspace.store.open("models", record.model)
+    folder = place.pipeline_run.store.open("models", record.model)
     return Content(
         name=place.models,
         type="model",
@@ -109,19 +109,19 @@ def _model(record: TrainedModel, place: Place) -> Content:
 def _evaluation(record: Comparison, place: Place) -> Content:
     from ml.tracking import figures  # what draws is slow to import
 
-    workspace, policy = place.workspace, place.config.policy
+    pipeline_run, policy = place.pipeline_run, place.config.policy
     return Content(
         name="evaluation",
         type="evaluation",
         facts=_plain(record),
-        files={"comparison.json": to_json(record), **figures.pictures(workspace.store, record)},
-        tables=figures.evaluation_tables(workspace.store, record, policy),
+        files={"comparison.json": to_json(record), **figures.pictures(pipeline_run.store, record)},
+        tables=figures.evaluation_tables(pipeline_run.store, record, policy),
         description=f"Candidate {record.candidate.model[:12]} on {record.candidate.rows:,} test rows",
     )
 
 
 def _decision(record: Decision, place: Place) -> Content:
-    folder = place.workspace.store.open("decisions", digest(record))
+    folder = place.pipeline_run.store.open("decisions", digest(record))
     return Content(
         name="decision",
         type="decision",
@@ -137,8 +137,8 @@ def _promotion(record: Promotion, place: Place) -> Content:
         name="promotion",
         type="promotion",
         facts=_plain(record),
-        files={"promotion.json": to_json(record), "verdict.txt": place.workspace.run_reports / "verdict.txt"},
-        description=f"{record.version} of run {place.workspace.run_id}: {record.verdict}",
+        files={"promotion.json": to_json(record), "verdict.txt": place.pipeline_run.run_reports / "verdict.txt"},
+        description=f"{record.version} of run {place.pipeline_run.run_id}: {record.verdict}",
     )
 
 

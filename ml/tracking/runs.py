@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ml.config import Config
+from ml.config.redaction import public_name, public_settings
 from ml.inputs import code_version
-from ml.model.public import public_name, public_settings
 from ml.records import Comparison, Decision, Promotion, Record
 from ml.registry.wandb.address import Address, parse_address
+from ml.run import Run
 from ml.tracking import NoTracker, TrackedStep
 from ml.tracking.artifacts import make_artifact, make_media
 from ml.tracking.contents import Place, content_of, is_shown
@@ -26,7 +27,6 @@ from ml.tracking.pending import PendingRuns, Sending, Unsent
 from ml.tracking.recorded import CONNECT_SECONDS, Expected, RecordedRun
 from ml.tracking.report import PromotionReport
 from ml.tracking.trouble import reason, warn
-from ml.workspace import Workspace
 
 JOBS = ("snapshot", "validate", "split", "train", "evaluate", "decide", "promote")
 LIVE_JOBS = ("train",)
@@ -52,10 +52,10 @@ class WandbTracker:
         self._trouble = ""
 
     @contextmanager
-    def track(self, step: str, config: Config, workspace: Workspace, taken: Sequence[Record]) -> Iterator[TrackedStep]:
+    def track(self, step: str, config: Config, pipeline_run: Run, taken: Sequence[Record]) -> Iterator[TrackedStep]:
         """The step as a run with what it was given; it fails with the step, and the step never with it."""
         with ExitStack() as delivery:
-            tracked = self._begin(step, config, workspace, delivery) if step in JOBS else NoTracker()
+            tracked = self._begin(step, config, pipeline_run, delivery) if step in JOBS else NoTracker()
             if isinstance(tracked, NoTracker):
                 yield tracked
                 return
@@ -67,16 +67,16 @@ class WandbTracker:
                 raise
             tracked.finish()
 
-    def _begin(self, step: str, config: Config, workspace: Workspace, delivery: ExitStack) -> "WandbStep | NoTracker":
+    def _begin(self, step: str, config: Config, pipeline_run: Run, delivery: ExitStack) -> "WandbStep | NoTracker":
         """The step with its run; `delivery` is what remains to be done at the end."""
         # A dry run leaves the registry's collection alone.
-        models = LOCAL_MODELS if workspace.dry_run else self._registry.model
+        models = LOCAL_MODELS if pipeline_run.dry_run else self._registry.model
         run_id = secrets.token_hex(4)
         try:
             if not self._offline:
                 mark = delivery.enter_context(self._pending.begin(run_id))
-            run = self._start(run_id, step, config, workspace)
-            tracked = WandbStep(run, Place(config=config, workspace=workspace, models=models))
+            run = self._start(run_id, step, config, pipeline_run)
+            tracked = WandbStep(run, Place(config=config, pipeline_run=pipeline_run, models=models))
             if not self._offline:
                 live = [Sending(Path(run.settings.sync_dir), mark, live=True)] if step in LIVE_JOBS else []
                 delivery.callback(self._deliver, config, mark, live)
@@ -85,7 +85,7 @@ class WandbTracker:
             warn(f"the step {step} is not shown", error)
             return NoTracker()
 
-    def _start(self, run_id: str, step: str, config: Config, workspace: Workspace) -> Any:
+    def _start(self, run_id: str, step: str, config: Config, pipeline_run: Run) -> Any:
         import wandb
 
         folder = self._home / "wandb"
@@ -102,7 +102,7 @@ class WandbTracker:
             host="sincere",
             program="ml",
         )
-        about = self._destination(config) | _description(step, config, workspace)
+        about = self._destination(config) | _description(step, config, pipeline_run)
         return wandb.init(mode="offline", id=run_id, dir=str(self._home), settings=settings, **about)
 
     def _deliver(self, config: Config, mark: IO[str], live: Sequence[Sending]) -> None:
@@ -207,14 +207,14 @@ class WandbStep:
 
     def _ask_for_report(self) -> None:
         """If the step was a promotion."""
-        run, workspace = self.run, self.place.workspace
+        run, pipeline_run = self.run, self.place.pipeline_run
         match [self._records.get(kind) for kind in (Comparison, Decision, Promotion)]:
             case [Comparison() as comparison, Decision() as decision, Promotion(promoted=True) as promotion]:
                 report = PromotionReport(
                     entity=run.entity,
                     project=run.project,
-                    run_id=workspace.run_id,
-                    run_url=workspace.run_url,
+                    run_id=pipeline_run.run_id,
+                    run_url=pipeline_run.run_url,
                     comparison=comparison,
                     decision=decision,
                     promotion=promotion,
@@ -232,17 +232,17 @@ class WandbStep:
             self._warned = True
 
 
-def _description(step: str, config: Config, workspace: Workspace) -> dict[str, Any]:
-    flags = {"dry run": workspace.dry_run, "forced": workspace.force}
+def _description(step: str, config: Config, pipeline_run: Run) -> dict[str, Any]:
+    flags = {"dry run": pipeline_run.dry_run, "forced": pipeline_run.force}
     return {
-        "group": workspace.run_id,
+        "group": pipeline_run.run_id,
         "job_type": step,
-        "name": f"{step} {workspace.run_id}",
-        "notes": f"{workspace.triggered_by}: {workspace.run_url}",
+        "name": f"{step} {pipeline_run.run_id}",
+        "notes": f"{pipeline_run.triggered_by}: {pipeline_run.run_url}",
         "tags": [public_name(config.encoder.source)[-_LONGEST_TAG:], *(flag for flag, on in flags.items() if on)],
         "config": {
             **public_settings(config),
-            "run": {"id": workspace.run_id, "url": workspace.run_url, "triggered_by": workspace.triggered_by},
+            "run": {"id": pipeline_run.run_id, "url": pipeline_run.run_url, "triggered_by": pipeline_run.triggered_by},
             "code": code_version(),
         },
     }

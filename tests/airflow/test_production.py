@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from ml.data.sample import write_sample
+from ml.source.sample import write_sample
 from tests.production import SECRETS, Production, installed, running_production, until
 from tests.tiny import write_tiny_config
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.data.sample import write_sample
+from ml.source.sample import write_sample
 from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
 from tests.wandb_server import WandbServer, serving

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from ml.champion.promote import promote
 from ml.config import Config
-from ml.data.sample import write_sample
-from ml.gate.promote import promote
 from ml.inputs import inputs_of
 from ml.records import RawSnapshot, to_json
 from ml.registry import CHAMPION_ALIAS
+from ml.source.sample import write_sample
 from tests.doomed import NEVER, PROJECT, Death, doomed_processes
-from tests.gate.examples import compare_next, judged, open_workspace, probed
+from tests.judge.examples import compare_next, judged, open_run, probed
 from tests.tiny import write_tiny_config
 
 TAKES = {
@@ -103,9 +103,15 @@ class Pipeline:
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
-    data = ("ml.data.snapshot", "ml.data.validate", "ml.data.split")
-    gate = ("ml.gate.evaluate", "ml.gate.decide", "ml.gate.report", "ml.gate.statistics", "ml.gate.probe")
-    with doomed_processes(*data, "ml.model.train", *gate) as processes:
+    data = ("ml.source.snapshot", "ml.data.validate", "ml.data.split")
+    gate = (
+        "ml.judge.evaluate",
+        "ml.judge.decide",
+        "ml.report.evaluation_page",
+        "ml.judge.statistics",
+        "ml.serve.probe",
+    )
+    with doomed_processes(*data, "ml.training.train", *gate) as processes:
         yield Pipeline(tmp_path_factory.mktemp("pipeline"), processes)
 
 
@@ -144,7 +150,7 @@ def test_a_probe_that_was_killed_leaves_nothing_and_serves_again(pipeline, tmp_p
 
 @pytest.fixture(scope="module")
 def processes():
-    with doomed_processes("ml.gate.detect", "ml.gate.promote", "ml.gate.rollback") as processes:
+    with doomed_processes("ml.judge.changes", "ml.champion.promote", "ml.champion.rollback") as processes:
         yield processes
 
 
@@ -173,10 +179,10 @@ def kill_everywhere(processes, before, command, folder, **options):
 def promoted(home, *contents):
     """A home with champions one after the other."""
     for content in contents:
-        workspace = open_workspace(home, f"run-{content}")
-        comparison = compare_next(workspace, content)
+        run = open_run(home, f"run-{content}")
+        comparison = compare_next(run, content)
         decision = replace(judged(comparison), inputs=inputs_of(Config(), "1" * 64))
-        promote(Config(), workspace, comparison, decision, probed(comparison))
+        promote(Config(), run, comparison, decision, probed(comparison))
     return home
 
 
@@ -202,7 +208,7 @@ def test_a_run_without_a_change_killed_anywhere_is_recorded_once(processes, tmp_
 
 def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
     home = promoted(tmp_path / "before", "first", "second")
-    comparison = compare_next(open_workspace(home), "third")
+    comparison = compare_next(open_run(home), "third")
     records = write_records(tmp_path, comparison, judged(comparison), probed(comparison))
     command = ["promote", "--run-id=run-third", "--set=retention.predecessors=1", *records]
 
@@ -214,7 +220,7 @@ def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
 
 def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows(processes, tmp_path):
     home = promoted(tmp_path / "home", "first")
-    comparison = compare_next(open_workspace(home), "second")
+    comparison = compare_next(open_run(home), "second")
     records = write_records(tmp_path, comparison, judged(comparison), probed(comparison))
     promote_second = ["promote", "--run-id=run-second", *records]
     go_back = ["rollback", "--run-id=back-1", "--reason=too many false alarms"]
@@ -227,7 +233,7 @@ def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows
     assert processes.run(home, promote_second).status == 0
     assert processes.run(home, go_back, serve=False).status == 0
 
-    registry = open_workspace(home).registry
+    registry = open_run(home).registry
     moves = [(entry.run_id, entry.version) for entry in registry.history()]
     assert moves == [("run-first", "v1"), ("run-second", "v2"), ("back-1", "v1"), ("run-third", "v3")]
     assert registry.resolve(CHAMPION_ALIAS).version == "v3"
@@ -252,7 +258,7 @@ def wait_for_the_lock(process, lock):
 
 def test_of_two_promotions_that_race_for_the_alias_one_wins_and_the_other_is_told(tmp_path):
     home = promoted(tmp_path / "home", "first")
-    comparisons = {name: compare_next(open_workspace(home), name) for name in ("second", "third")}
+    comparisons = {name: compare_next(open_run(home), name) for name in ("second", "third")}
     environment = {**os.environ, "SINCERE_HOME": str(home)}
     racers = {}
     with (home / "registry" / "lock").open() as lock:
@@ -270,7 +276,7 @@ def test_of_two_promotions_that_race_for_the_alias_one_wins_and_the_other_is_tol
     told = {name: racer.communicate(timeout=120)[1] for name, racer in racers.items()}
 
     (winner,), (loser,) = ([name for name in racers if racers[name].returncode == status] for status in (0, 65))
-    registry = open_workspace(home).registry
+    registry = open_run(home).registry
     assert "the alias production points at v" in told[loser]
     assert registry.resolve(CHAMPION_ALIAS).model == comparisons[winner].candidate.model
     assert [entry.run_id for entry in registry.history()] == ["run-first", f"run-{winner}"]

@@ -8,9 +8,9 @@ import tensorflow as tf
 import tensorflow_hub as hub
 import tensorflow_text as tf_text
 
-from ml.model.bert import assign_weights, build_bert
-from ml.model.encoder import build_encoder, build_tokenizer, read_encoder
-from ml.model.tfhub import PretrainedModule, build_module
+from ml.encoder.bert import assign_weights, build_bert
+from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
+from ml.encoder.tfhub import PretrainedModule, build_module
 from tests.tiny import write_tiny_encoder, write_tiny_module
 
 INPUTS = {

@@ -7,12 +7,12 @@ import pyarrow.parquet
 import pytest
 
 from ml.config import SplitConfig
-from ml.data.snapshot import snapshot
 from ml.data.split import count_conflicts, divide, split
 from ml.data.validate import validate
 from ml.errors import DataError, LineageError
 from ml.records import DataCheck, RawSnapshot, ValidationReport
-from tests.data.places import config, workspace
+from ml.source.snapshot import snapshot
+from tests.places import config, open_run
 
 SNAPSHOT = RawSnapshot(
     source="file:a.csv",
@@ -28,7 +28,7 @@ REPORT = ValidationReport(
 
 
 def stored(tmp_path, texts, targets):
-    places = workspace(tmp_path)
+    places = open_run(tmp_path)
     with places.store.staging() as folder:
         qids = [f"{number:020x}" for number in range(len(texts))]
         table = pa.table({"qid": qids, "question_text": texts, "target": targets})
@@ -98,7 +98,7 @@ def test_the_record_and_the_store_agree(tmp_path):
 
 
 def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
-    settings, places = config("sample:2000"), workspace(tmp_path)
+    settings, places = config("sample:2000"), open_run(tmp_path)
     pulled = snapshot(settings, places)
     split(settings, places, pulled, validate(settings, places, pulled))
     page = (places.run_reports / "exploration.html").read_text(encoding="utf-8")
@@ -139,9 +139,9 @@ def test_a_random_draw_from_too_few_rows_is_an_error(tmp_path):
 
 def test_a_report_that_did_not_pass_is_refused(tmp_path):
     with pytest.raises(LineageError, match="did not pass"):
-        split(config("sample:1"), workspace(tmp_path), SNAPSHOT, replace(REPORT, passed=False))
+        split(config("sample:1"), open_run(tmp_path), SNAPSHOT, replace(REPORT, passed=False))
 
 
 def test_a_report_of_another_snapshot_is_refused(tmp_path):
     with pytest.raises(LineageError, match="about snapshot cccc"):
-        split(config("sample:1"), workspace(tmp_path), SNAPSHOT, replace(REPORT, snapshot="c" * 64))
+        split(config("sample:1"), open_run(tmp_path), SNAPSHOT, replace(REPORT, snapshot="c" * 64))

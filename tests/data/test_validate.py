@@ -5,10 +5,10 @@ import pytest
 
 from ml.config import ValidateConfig
 from ml.data.expectations import read_suites
-from ml.data.snapshot import snapshot
 from ml.data.validate import validate
 from ml.errors import ConfigError, DataError
-from tests.data.places import SMALL, config, workspace
+from ml.source.snapshot import snapshot
+from tests.places import SMALL, config, open_run
 
 
 def rows(count=100, positives=6, *, text="Which soup number {} is the best for a small village?"):
@@ -18,7 +18,7 @@ def rows(count=100, positives=6, *, text="Which soup number {} is the best for a
 def run(tmp_path, lines, *overrides, header="qid,question_text,target"):
     path = tmp_path / "questions.csv"
     path.write_text("\n".join([header, *(",".join(line) for line in lines)]) + "\n", encoding="utf-8")
-    settings, places = config(path, *overrides), workspace(tmp_path)
+    settings, places = config(path, *overrides), open_run(tmp_path)
     return validate(settings, places, snapshot(settings, places))
 
 
@@ -29,7 +29,7 @@ def failure(tmp_path, lines, *overrides, **how):
 
 
 def test_a_generated_sample_holds_every_expectation(tmp_path):
-    settings, places = config("sample:2000"), workspace(tmp_path)
+    settings, places = config("sample:2000"), open_run(tmp_path)
     report = validate(settings, places, snapshot(settings, places))
     assert report.passed
     assert report.worst_severity == "none"

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.encoder.pretrained import build_encoder, read_encoder
 from ml.model.classifier import ENCODER_INPUTS, build_classifier, start_at_share
-from ml.model.encoder import build_encoder, read_encoder
 
 
 @pytest.mark.parametrize("share", [0.0625, 0.5])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import wandb
 
+from ml.champion.promote import promote
 from ml.cli import main
 from ml.config import Config
 from ml.errors import (
@@ -17,7 +18,6 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from ml.gate.promote import promote
 from ml.records import AbsentChampion, FoundChampion, Gains, Interval, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
@@ -26,7 +26,7 @@ from ml.registry.wandb.address import Address, parse_address
 from ml.steps import promote_pending
 from ml.store import Store, tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
-from tests.gate.examples import compare, judged, open_workspace, probed, store_model
+from tests.judge.examples import compare, judged, open_run, probed, store_model
 from tests.wandb_server import KEY
 from tests.wandb_server.state import ENTITY, ORGANIZATION_ENTITY, Place
 
@@ -439,16 +439,16 @@ def test_of_two_who_share_a_store_and_move_the_alias_at_once_one_wins_and_the_ot
 def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once(
     wandb_server, hasty, tmp_path, operation, how
 ):
-    workspace = replace(open_workspace(tmp_path), registry=hasty)
-    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    run = replace(open_run(tmp_path), registry=hasty)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(operation, **how)
     with pytest.raises(PromotionPending):
-        promote(Config(), workspace, *records)
+        promote(Config(), run, *records)
     assert hasty.history() == []
 
     wandb_server.mend()
-    assert list(promote_pending(Config(), workspace)) == ["run-1"]
+    assert list(promote_pending(Config(), run)) == ["run-1"]
 
     state = wandb_server.state
     assert state.version("insincere", CHAMPION_ALIAS).facts["model"] == comparison.candidate.model
@@ -457,15 +457,15 @@ def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once
 
 def test_work_offline_is_for_runs_and_a_promotion_still_asks_the_registry(wandb_server, hasty, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    workspace = replace(open_workspace(tmp_path), registry=hasty)
-    comparison = compare(store_model(workspace.store, "first"), AbsentChampion())
+    run = replace(open_run(tmp_path), registry=hasty)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(status=500)
     with pytest.raises(PromotionPending, match="W&B gave no definite answer"):
-        promote(Config(), workspace, *records)
+        promote(Config(), run, *records)
 
     wandb_server.mend()
-    assert promote(Config(), workspace, *records).version == "v0"
+    assert promote(Config(), run, *records).version == "v0"
     assert wandb_server.state.version("insincere", CHAMPION_ALIAS).facts["model"] == comparison.candidate.model
 
 

@@ -11,12 +11,12 @@ import pytest
 from ml.cli import main
 from ml.config import Config, TrackingConfig
 from ml.errors import PromotionPending
-from ml.gate.decide import keep_decision
-from ml.gate.scores import Scores, keep_scores
+from ml.judge.decide import keep_decision
+from ml.judge.scores import Scores, keep_scores
 from ml.records import AbsentChampion, Promotion
 from ml.steps import run_step
 from ml.tracking import open_tracker, recorded
-from tests.gate.examples import compare, judged, open_workspace, probed, store_model
+from tests.judge.examples import compare, judged, open_run, probed, store_model
 from tests.wandb_server.state import ENTITY
 
 CONFIG = Config(tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=60))
@@ -32,14 +32,14 @@ def home(wandb_server, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def workspace(home):
-    return replace(open_workspace(home), run_url=PAGE, triggered_by="the timetable")
+def run(home):
+    return replace(open_run(home), run_url=PAGE, triggered_by="the timetable")
 
 
 @pytest.fixture
-def records(workspace):
+def records(run):
     """What `promote` is given, with all that the store has of it."""
-    store = workspace.store
+    store = run.store
     comparison = compare(store_model(store, "first"), AbsentChampion())
     decision, probe = judged(comparison), probed(comparison)
     rows, positives = comparison.candidate.rows, comparison.candidate.positives
@@ -61,8 +61,8 @@ def records(workspace):
     return comparison, decision, probe
 
 
-def promote(home, workspace, records, config=CONFIG):
-    return run_step("promote", config, workspace, records, open_tracker(os.environ, home))
+def promote(home, run, records, config=CONFIG):
+    return run_step("promote", config, run, records, open_tracker(os.environ, home))
 
 
 @contextmanager
@@ -82,17 +82,17 @@ def left(home):
     ]
 
 
-def test_a_promotion_has_one_report_however_often_it_is_carried_out(home, wandb_server, workspace, records):
+def test_a_promotion_has_one_report_however_often_it_is_carried_out(home, wandb_server, run, records):
     for _ in range(2):
-        assert isinstance(promote(home, workspace, records), Promotion)
+        assert isinstance(promote(home, run, records), Promotion)
 
     assert titles(wandb_server) == [TITLE]
     assert left(home) == []
 
 
-def test_a_promotion_that_was_pending_is_shown_as_the_step_of_its_own_run(home, wandb_server, workspace, records):
+def test_a_promotion_that_was_pending_is_shown_as_the_step_of_its_own_run(home, wandb_server, run, records):
     with registry_away(home), pytest.raises(PromotionPending):
-        promote(home, workspace, records)
+        promote(home, run, records)
 
     assert main(["promote", "--pending", "--run-id", "by-hand"]) == 0
 
@@ -118,33 +118,33 @@ def test_a_promotion_that_was_pending_is_shown_as_the_step_of_its_own_run(home, 
 
 @pytest.mark.parametrize("operation", ["upsertView", "ProjectViews", "CommitArtifact", "*"])
 def test_a_report_that_could_not_be_written_is_made_up_for_after_a_later_step(
-    wandb_server, workspace, records, operation, caplog
+    wandb_server, run, records, operation, caplog
 ):
-    home = workspace.reports.parent
+    home = run.reports.parent
     config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=4))
     wandb_server.fail(operation, status=500)
-    promote(home, workspace, records, config)
+    promote(home, run, records, config)
     assert titles(wandb_server) == []
     assert "1 runs wait on disk, and are sent after a later step" in caplog.text
 
     wandb_server.mend()
-    with open_tracker(os.environ, home).track("snapshot", CONFIG, workspace, []):
+    with open_tracker(os.environ, home).track("snapshot", CONFIG, run, []):
         pass
 
     assert titles(wandb_server) == [TITLE]
     assert left(home) == []
 
 
-def test_a_report_that_is_refused_is_named_and_in_nobodys_way(home, wandb_server, workspace, records, caplog):
+def test_a_report_that_is_refused_is_named_and_in_nobodys_way(home, wandb_server, run, records, caplog):
     wandb_server.fail("upsertView", status=403)
     for _ in range(2):
-        promote(home, workspace, records)
+        promote(home, run, records)
 
     assert "W&B did not take the report of the run promote run-1, which stays whole in wandb/" in caplog.text
 
 
-def test_a_model_that_was_not_promoted_has_no_report(home, wandb_server, workspace, records):
-    promote(home, replace(workspace, dry_run=True), records)
+def test_a_model_that_was_not_promoted_has_no_report(home, wandb_server, run, records):
+    promote(home, replace(run, dry_run=True), records)
 
     assert titles(wandb_server) == []
     assert left(home) == []

@@ -4,7 +4,7 @@ import wandb
 
 from ml.records import AbsentChampion, Promotion, digest
 from ml.tracking.report import PromotionReport
-from tests.gate.examples import RIVAL, compare, judged
+from tests.judge.examples import RIVAL, compare, judged
 from tests.wandb_server.state import ENTITY
 
 CANDIDATE = "a" * 64

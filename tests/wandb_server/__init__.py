@@ -22,7 +22,7 @@ What it does not know it answers with a GraphQL error that names the operation, 
 from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 
-from tests.data.web import running
+from tests.source.web import running
 from tests.wandb_server.faults import Fault, Faults
 from tests.wandb_server.handler import Handler
 from tests.wandb_server.state import State

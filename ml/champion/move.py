@@ -1,0 +1,91 @@
+"""Move the champion's alias and record it: in the end both or neither, though the process may die in between.
+
+A move is kept in the store before it is made. Whoever moves the alias next first records one that was cut off, so that
+the history has every move, in the order in which they were made.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ml.errors import RegistryConflict
+from ml.records import Decision, FoundChampion, Rollback, from_json, to_json
+from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.run import Run
+from ml.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Move(NamedTuple):
+    """The alias moved from `entry.previous` to `target`, and the grounds for it."""
+
+    target: FoundChampion
+    entry: HistoryEntry
+    grounds: Decision | Rollback
+
+
+def move_champion(run: Run, move: Move) -> None:
+    """Make the move and record it; raises RegistryConflict if the alias points neither where it did nor at the target.
+
+    `record_cut_off` comes first, before what the move depends on is read from the history.
+    """
+    registry = run.registry
+    texts = {f"{name}.json": to_json(part) for name, part in move._asdict().items()}
+    run.store.put("moves", run.run_id, texts)
+    registry.move_alias(CHAMPION_ALIAS, move.target.version, expected=move.entry.previous)
+    _read_back(registry, move.target)
+    registry.record(move.entry, move.grounds)
+    logger.info("%s is now %s", CHAMPION_ALIAS, move.target.version)
+
+
+def record_cut_off(run: Run) -> None:
+    """Record the move that the alias shows and the history lacks, if it is one that was kept here."""
+    registry = run.registry
+    champion, history = registry.resolve(CHAMPION_ALIAS), registry.history()
+    if not isinstance(champion, FoundChampion) or champion.version == last_moved(history):
+        return
+    recorded = {(entry.run_id, entry.decision) for entry in history}
+    for move in _kept(run.store):
+        if move.target == champion and (move.entry.run_id, move.entry.decision) not in recorded:
+            logger.info("recorded now: run %s moved to %s and was cut off", move.entry.run_id, champion.version)
+            registry.record(move.entry, move.grounds)
+            return
+
+
+def kept_move(store: Store, run_id: str) -> Move | None:
+    """What the run set out to do, made or not."""
+    return _read(store, run_id) if store.contains("moves", run_id) else None
+
+
+def last_moved(history: Sequence[HistoryEntry]) -> str:
+    """The version that the alias was last moved to, by the history; "none" if it never was."""
+    return next((entry.version for entry in reversed(history) if entry.promoted), "none")
+
+
+def _kept(store: Store) -> Iterator[Move]:
+    """The most recent first."""
+    folders = sorted(store.root.glob("moves/*"), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    return (_read(store, folder.name) for folder in folders)
+
+
+def _read(store: Store, run_id: str) -> Move:
+    folder = store.open("moves", run_id)
+    target, entry, grounds = ((folder / f"{name}.json").read_text(encoding="utf-8") for name in Move._fields)
+    moved = from_json(entry, HistoryEntry)
+    is_rollback = moved.verdict == "rollback"
+    return Move(
+        target=from_json(target, FoundChampion),
+        entry=moved,
+        grounds=from_json(grounds, Rollback) if is_rollback else from_json(grounds, Decision),
+    )
+
+
+def _read_back(registry: Registry, promoted: FoundChampion) -> None:
+    """Raises RegistryConflict if the alias does not point where it was just moved."""
+    if registry.resolve(CHAMPION_ALIAS) != promoted:
+        raise RegistryConflict(
+            f"the alias {CHAMPION_ALIAS} was moved to {promoted.version}, but points elsewhere now",
+            where="the registry",
+            fix="see the history for who moved it, then start a new run",
+        )

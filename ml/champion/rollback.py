@@ -1,0 +1,99 @@
+"""Point the champion's alias back at a version that was judged before, once that version has loaded and scored."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ml.champion.move import Move, kept_move, last_moved, move_champion, record_cut_off
+from ml.errors import ConfigError, LineageError
+from ml.records import AbsentChampion, Champion, FoundChampion, Rollback, digest
+from ml.registry import CHAMPION_ALIAS, HistoryEntry
+from ml.run import Run
+from ml.serve.probe import probe_model
+from ml.store import tree_digest
+
+
+def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
+    """Serve the target apart, move the alias, record why; the same run again gives the same end state once.
+
+    Without `to`, the champion's predecessor. Raises ServingError if the target does not load and score,
+    ConfigError or LineageError if there is no such target, RegistryConflict if the alias moved meanwhile.
+    """
+    registry = run.registry
+    record_cut_off(run)
+    rollback = _planned(run) or plan_rollback(run, to, reason)
+    if _recorded(registry.history(), run.run_id, rollback):
+        return rollback
+    probe_model(registry.fetch(rollback.target.version))
+    entry = _entry(run.run_id, registry.history(), rollback)
+    move_champion(run, Move(target=rollback.target, entry=entry, grounds=rollback))
+    return rollback
+
+
+def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
+    """What to do, without doing it; raises ConfigError or LineageError if there is nothing to roll back to."""
+    registry, history = run.registry, run.registry.history()
+    champion = registry.resolve(CHAMPION_ALIAS)
+    if isinstance(champion, AbsentChampion):
+        raise ConfigError("there is no champion to roll back from", where="the registry", fix="run `make retrain`")
+    version = to or _predecessor(history, champion)
+    if version == champion.version and version == last_moved(history):
+        raise ConfigError(f"{version} is the champion already", where="--to", fix="name an earlier version")
+    target = FoundChampion(version=version, model=tree_digest(registry.fetch(version)))
+    _judged(history, version)
+    return Rollback(target=target, previous=champion, reason=reason, triggered_by=run.triggered_by)
+
+
+def _predecessor(history: Sequence[HistoryEntry], champion: FoundChampion) -> str:
+    """The version that the champion took over from when it was promoted."""
+    if last_moved(history) != champion.version:
+        raise LineageError(
+            f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
+            where="the registry",
+            fix="name the version to roll back to with --to",
+        )
+    promotions = [entry for entry in history if entry.verdict == "promote" and entry.version == champion.version]
+    previous: Champion = promotions[-1].previous if promotions else AbsentChampion()
+    if isinstance(previous, AbsentChampion):
+        raise ConfigError(
+            f"champion {champion.version} took over from none", where="the registry's history", fix="retrain instead"
+        )
+    return previous.version
+
+
+def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
+    judged = [entry for entry in history if entry.version == version]
+    if not judged:
+        raise LineageError(
+            f"no verdict on {version} is recorded",
+            where="the registry's history",
+            fix="name one that `python -m ml history` lists",
+        )
+    return judged[-1]
+
+
+def _planned(run: Run) -> Rollback | None:
+    """What this run set out to do before a crash: by now the alias may point at the target already."""
+    move = kept_move(run.store, run.run_id)
+    return move.grounds if move and isinstance(move.grounds, Rollback) else None
+
+
+def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) -> bool:
+    return any((entry.run_id, entry.decision) == (run_id, digest(rollback)) for entry in history)
+
+
+def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:
+    """The figures are those that the target was judged by last."""
+    return replace(
+        _judged(history, rollback.target.version),
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=run_id,
+        promoted=True,
+        verdict="rollback",
+        reason=rollback.reason,
+        previous=rollback.previous,
+        decision=digest(rollback),
+        triggered_by=rollback.triggered_by,
+        watch=AbsentChampion(),
+        gains=AbsentChampion(),
+    )

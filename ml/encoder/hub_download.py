@@ -1,0 +1,76 @@
+"""Modules behind a TF-Hub handle or another http(s) address, downloaded once into TF-Hub's own cache folder.
+
+`hub.resolve` would do without a timeout, progress or resuming, and may keep a module whose download broke off.
+"""
+
+import hashlib
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path
+
+import requests
+from tensorflow_hub.resolver import tfhub_cache_dir
+
+from ml.config import SourceConfig
+from ml.config.address import public_address
+from ml.errors import ConfigError, PermanentError
+from ml.source.download import download, open_http
+
+
+def download_module(handle: str) -> Path:
+    """The local folder of the module; raises ConfigError, or SourceUnavailable when the server does not answer."""
+    if not handle.startswith(("http://", "https://")):
+        raise _refused("a module's address begins with http:// or https://")
+    cache = Path(tfhub_cache_dir(use_temp=True))
+    folder = cache / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
+    if _is_module(folder):
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as staging:
+        archive, module = Path(staging, "archive"), Path(staging, "module")
+        _download_archive(handle, archive)
+        _extract(archive, module)
+        _rename(module, folder)
+    return folder
+
+
+def _download_archive(handle: str, archive: Path) -> None:
+    config, source = SourceConfig(uri=handle), public_address(handle)
+    try:
+        download(open_http(lambda: _address(handle), config, source=source), archive, config, source=source)
+    except PermanentError as error:
+        raise _refused(error.what) from None
+
+
+def _address(handle: str) -> str:
+    """Where the archive is: https://www.tensorflow.org/hub/hosting ("Compressed")."""
+    request = requests.Request("GET", handle, params={"tf-hub-format": "compressed"})
+    return str(request.prepare().url)
+
+
+def _extract(archive: Path, module: Path) -> None:
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(module, filter="data")
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise _refused(f"what came is not a whole archive of a module ({type(error).__name__})") from None
+    if not _is_module(module):
+        raise _refused("the archive holds no saved_model.pb")
+
+
+def _is_module(folder: Path) -> bool:
+    return (folder / "saved_model.pb").is_file()
+
+
+def _rename(module: Path, folder: Path) -> None:
+    try:
+        module.rename(folder)
+    except OSError:
+        if not _is_module(folder):  # else another process was the first
+            raise
+
+
+def _refused(what: str) -> ConfigError:
+    fix = "check the handle, or download the module by hand and give its folder"
+    return ConfigError(what, where="[encoder] source", fix=fix)

@@ -1,0 +1,57 @@
+"""Where a pretrained encoder comes from, and how it becomes a Keras model."""
+
+from pathlib import Path
+
+import tf_keras
+
+from ml.config.redaction import PACKAGE
+from ml.encoder.bert import PretrainedBert, assign_weights, build_bert, pool_by_mean
+from ml.encoder.hub_download import download_module
+from ml.encoder.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
+from ml.encoder.tfhub import PretrainedModule, build_module, read_module
+from ml.encoder.tokenizer import Tokenizer
+from ml.errors import ConfigError
+
+PretrainedEncoder = PretrainedBert | PretrainedModule
+
+
+def read_encoder(source: str) -> PretrainedEncoder:
+    """The encoder at `package:NAME`, a TF-Hub handle or URL, or a folder of either layout; else ConfigError."""
+    folder = _folder(source)
+    if (folder / "saved_model.pb").is_file():
+        return read_module(folder)
+    if (folder / WEIGHTS_FILE).is_file():
+        return read_huggingface(folder)
+    raise ConfigError(
+        "there is no encoder at the source",
+        where="[encoder] source",
+        fix=f"name a folder with saved_model.pb or with {WEIGHTS_FILE}, a TF-Hub handle, or {PACKAGE}NAME",
+    )
+
+
+def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
+    """The encoder with its weights: three int32 [batch, tokens] in, `pooled_output` [batch, hidden] out."""
+    if isinstance(pretrained, PretrainedModule):
+        return build_module(pretrained)
+    encoder = build_bert(pretrained.sizes, first_token_only=pretrained.pooling == "first token")
+    assign_weights(encoder, pretrained.weights)
+    return pool_by_mean(encoder) if pretrained.pooling == "mean" else encoder
+
+
+def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:
+    """The tokenizer of the vocabulary that the encoder was trained with; ConfigError for more tokens than positions."""
+    if isinstance(pretrained, PretrainedBert) and max_tokens > pretrained.sizes.positions:
+        raise ConfigError(
+            f"{max_tokens} tokens are more than the encoder's {pretrained.sizes.positions} positions",
+            where="[encoder] max_tokens",
+            fix=f"set it to {pretrained.sizes.positions} or less",
+        )
+    return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)
+
+
+def _folder(source: str) -> Path:
+    if source.startswith(PACKAGE):
+        return package_folder(source.removeprefix(PACKAGE))
+    if "://" in source:
+        return download_module(source)
+    return Path(source)

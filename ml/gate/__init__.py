@@ -1,1 +1,0 @@
-"""The gate between a trained candidate and production: evaluate, decide, promote."""

@@ -1,0 +1,1 @@
+"""Is the candidate better, and how sure is that? Evaluation, evidence, policy, decision, replay."""

@@ -1,0 +1,100 @@
+"""Measure candidate, champion and baseline, now and in one process, on the same test rows."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ml.config import Config
+from ml.data.rows import read_part
+from ml.errors import LineageError
+from ml.judge.baseline import baseline_digest, train_baseline
+from ml.judge.contamination import leave_out_seen
+from ml.judge.scores import Scores, keep_scores
+from ml.metrics import FloatArray, measure
+from ml.model.predict import load_model
+from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
+from ml.registry import CHAMPION_ALIAS
+from ml.report.evaluation_page import write_evaluation_page
+from ml.run import Run
+from ml.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) -> Comparison:
+    """Score the models on the test rows, each at its own threshold; keep the scores and write the report.
+
+    Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
+
+    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
+    which model is the champion.
+    """
+    _refuse_other_splits(splits, trained)
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    test, candidate_folder = splits.part("test"), run.store.open("models", trained.model)
+    if not isinstance(champion, AbsentChampion):
+        folder = run.registry.fetch(champion.version)
+        warm_started = [] if isinstance(trained.started_from, AbsentChampion) else [candidate_folder]
+        test, contamination = leave_out_seen(run.store, test, folder, *warm_started)
+    rows = read_part(run.store, test)
+
+    scores = {}
+    scores["baseline"], baseline = _measure_baseline(config, run.store, splits, test, rows)
+    scores["candidate"], candidate = _measure("candidate", candidate_folder, trained.model, test, rows)
+    rival: Rival | AbsentChampion = AbsentChampion()
+    if not isinstance(champion, AbsentChampion):
+        scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)
+        rival = Rival(champion=champion, evaluation=evaluation, contamination=contamination)
+
+    comparison = Comparison(
+        snapshot=splits.snapshot,
+        trained=trained,
+        candidate=candidate,
+        baseline=baseline,
+        rival=rival,
+        report=f"{run.run_id}/evaluation.html",
+        warnings=tuple(warning.name for warning in splits.warnings),
+    )
+    kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
+    keep_scores(run.store, comparison, kept)
+    write_evaluation_page(run, comparison)
+    return comparison
+
+
+def _measure_baseline(
+    config: Config, store: Store, splits: Splits, test: Split, rows: pd.DataFrame
+) -> tuple[FloatArray, Evaluation]:
+    train, validation = (read_part(store, splits.part(name)) for name in ("train", "validation"))
+    logger.info("training the baseline on %d rows", len(train))
+    baseline = train_baseline(train, validation, positive_rate=config.threshold.positive_rate)
+    scores = baseline.score(rows["question_text"].tolist())
+    model = baseline_digest(splits, config.threshold.positive_rate)
+    return scores, _evaluation(model, test, rows, scores, baseline.threshold)
+
+
+def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
+    loaded = load_model(folder)
+    scores = loaded.score_many(rows["question_text"].tolist(), f"score the {role}")
+    return scores, _evaluation(model, test, rows, scores, loaded.threshold)
+
+
+def _evaluation(model: str, test: Split, rows: pd.DataFrame, scores: FloatArray, threshold: float) -> Evaluation:
+    return Evaluation(
+        model=model,
+        test=test.digest,
+        rows=test.rows,
+        positives=test.positives,
+        threshold=threshold,
+        **measure(rows["target"].to_numpy(), scores, threshold),
+    )
+
+
+def _refuse_other_splits(splits: Splits, trained: TrainedModel) -> None:
+    if trained.splits != digest(splits):
+        raise LineageError(
+            f"the model was trained on splits {trained.splits[:12]}, not on {digest(splits)[:12]}",
+            where="the records given to evaluate",
+            fix="give evaluate the splits that the model was trained on",
+        )

@@ -1,0 +1,320 @@
+"""The decision as a pure function with reasons: no files, no clock, no randomness.
+
+Guards are rules that block: a floor, the baseline, calibration, slices, costs of serving, a rollback. Gains are what a
+candidate must show over the champion: higher precision, higher recall, and an F1 that is surely higher, by more after a
+rollback. Last comes the cool-down: it holds back none but those who would be promoted.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import NamedTuple
+
+from ml.config import PolicyConfig, slice_expressions
+from ml.errors import LineageError
+from ml.judge.evidence import FIGURES, UNMEASURED, Evidence, RareSlice, Slice
+from ml.records import (
+    AbsentChampion,
+    Circumstances,
+    Comparison,
+    Evaluation,
+    Interval,
+    NoPromotion,
+    PairedCosts,
+    Probe,
+    Rival,
+    RuleCheck,
+    Unrecorded,
+    Verdict,
+)
+
+_Checks = tuple[RuleCheck, ...]
+
+
+class _Stage(NamedTuple):
+    """Checks that are asked together, and what comes of it if one of them fails, before the next are asked."""
+
+    verdict: Verdict
+    reason: str
+    checks: _Checks
+
+
+class _Cost(NamedTuple):
+    """One of ServingCosts: how to print it, and how much more, in that unit, is nothing whatever the ratio."""
+
+    rule: str
+    field: str
+    unit: str
+    unit_size: float
+    allowance: float
+
+
+_QUESTION_LATENCY = _Cost("latency of one question", "question_seconds", "ms", 1e-3, allowance=5)
+_BATCH_LATENCY = _Cost("latency of 256 questions", "batch_seconds", "ms", 1e-3, allowance=5)
+_MEMORY = _Cost("peak memory", "peak_memory_bytes", "MiB", 2**20, allowance=64)
+_SIZE = _Cost("artifact size", "artifact_bytes", "MiB", 2**20, allowance=1)
+
+
+class Judgement(NamedTuple):
+    """The verdict, one plain sentence that says why, and a line for each rule."""
+
+    verdict: Verdict
+    reason: str
+    checks: _Checks
+
+
+def judge(comparison: Comparison, evidence: Evidence | AbsentChampion, policy: PolicyConfig) -> Judgement:
+    """Judge a candidate by itself and, where there is a champion, against it.
+
+    Raises LineageError if the models were measured on different rows, or there is a champion and no evidence.
+    """
+    candidate, rival = comparison.candidate, comparison.rival
+    _refuse_other_rows(candidate, comparison.baseline)
+    guards = (*_floors(candidate, policy), _baseline_check(candidate, comparison.baseline, policy))
+    if isinstance(rival, AbsentChampion):
+        return _judge_first(guards)
+    _refuse_other_rows(candidate, rival.evaluation)
+    if isinstance(evidence, AbsentChampion):
+        raise LineageError(
+            "there is a champion, but no evidence on its difference from the candidate",
+            where="the decision",
+            fix="gather the evidence from the scores of this comparison",
+        )
+    stages = _stages(comparison, rival, guards, evidence, policy)
+    return Judgement(*_verdict(candidate, rival, stages), tuple(check for stage in stages for check in stage.checks))
+
+
+def _judge_first(guards: _Checks) -> Judgement:
+    if missed := _failed(guards):
+        return Judgement("blocked", f"There is no champion yet, but the candidate fails its {missed}.", guards)
+    return Judgement("promote", "There is no champion yet, and the candidate passes every guard.", guards)
+
+
+def _stages(
+    comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig
+) -> tuple[_Stage, ...]:
+    """What a candidate that has a champion to beat is asked, in this order; `guards` are those of a first one."""
+    candidate = comparison.candidate
+    guards = (
+        *guards,
+        _calibration_check(candidate, policy),
+        _completeness_check(evidence),
+        _slices_check(evidence, policy),
+        *_cost_checks(evidence.probe, policy),
+    )
+    certainty, hysteresis = (_certainty_check(evidence, policy),), _hysteresis_check(evidence, policy)
+    cooldown = _cooldown_check(evidence.circumstances, policy)
+    return (
+        _Stage("blocked", "a version of the same files or inputs was rolled back from", _withdrawn_check(evidence)),
+        _Stage("blocked", "the candidate fails its {}", guards),
+        _Stage("keep", "the candidate shows no {}", _gains(candidate, rival.evaluation)),
+        _Stage("inconclusive", "precision and recall are both higher, but not surely", certainty),
+        _Stage("inconclusive", "F1 is surely higher, but by too little after a rollback", hysteresis),
+        _Stage("blocked", "the candidate is surely better, but the cool-down is not over", cooldown),
+    )
+
+
+def _verdict(candidate: Evaluation, rival: Rival, stages: Sequence[_Stage]) -> tuple[Verdict, str]:
+    champion = rival.champion.version
+    if candidate.model == rival.evaluation.model:
+        return "keep", f"The candidate is the same model as champion {champion}: nothing has changed."
+    for stage in stages:
+        if missed := _failed(stage.checks):
+            return stage.verdict, f"Champion {champion} stays: {stage.reason.format(missed)}."
+    return "promote", f"Precision, recall and F1 are higher than those of champion {champion}, F1 surely so."
+
+
+def _floors(candidate: Evaluation, policy: PolicyConfig) -> _Checks:
+    return (
+        _floor("precision floor", candidate.precision, policy.min_precision),
+        _floor("recall floor", candidate.recall, policy.min_recall),
+        _floor("average precision floor", candidate.average_precision, policy.min_average_precision),
+    )
+
+
+def _floor(rule: str, observed: float, floor: float) -> RuleCheck:
+    return RuleCheck(rule=rule, observed=f"{observed:.4f}", required=f"at least {floor:.4f}", passed=observed >= floor)
+
+
+def _baseline_check(candidate: Evaluation, baseline: Evaluation, policy: PolicyConfig) -> RuleCheck:
+    """By average precision, which no threshold can flatter."""
+    floor = baseline.average_precision + policy.min_gain_over_baseline
+    return RuleCheck(
+        rule="gain over baseline",
+        observed=f"average precision {candidate.average_precision:.4f}",
+        required=f"higher than {floor:.4f}",
+        passed=candidate.average_precision > floor,
+    )
+
+
+def _calibration_check(candidate: Evaluation, policy: PolicyConfig) -> RuleCheck:
+    return RuleCheck(
+        rule="calibration error",
+        observed=f"{candidate.calibration_error:.4f}",
+        required=f"at most {policy.max_calibration_error:.4f}",
+        passed=candidate.calibration_error <= policy.max_calibration_error,
+    )
+
+
+def _completeness_check(evidence: Evidence) -> RuleCheck:
+    """A figure that is missing, or no number, is no reason to pass the rules that need it."""
+    missing = [figure for figure in FIGURES if not isfinite(evidence.figures.get(figure, UNMEASURED).lower)]
+    return RuleCheck(
+        rule="figures compared",
+        observed=f"missing: {', '.join(missing)}" if missing else f"{len(FIGURES)} of {len(FIGURES)}",
+        required="all of them",
+        passed=not missing,
+    )
+
+
+def _slices_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
+    """One line for all slices; a slice that is missing, or asked for and too rare to judge, fails."""
+    failed = [name for name in slice_expressions(policy) if not _slice_passes(name, evidence.slices, policy)]
+    measured = {name: each.f1 for name, each in evidence.slices.items() if isinstance(each, Slice)}
+    return RuleCheck(
+        rule="slices",
+        observed=_describe_slices(failed, measured),
+        required=f"no sure fall beyond {policy.max_slice_fall:g}",
+        passed=not failed,
+    )
+
+
+def _slice_passes(name: str, slices: Mapping[str, Slice | RareSlice], policy: PolicyConfig) -> bool:
+    match slices.get(name):
+        case Slice(f1=f1):
+            return f1.upper >= -policy.slice_bounds.get(name, policy.max_slice_fall)
+        case RareSlice():
+            return name not in policy.slices
+        case _:
+            return False
+
+
+def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str:
+    shown = failed or sorted(measured, key=lambda name: measured[name].difference)
+    if not shown:
+        return "all too rare to judge"
+    worst = shown[0]
+    change = f"{measured[worst].difference:+.4f}" if worst in measured else "missing"
+    return f"{f'{len(failed)} failed' if failed else 'lowest'}: {worst} {change}"
+
+
+def _cost_checks(probe: Probe | Unrecorded, policy: PolicyConfig) -> _Checks:
+    """A cost that was not measured for both is no reason to pass."""
+    if isinstance(probe, Unrecorded):
+        return ()
+    costs = probe.costs
+    if not isinstance(costs, PairedCosts):
+        unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
+        return tuple(
+            RuleCheck(rule=cost.rule, observed="not measured", required="measured for both", passed=False)
+            for cost in unmeasured
+        )
+    return (
+        _cost_check(_QUESTION_LATENCY, costs, costs.question_ratio, policy.max_latency_ratio),
+        _cost_check(_BATCH_LATENCY, costs, costs.batch_ratio, policy.max_latency_ratio),
+        _cost_check(_MEMORY, costs, _plain_ratio(costs, _MEMORY), policy.max_memory_ratio),
+        _cost_check(_SIZE, costs, _plain_ratio(costs, _SIZE), policy.max_size_ratio),
+    )
+
+
+def _cost_check(cost: _Cost, costs: PairedCosts, ratio: float, limit: float) -> RuleCheck:
+    candidate, champion = (getattr(each, cost.field) / cost.unit_size for each in (costs.candidate, costs.champion))
+    return RuleCheck(
+        rule=cost.rule,
+        observed=f"{ratio:.2f} x champion's {champion:.1f} {cost.unit}",
+        required=f"at most {limit:g} x, or +{cost.allowance:g} {cost.unit}",
+        passed=ratio <= limit or candidate - champion <= cost.allowance,
+    )
+
+
+def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
+    return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
+
+
+def _withdrawn_check(evidence: Evidence) -> _Checks:
+    """What a person rolled back from comes again only on a person's word."""
+    circumstances = evidence.circumstances
+    if isinstance(circumstances, Unrecorded):
+        return ()
+    rule, required, withdrawn = "rolled back before", "no such files or inputs", circumstances.withdrawn
+    if isinstance(withdrawn, AbsentChampion):
+        return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
+    observed = f"{withdrawn.version}{_forced(circumstances)}"
+    return (RuleCheck(rule=rule, observed=observed, required=required, passed=circumstances.forced),)
+
+
+def _gains(candidate: Evaluation, champion: Evaluation) -> _Checks:
+    return (
+        _gain("precision gain", candidate.precision, champion.precision),
+        _gain("recall gain", candidate.recall, champion.recall),
+    )
+
+
+def _gain(rule: str, observed: float, champion: float) -> RuleCheck:
+    return RuleCheck(
+        rule=rule,
+        observed=f"{observed:.4f} ({observed - champion:+.2g})",
+        required=f"higher than {champion:.4f}",
+        passed=observed > champion,
+    )
+
+
+def _certainty_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
+    gain = evidence.figures.get("f1", UNMEASURED)
+    return RuleCheck(
+        rule="F1 gain, surely",
+        observed=f"{gain.difference:+.4f}, at least {gain.lower:+.4f}",
+        required=f"above {policy.min_f1_gain:g} at {evidence.confidence:.4g} confidence",
+        passed=gain.lower > policy.min_f1_gain,
+    )
+
+
+def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> _Checks:
+    """A rollback says that the gate saw a gain where there was none: the next gain must be larger to be believed."""
+    if isinstance(evidence.circumstances, Unrecorded):
+        return ()
+    gain, required = evidence.figures.get("f1", UNMEASURED), policy.min_f1_gain + policy.hysteresis_f1_gain
+    after_rollback = evidence.circumstances.after_rollback
+    return (
+        RuleCheck(
+            rule="hysteresis",
+            observed=f"F1 at least {gain.lower:+.4f}" if after_rollback else "no rollback",
+            required=f"above {required:g} after a rollback",
+            passed=not after_rollback or gain.lower > required,
+        ),
+    )
+
+
+def _cooldown_check(circumstances: Circumstances | Unrecorded, policy: PolicyConfig) -> _Checks:
+    if isinstance(circumstances, Unrecorded):
+        return ()
+    required = f"at least {policy.cooldown_hours:g} hours"
+    last = circumstances.last_promotion
+    if isinstance(last, NoPromotion):
+        return (RuleCheck(rule="cool-down", observed="no promotion yet", required=required, passed=True),)
+    hours = (datetime.fromisoformat(circumstances.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
+    return (
+        RuleCheck(
+            rule="cool-down",
+            observed=f"{hours:.1f} hours after {last.version}{_forced(circumstances)}",
+            required=required,
+            passed=hours >= policy.cooldown_hours or circumstances.forced,
+        ),
+    )
+
+
+def _forced(circumstances: Circumstances) -> str:
+    return ", but forced" if circumstances.forced else ""
+
+
+def _failed(checks: _Checks) -> str:
+    return " and ".join(check.rule for check in checks if not check.passed)
+
+
+def _refuse_other_rows(candidate: Evaluation, other: Evaluation) -> None:
+    if candidate.test != other.test:
+        raise LineageError(
+            f"the candidate was measured on rows {candidate.test[:12]}, another model on {other.test[:12]}",
+            where="the comparison",
+            fix="run evaluate again: it measures all models on the same rows",
+        )

@@ -1,0 +1,218 @@
+"""How sure a difference between two models on the same rows is.
+
+Paired bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; for two systems on one test
+set Koehn 2004, aclanthology.org/W04-3250): rows are drawn with replacement, for both models at once, as many of each
+class as there are, and a bound is a percentile of the differences over all draws.
+
+Everywhere: `target` is an integer array of 0 and 1 of shape [rows]; labels are boolean, scores are probabilities,
+of the same shape and order; a difference is the candidate's figure minus the champion's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.stats import binom
+
+from ml.config import PolicyConfig, slice_expressions
+from ml.config.slices import parse_slice
+from ml.judge.evidence import FIGURES, Evidence, RareSlice, Slice
+from ml.metrics import CALIBRATION_BINS, FloatArray, IntArray, calibration_bins, row_losses
+from ml.progress import progress
+from ml.records import Interval
+
+BoolArray = npt.NDArray[np.bool_]
+
+Differences = dict[str, tuple[float, FloatArray]]
+RANKING_FIGURES = FIGURES[3:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two models on the same rows: targets, scores and labels, all of shape [rows]."""
+
+    target: IntArray
+    candidate_scores: FloatArray
+    champion_scores: FloatArray
+    candidate_labels: BoolArray
+    champion_labels: BoolArray
+
+
+def gather_evidence(pair: Pair, members: Mapping[str, BoolArray], policy: PolicyConfig) -> Evidence:
+    """Everything that the policy asks about the differences; `members` says for each slice which rows are in it."""
+    random = np.random.default_rng(policy.seed)
+    label_right = [labels == (pair.target == 1) for labels in (pair.candidate_labels, pair.champion_labels)]
+    candidate_alone, champion_alone = (int(np.sum(a & ~b)) for a, b in (label_right, label_right[::-1]))
+    differences = label_differences(
+        pair.target, pair.candidate_labels, pair.champion_labels, resamples=policy.resamples, random=random
+    ) | ranking_differences(
+        pair.target, pair.candidate_scores, pair.champion_scores, resamples=policy.resamples, random=random
+    )
+    return Evidence(
+        confidence=policy.confidence,
+        resamples=policy.resamples,
+        figures={figure: interval(*each, policy.confidence) for figure, each in differences.items()},
+        slices={name: _slice(pair, rows, policy, random) for name, rows in members.items()},
+        candidate_alone_right=candidate_alone,
+        champion_alone_right=champion_alone,
+        mcnemar_p=mcnemar_p(candidate_alone, champion_alone),
+    )
+
+
+def slice_members(texts: Sequence[str], policy: PolicyConfig) -> dict[str, BoolArray]:
+    """For each slice which texts are in it, shape [texts]."""
+    members = {}
+    for name, expression in slice_expressions(policy).items():
+        predicate = parse_slice(name, expression)
+        members[name] = np.fromiter((predicate(text) for text in texts), np.bool_, len(texts))
+    return members
+
+
+def _slice(pair: Pair, rows: BoolArray, policy: PolicyConfig, random: np.random.Generator) -> Slice | RareSlice:
+    target = pair.target[rows]
+    positives = int(target.sum())
+    if positives < policy.min_slice_positives:
+        return RareSlice(rows=len(target), positives=positives)
+    differences = label_differences(
+        target, pair.candidate_labels[rows], pair.champion_labels[rows], resamples=policy.resamples, random=random
+    )
+    return Slice(rows=len(target), positives=positives, f1=interval(*differences["f1"], policy.confidence))
+
+
+def interval(difference: float, resampled: FloatArray, confidence: float) -> Interval:
+    """The difference with its one-sided percentile bounds; both together hold at 2 x confidence - 1."""
+    lower, upper = np.quantile(resampled, (1 - confidence, confidence))
+    return Interval(difference=difference, lower=float(lower), upper=float(upper))
+
+
+def mcnemar_p(candidate_alone_right: int, champion_alone_right: int) -> float:
+    """Two-sided p-value of McNemar's exact test: a fair coin for each row that one model alone gets right.
+
+    McNemar 1947, Psychometrika 12(2), 153-157; recommended for two classifiers on one test set by Dietterich 1998,
+    Neural Computation 10(7), 1895-1923.
+    """
+    smaller, discordant = min(candidate_alone_right, champion_alone_right), candidate_alone_right + champion_alone_right
+    return float(min(1.0, 2 * binom.cdf(smaller, discordant, 0.5)))
+
+
+def label_differences(
+    target: IntArray, candidate: BoolArray, champion: BoolArray, *, resamples: int, random: np.random.Generator
+) -> Differences:
+    """Differences in precision, recall and F1 of two labellings: as observed, and resampled, of shape [resamples].
+
+    A labelled row is in one of four cells of its class, (flagged by the candidate, by the champion). Drawing rows
+    within a class is drawing the counts of its cells from a multinomial: the same distribution, in no time.
+    """
+    counts = _count_cells(target, candidate, champion)
+    draws = [random.multinomial(each.sum(), each / max(each.sum(), 1), size=resamples) for each in counts]
+    observed, resampled = _rate_differences(*counts), _rate_differences(*draws)
+    return {figure: (float(observed[figure]), resampled[figure]) for figure in observed}
+
+
+def both_higher(target: IntArray, candidate: BoolArray, champion: BoolArray) -> bool:
+    """Whether the candidate's precision and recall are both higher."""
+    differences = _rate_differences(*_count_cells(target, candidate, champion))
+    return bool(differences["precision"] > 0 and differences["recall"] > 0)
+
+
+def ranking_differences(
+    target: IntArray, candidate: FloatArray, champion: FloatArray, *, resamples: int, random: np.random.Generator
+) -> Differences:
+    """Differences in the figures that need the scores: as observed, and resampled, of shape [resamples]."""
+    order = np.argsort(-target, kind="stable")
+    models = [_Ranking.of(target[order], scores[order]) for scores in (candidate, champion)]
+    resampled = np.empty((resamples, len(RANKING_FIGURES)))
+    with progress("resample the test rows", resamples, " draws") as bar:
+        for row in range(resamples):
+            weights = _draw(target, random)
+            ours, theirs = (model.figures(weights) for model in models)
+            resampled[row] = ours - theirs
+            bar.update()
+    ours, theirs = (model.figures(np.ones(len(target))) for model in models)
+    return {
+        figure: (float(ours[column] - theirs[column]), resampled[:, column])
+        for column, figure in enumerate(RANKING_FIGURES)
+    }
+
+
+def _count_cells(target: IntArray, candidate: BoolArray, champion: BoolArray) -> list[IntArray]:
+    """Of positive and of negative rows: flagged by neither, the champion alone, the candidate alone, both."""
+    cells = 2 * candidate.astype(int) + champion
+    return [np.bincount(cells[target == label], minlength=4) for label in (1, 0)]
+
+
+def _rate_differences(positives: IntArray, negatives: IntArray) -> dict[str, FloatArray]:
+    """From counts of cells, of shape [..., 4]."""
+    ours, theirs = (_rates(positives, negatives, cells) for cells in ([2, 3], [1, 3]))
+    return {figure: ours[figure] - theirs[figure] for figure in ours}
+
+
+def _rates(positives: IntArray, negatives: IntArray, flagged: list[int]) -> dict[str, FloatArray]:
+    hits, false_alarms = positives[..., flagged].sum(axis=-1), negatives[..., flagged].sum(axis=-1)
+    total = positives.sum(axis=-1)
+    return {
+        "precision": hits / np.maximum(hits + false_alarms, 1),
+        "recall": hits / total,
+        "f1": 2 * hits / (hits + false_alarms + total),
+    }
+
+
+def _draw(target: IntArray, random: np.random.Generator) -> FloatArray:
+    """How often each row is drawn, positives first, of shape [rows]."""
+    positives = int(target.sum())
+    sizes = (positives, len(target) - positives)
+    return np.concatenate([np.bincount(random.integers(size, size=size), minlength=size) for size in sizes]) * 1.0
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """One model's scores, sorted into bins once so that figures under any weights of the rows are sums over bins.
+
+    A precision-recall curve changes at the distinct scores of positive rows alone. With these as steps, highest
+    first, `positive_step` is [positives]; `negative_bin` is [negatives]: 2 x step for a score above that step's,
+    2 x step + 1 for one equal to it. `sums` is [calibration bins + 1, rows]: surplus of score by bin, then the loss.
+    """
+
+    steps: int
+    positive_step: npt.NDArray[np.intp]
+    negative_bin: npt.NDArray[np.intp]
+    sums: sparse.csr_array
+
+    @classmethod
+    def of(cls, target: IntArray, scores: FloatArray) -> "_Ranking":
+        """Of rows with the positive ones first."""
+        positives = int(target.sum())
+        thresholds, ascending = np.unique(scores[:positives], return_inverse=True)
+        steps, below = len(thresholds), scores[positives:]
+        equal_or_above = np.searchsorted(thresholds, below, side="right")
+        tied = thresholds[np.maximum(equal_or_above - 1, 0)] == below
+        places = np.concatenate([calibration_bins(scores), np.full(len(target), CALIBRATION_BINS)])
+        values = np.concatenate([scores - target, row_losses(target, scores)])
+        columns = np.tile(np.arange(len(target)), 2)
+        return cls(
+            steps=steps,
+            positive_step=steps - 1 - ascending,
+            negative_bin=2 * (steps - equal_or_above) + tied,
+            sums=sparse.csr_array((values, (places, columns)), shape=(CALIBRATION_BINS + 1, len(target))),
+        )
+
+    def figures(self, weights: FloatArray) -> FloatArray:
+        """The RANKING_FIGURES, of rows that count so often each."""
+        positives, total = len(self.positive_step), len(weights)
+        found = np.bincount(self.positive_step, weights=weights[:positives], minlength=self.steps)
+        hits = found.cumsum()
+        alarms = np.bincount(self.negative_bin, weights=weights[positives:], minlength=2 * self.steps + 1).cumsum()
+        above, at_least = alarms[:-1:2], alarms[1::2]
+        precisions = hits / np.maximum(hits + at_least, 1)
+        *surplus, loss = self.sums @ weights / total
+        return np.array(
+            [
+                np.sum(precisions * found) / positives,
+                precisions[2 * hits >= positives].max(),
+                1 - np.sum((above + at_least) * found) / (2 * positives * (total - positives)),
+                loss,
+                np.abs(surplus).sum(),
+            ]
+        )

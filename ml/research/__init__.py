@@ -1,0 +1,1 @@
+"""How good is the gate itself? Simulations that no run of the pipeline needs."""

@@ -1,0 +1,1 @@
+"""Does the exported model serve, and what does that cost?"""

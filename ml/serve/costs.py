@@ -1,0 +1,69 @@
+"""What it costs to serve a candidate and the champion.
+
+The two take turns on the same questions, and a ratio of latencies is the median over the rounds of their ratios: on a
+busy machine seconds vary fourfold within a minute, but for both.
+"""
+
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+
+from ml.progress import progress
+from ml.records import PairedCosts, ServingCosts
+from ml.serve.server_process import Server
+
+BATCH_TEXTS = 256
+QUESTION_ROUNDS = 100
+BATCH_ROUNDS = 5
+
+_Seconds = list[list[float]]
+
+
+def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCosts | PairedCosts:
+    """Costs of one server, or of the candidate's and the champion's side by side.
+
+    Texts are repeated up to a batch of 256. First answers do not count: a server still allocates then.
+    """
+    batch: list[str] = np.resize(np.array(texts, dtype=object), BATCH_TEXTS).tolist()
+    questions = [[text] for text in batch[:QUESTION_ROUNDS]]
+    with progress("time the models", 3, " sizes") as bar:
+        take_turns(servers, [batch, questions[0]])
+        bar.update()
+        of_question = take_turns(servers, questions)
+        bar.update()
+        of_batch = take_turns(servers, [batch] * BATCH_ROUNDS)
+        bar.update()
+    costs = [_costs(*each) for each in zip(servers, of_question, of_batch, strict=True)]
+    if len(costs) == 1:
+        return costs[0]
+    return PairedCosts(
+        candidate=costs[0],
+        champion=costs[1],
+        question_ratio=_median_ratio(*of_question),
+        batch_ratio=_median_ratio(*of_batch),
+    )
+
+
+def take_turns(servers: Sequence[Server], batches: Sequence[Sequence[str]]) -> _Seconds:
+    """Seconds for each batch, of shape [servers][batches]; who begins changes from batch to batch."""
+    seconds: _Seconds = [[] for _ in servers]
+    order = list(zip(servers, seconds, strict=True))
+    for texts in batches:
+        for server, taken in order:
+            taken.append(server.ask(texts).seconds)
+        order.reverse()
+    return seconds
+
+
+def _costs(server: Server, of_question: list[float], of_batch: list[float]) -> ServingCosts:
+    return ServingCosts(
+        question_seconds=median(of_question),
+        batch_seconds=median(of_batch),
+        peak_memory_bytes=server.peak_memory_bytes,
+        artifact_bytes=sum(path.stat().st_size for path in server.folder.rglob("*") if path.is_file()),
+    )
+
+
+def _median_ratio(candidate: list[float], champion: list[float]) -> float:
+    return median(ours / theirs for ours, theirs in zip(candidate, champion, strict=True))

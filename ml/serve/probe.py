@@ -1,0 +1,97 @@
+"""Step `probe`: the exported model served apart: hard questions, rows whose scores are known, and what it costs."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ml.config import Config
+from ml.errors import ServingError
+from ml.judge.scores import read_scores, read_texts
+from ml.metrics import FloatArray, IntArray
+from ml.records import AbsentChampion, Comparison, Probe, Rival, digest
+from ml.registry import Registry
+from ml.run import Run
+from ml.serve.costs import measure_costs
+from ml.serve.server_process import Server, refuse, serve
+from ml.store import Store
+
+logger = logging.getLogger(__name__)
+
+HARD_QUESTIONS = (
+    "",
+    "why " * 2500,  # 10,000 characters
+    "x" * 10_000,
+    "🤔👩‍👩‍👧‍👦🏳️‍🌈",
+    "لماذا السماء زرقاء؟ למה השמיים כחולים?",
+    "what\0is\0this",
+    "?!…,;:()[]'\"—",
+    " \t\n\r ",
+)
+SAMPLED_ROWS = 256
+_BATCH_TEXTS = 32
+# In float32 the padding of a batch moves a probability by some 1e-6; another model or tokenizer moves it far more.
+LARGEST_DIFFERENCE = 1e-4
+
+
+def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
+    """Serve the candidate apart from this code, and time it beside the champion.
+
+    Raises ServingError unless it scores as it was evaluated.
+    """
+    rows, texts = _sample(run.store, comparison)
+    known = read_scores(run.store, comparison).by_model["candidate"][rows]
+    with ExitStack() as stack:
+        candidate = stack.enter_context(serve(run.store.open("models", comparison.candidate.model)))
+        difference = float(np.abs(_answers(candidate, texts) - known).max())
+        if difference > LARGEST_DIFFERENCE:
+            refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
+        champion = _serve_champion(stack, run.registry, comparison.rival, texts)
+        costs = measure_costs([candidate, *champion], texts)
+    return Probe(
+        model=comparison.candidate.model,
+        comparison=digest(comparison),
+        questions=len(HARD_QUESTIONS),
+        rows=len(rows),
+        largest_difference=difference,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        costs=costs,
+    )
+
+
+def probe_model(folder: Path) -> None:
+    """Raises ServingError if the model in a folder does not load, or fails on the hard questions."""
+    with serve(folder) as server:
+        _answers(server, [])
+
+
+def _sample(store: Store, comparison: Comparison) -> tuple[IntArray, list[str]]:
+    """Places of some test rows, evenly spread, and their questions."""
+    texts = read_texts(store, comparison)
+    rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLED_ROWS).astype(int))
+    return rows, [texts[row] for row in rows]
+
+
+def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
+    """Scores of the texts, float32 [texts]; the hard questions are asked as well."""
+    asked = [*HARD_QUESTIONS, *texts]
+    batches = [asked[first : first + _BATCH_TEXTS] for first in range(0, len(asked), _BATCH_TEXTS)]
+    return np.concatenate([server.ask(batch).scores for batch in batches])[len(HARD_QUESTIONS) :]
+
+
+def _serve_champion(
+    stack: ExitStack, registry: Registry, rival: Rival | AbsentChampion, texts: Sequence[str]
+) -> list[Server]:
+    """The champion's server after the same work; none where there is no champion, or it does not serve."""
+    if isinstance(rival, AbsentChampion):
+        return []
+    try:
+        server = stack.enter_context(serve(registry.fetch(rival.champion.version)))
+        _answers(server, texts)
+    except ServingError as error:
+        logger.warning("the costs of champion %s are not known: %s", rival.champion.version, error.what)
+        return []
+    return [server]

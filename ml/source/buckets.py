@@ -1,0 +1,103 @@
+"""Files in object stores, `s3://` and `gs://`, through fsspec; credentials and endpoints as their clients find them."""
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ml.config import SourceConfig
+from ml.errors import ConfigError, DataError, SincereError
+from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom
+
+_BLOCK_BYTES = CHUNK_BYTES * 16
+
+
+def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
+    """The file in a bucket that `config.uri` names, from any byte on; its ETag tells whether it is still the same."""
+
+    @contextmanager
+    def open_from(start: int, version: str) -> Iterator[Body]:
+        with _bucket_errors(source):
+            files = _file_system(config)
+            details = files.info(config.uri)
+            _check_is_file(details, source)
+            file = files.open(config.uri, "rb", block_size=_BLOCK_BYTES, cache_type="readahead")
+        current = str(details.get("ETag") or details.get("etag") or "")
+        first = start if current == version else 0
+        file.seek(first)
+        with file:
+            yield Body(start=first, total_bytes=details["size"], version=current, chunks=_chunks(file, source))
+
+    return open_from
+
+
+def _file_system(config: SourceConfig) -> Any:
+    """A client of our own: a cached one keeps the answers and the credentials that it had at first."""
+    if config.uri.startswith("s3:"):
+        from s3fs import S3FileSystem
+
+        timeouts = {"connect_timeout": config.timeout_seconds, "read_timeout": config.timeout_seconds}
+        return S3FileSystem(skip_instance_cache=True, config_kwargs=timeouts)
+    from aiohttp import ClientTimeout
+
+    # Not gcsfs.GCSFileSystem: that one asks every bucket over gRPC, with other credentials, whether it is a zonal one.
+    from gcsfs.core import GCSFileSystem
+
+    # It logs a traceback of each error that it raises, and ours says what to do.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    timeout = ClientTimeout(sock_connect=config.timeout_seconds, sock_read=config.timeout_seconds)
+    return GCSFileSystem(skip_instance_cache=True, requests_timeout=timeout)
+
+
+def _chunks(file: Any, source: str) -> Iterator[bytes]:
+    while True:
+        with _bucket_errors(source):
+            chunk = bytes(file.read(CHUNK_BYTES))
+        if not chunk:
+            return
+        yield chunk
+
+
+def _check_is_file(details: dict[str, Any], source: str) -> None:
+    if details["type"] != "file":
+        raise DataError("this is a folder of the bucket, not a file", where=source, fix="name one file in it")
+
+
+@contextmanager
+def _bucket_errors(source: str) -> Iterator[None]:
+    """Turn what s3fs, gcsfs and their clients raise into our errors, without their texts: these may bear keys."""
+    try:
+        yield
+    except SincereError:
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        if "Credential" in name or _status(error) == 401:  # noqa: PLR2004
+            raise ConfigError(
+                f"there are no usable credentials for the bucket ({name})",
+                where="the environment",
+                fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS",
+            ) from None
+        if refusal := _refusal(error):
+            fix = "check the bucket, the key and the rights of the credentials"
+            raise DataError(f"the bucket {refusal}", where=source, fix=fix) from None
+        raise BrokenOff(name) from None
+
+
+def _refusal(error: Exception) -> str:
+    """Why the same request will be refused again; "" when another attempt may succeed."""
+    if isinstance(error, FileNotFoundError):
+        return "has no such file"
+    # gcsfs has no type for status 403, but this text.
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and str(error).startswith("Forbidden")):
+        return "forbids access"
+    if isinstance(error, ValueError) or getattr(error, "errno", None) == errno.EINVAL or _status(error) == 400:  # noqa: PLR2004
+        return "refuses the request"
+    return ""
+
+
+def _status(error: Exception) -> int:
+    """The HTTP status that gcsfs's HttpError bears; 0 for errors without one."""
+    code = getattr(error, "code", 0)
+    return code if isinstance(code, int) else 0

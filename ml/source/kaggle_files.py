@@ -1,0 +1,96 @@
+"""Files of a Kaggle competition: Kaggle's client gives a signed address, the bytes come over plain HTTP."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from ml.config import SourceConfig
+from ml.errors import ConfigError, DataError
+from ml.source.download import BrokenOff, check_status, transport_errors
+
+_CREDENTIALS = "the environment, or the Airflow connection that sets it"
+
+
+def kaggle_address(competition: str, file: str, config: SourceConfig, *, source: str) -> Callable[[], str]:
+    """Asks Kaggle for the signed address of a file each time it is called; raises ConfigError without credentials.
+
+    Uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
+    """
+    client = _client(config.timeout_seconds)
+
+    def address() -> str:
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest
+
+        request = ApiDownloadDataFileRequest()
+        request.competition_name, request.file_name = competition, file
+        with transport_errors(source):
+            try:
+                response = client.competitions.competition_api_client.download_data_file(request)
+            except requests.HTTPError as error:
+                raise _refusal(error.response, competition, source) from None
+            response.close()
+        if not response.history:
+            raise BrokenOff("Kaggle named no download address")
+        return str(response.url)
+
+    return address
+
+
+def _client(timeout_seconds: float) -> Any:
+    from kagglesdk.kaggle_client import KaggleClient
+    from kagglesdk.kaggle_env import get_access_token_from_env
+
+    token, _ = get_access_token_from_env()
+    username, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
+    in_file = Path("~/.kaggle/kaggle.json").expanduser().is_file()
+    if not (token or (username and key) or in_file):
+        raise ConfigError(
+            "there are no Kaggle credentials",
+            where=_CREDENTIALS,
+            fix="set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, and accept the competition's rules once",
+        )
+    client = KaggleClient(username=username, password=key, api_token=token, user_agent="sincere")
+    with client:  # makes the session, which serves on after this
+        for scheme in ("http://", "https://"):
+            client.http_client()._session.mount(scheme, _TimedAdapter(timeout_seconds))
+    return client
+
+
+class _TimedAdapter(HTTPAdapter):
+    """Kaggle's client sets no timeout and takes none: a server that is silent would hold the step for ever."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **settings: Any) -> requests.Response:
+        return super().send(request, *args, **{**settings, "timeout": self._seconds})
+
+
+def _refusal(response: requests.Response, competition: str, source: str) -> Exception:
+    status = _status(response)
+    if status == requests.codes.unauthorized:
+        return ConfigError(
+            "Kaggle does not accept the credentials (HTTP status 401)",
+            where=_CREDENTIALS,
+            fix="make a new token in the account's settings at Kaggle and set KAGGLE_API_TOKEN",
+        )
+    if status == requests.codes.forbidden:
+        return DataError(
+            "Kaggle forbids the download (HTTP status 403)",
+            where=source,
+            fix=f"accept the rules at https://www.kaggle.com/competitions/{competition}/rules with the same account",
+        )
+    check_status(status, source)
+    return BrokenOff(f"HTTP status {status}")
+
+
+def _status(response: requests.Response) -> int:
+    """The status that Kaggle means: its errors may come as JSON with a code, under HTTP status 200."""
+    if response.ok:
+        return int(response.json()["code"])
+    return response.status_code

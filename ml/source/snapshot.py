@@ -1,0 +1,64 @@
+"""Step `snapshot`: pull the CSV and keep it, byte for byte and parsed, under its sha256."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+
+from ml.config import Config, SourceConfig
+from ml.config.address import public_address
+from ml.errors import DataError
+from ml.records import RawSnapshot, from_json, to_json
+from ml.run import Run
+from ml.source.csv_table import Parsed, parse
+from ml.source.fetch import fetch
+from ml.store import file_digest
+
+logger = logging.getLogger(__name__)
+
+
+def snapshot(config: Config, run: Run) -> RawSnapshot:
+    """Pull `config.source.uri` into `store/snapshots/<sha256>`; the same bytes again change nothing."""
+    source = public_address(config.source.uri)
+    with run.store.staging() as folder:
+        csv = fetch(config.source, folder)
+        sha256 = file_digest(csv)
+        if not run.store.contains("snapshots", sha256):
+            _write_snapshot(folder, parse(csv, source=source), config.source, sha256)
+            run.store.commit(folder, "snapshots", sha256)
+    stored = run.store.open("snapshots", sha256) / "snapshot.json"
+    record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
+    _check_quarantine(record, config.source)
+    logger.info("snapshot %s: %d rows, %d bytes from %s", sha256[:12], record.rows, record.bytes, source)
+    return record
+
+
+def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str) -> None:
+    record = RawSnapshot(
+        source=public_address(config.uri),
+        sha256=sha256,
+        rows=parsed.table.num_rows,
+        columns=tuple(parsed.table.column_names),
+        bytes=(folder / "rows.csv").stat().st_size,
+        quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
+    )
+    _check_quarantine(record, config)
+    pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet")
+    if parsed.quarantined:
+        (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")
+    (folder / "snapshot.json").write_text(to_json(record), encoding="utf-8")
+
+
+def _check_quarantine(record: RawSnapshot, config: SourceConfig) -> None:
+    """Rows with too few or too many fields are set aside; more of their lines than allowed is an error."""
+    if not record.quarantined_rows:
+        return
+    total = record.rows + record.quarantined_rows
+    if record.quarantined_rows / total > config.max_quarantined_fraction:
+        raise DataError(
+            f"{record.quarantined_rows} of {total} rows have the wrong number of fields",
+            where=record.source,
+            fix="quote texts that hold commas, close each quote, or raise source.max_quarantined_fraction",
+        )
+    logger.warning("%d rows with the wrong number of fields are in quarantine.csv", record.quarantined_rows)

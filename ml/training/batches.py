@@ -1,0 +1,67 @@
+"""Batches of texts of similar length, each padded to its own longest row.
+
+A question has 18 tokens on average; padded to the limit of 128, most of the work would be on padding.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.encoder.tokenizer import TokenizedTexts
+
+SORTED_BATCHES = 50
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`ids` and `mask`: int32 [rows, width]; `labels`: float32 [rows]; `rows`: their places in the data."""
+
+    ids: NDArray[np.int32]
+    mask: NDArray[np.int32]
+    labels: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+
+def training_batches(
+    texts: TokenizedTexts,
+    labels: NDArray[np.float32],
+    *,
+    batch_size: int,
+    width_multiple: int,
+    random: np.random.Generator,
+    skip: int = 0,
+) -> Iterator[Batch]:
+    """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again.
+
+    Of these, those after the first `skip`.
+    """
+    order = random.permutation(len(texts))
+    run = batch_size * SORTED_BATCHES
+    groups = [
+        group
+        for first in range(0, len(order), run)
+        for group in _by_length(texts, order[first : first + run], batch_size)
+    ]
+    for group in random.permutation(len(groups))[skip:]:
+        yield _batch(texts, labels, groups[group], width_multiple)
+
+
+def scoring_batches(
+    texts: TokenizedTexts, labels: NDArray[np.float32], *, batch_size: int, width_multiple: int
+) -> Iterator[Batch]:
+    """Every row once, sorted by length over all of the data."""
+    for rows in _by_length(texts, np.arange(len(texts)), batch_size):
+        yield _batch(texts, labels, rows, width_multiple)
+
+
+def _by_length(texts: TokenizedTexts, rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    in_order = rows[np.argsort(texts.lengths[rows], kind="stable")]
+    return [in_order[first : first + batch_size] for first in range(0, len(in_order), batch_size)]
+
+
+def _batch(texts: TokenizedTexts, labels: NDArray[np.float32], rows: NDArray[np.int64], width_multiple: int) -> Batch:
+    longest = int(texts.lengths[rows].max())
+    ids, mask = texts.padded(rows, -(-longest // width_multiple) * width_multiple)
+    return Batch(ids, mask, labels[rows], rows)

@@ -1,0 +1,152 @@
+"""Checkpoints: a training that was killed goes on from its last one, and ends with the weights that it would have had.
+
+checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from ml.config import Config, config_digest
+from ml.inputs import code_version
+from ml.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder of its own, each whole or absent."""
+
+    def __init__(self, root: Path, key: str, trainer: Trainer, *, minutes: float) -> None:
+        self._root, self._folder, self._trainer = root, root / key, trainer
+        self._seconds = 60 * minutes
+        self._last = time.monotonic()
+        self._progress = tf.Variable("", dtype=tf.string)
+        self._state = tf.train.Checkpoint(
+            classifier=trainer.classifier, optimizer=trainer.optimizer, progress=self._progress
+        )
+        self._folder.mkdir(exist_ok=True)
+
+    def due(self) -> bool:
+        """Whether the last one is older than the minutes that were set."""
+        return time.monotonic() - self._last >= self._seconds
+
+    def save(self, step: int, progress: Mapping[str, Any], *, keep: Collection[int]) -> None:
+        """Save the state after that step, with any JSON beside it; of the checkpoints before, those of `keep` stay."""
+        self._last = time.monotonic()
+        if step in self._steps():
+            return
+        self._progress.assign(json.dumps(progress))
+        staged = self._root / "staged"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        self._state.write(str(staged / "state"))
+        for path in (*staged.iterdir(), staged):
+            _sync(path)
+        staged.rename(self._folder / str(step))
+        _sync(self._folder)
+        for past in set(self._steps()) - {step, *keep}:
+            _discard(self._folder / str(past), self._root)
+
+    def restore(self) -> dict[str, Any]:
+        """Put the trainer where the last checkpoint was, and give its progress, which is empty if there is none.
+
+        Where one is damaged all are removed, with a warning.
+        """
+        steps = self._steps()
+        try:
+            for step in steps:
+                self._verify(step)
+        except (ValueError, IndexError, tf.errors.OpError) as error:
+            logger.warning("a checkpoint is damaged (%s): the training starts anew", type(error).__name__)
+            _discard(self._folder, self._root)
+            self._folder.mkdir()
+            steps = []
+        if not steps:
+            return {}
+        self._state.read(self._prefix(steps[-1])).assert_existing_objects_matched()
+        progress: dict[str, Any] = json.loads(self._progress.numpy())
+        return progress
+
+    def restore_weights(self, step: int) -> None:
+        """Give the classifier the weights that it had after that step."""
+        weights = tf.train.Checkpoint(classifier=self._trainer.classifier)
+        weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
+
+    def _steps(self) -> list[int]:
+        return sorted(int(path.name) for path in self._folder.iterdir())
+
+    def _prefix(self, step: int) -> str:
+        return str(self._folder / str(step) / "state")
+
+    def _verify(self, step: int) -> None:
+        """Read all of it once: TensorFlow compares the checksums."""
+        reader = tf.train.load_checkpoint(self._prefix(step))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+
+
+@contextmanager
+def open_checkpoints(root: Path, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
+    """Those of the training with that key, removed at the end if it comes; those of any other are removed at once.
+
+    One training at a time has the folder `root`: another waits until it ends, however it ends.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        _lock(descriptor)
+        for other in root.iterdir():
+            if other.name != key:
+                shutil.rmtree(other)
+        yield Checkpoints(root, key, trainer, minutes=minutes)
+        _discard(root / key, root)
+    finally:
+        os.close(descriptor)
+
+
+def training_key(config: Config, splits: str, trainer: Trainer) -> str:
+    """Sha256, in hex, of all that makes a training what it is: equal keys, equal weights in the end.
+
+    The initial weights stand for the encoder, or for the champion that it starts from.
+    """
+    parts = [splits, config_digest(config.train), config_digest(config.encoder), code_version()]
+    parts += [tf.version.VERSION, trainer.runtime.precision, str(trainer.runtime.strategy.num_replicas_in_sync)]
+    sha = hashlib.sha256("\n".join(parts).encode())
+    for weights in trainer.classifier.get_weights():
+        sha.update(weights.tobytes())
+    return sha.hexdigest()
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("waiting for another training in this store to end")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _discard(path: Path, root: Path) -> None:
+    """By rename first: what a crash leaves half removed is no checkpoint any more."""
+    discarded = root / "discarded"
+    shutil.rmtree(discarded, ignore_errors=True)
+    path.rename(discarded)
+    shutil.rmtree(discarded)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,166 @@
+"""The step `train`: fine-tune the encoder on the training rows, choose the threshold, export the candidate."""
+
+import json
+import logging
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from ml.config import Config, config_digest
+from ml.config.redaction import public_name
+from ml.data.rows import read_part
+from ml.encoder.bert import PretrainedBert
+from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, read_encoder
+from ml.encoder.tokenizer import Tokenizer
+from ml.errors import DataError
+from ml.model.classifier import start_at_share, summarize
+from ml.model.export import export_classifier
+from ml.model.predict import LoadedModel, load_model
+from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
+from ml.page import svg
+from ml.records import AbsentChampion, Champion, Split, Splits, TrainedModel, digest, to_json
+from ml.registry import CHAMPION_ALIAS
+from ml.report.layers import plot_layers
+from ml.run import Run
+from ml.store import Store, tree_digest
+from ml.training.checkpoint import open_checkpoints, training_key
+from ml.training.fit import Fitted, LabelledTexts, count_steps, fit
+from ml.training.runtime import prepare_runtime
+from ml.training.trainer import Trainer
+from ml.training.warm_start import Start, begin, vocabulary_digest
+
+_BYTES_PER_MAXRSS = 1024  # Linux counts it in KiB
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
+    """Store a model and its training under the model's digest.
+
+    Raises LineageError if the splits are not stored as recorded, DataError if one has a single class, ConfigError if
+    there is no usable encoder at the source, SourceUnavailable if its hub does not answer, RegistryUnavailable if it
+    is not sure which model is the champion. A training that was killed goes on from its last checkpoint.
+    """
+    started = time.monotonic()
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    train_rows = _read_both_classes(run.store, splits.part("train"))
+    validation_rows = _read_both_classes(run.store, splits.part("validation"))
+    pretrained = read_encoder(config.encoder.source)
+    runtime = prepare_runtime(
+        precision=config.train.precision,
+        seed=config.train.seed,
+        deterministic=isinstance(pretrained, PretrainedBert),  # a hub module's dropout bears no seed
+    )
+    tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
+    trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
+    start_at_share(trainer.classifier, splits.part("train").positives / len(train_rows))
+    start = begin(trainer.classifier, config.train, champion, run.registry, pretrained)
+    key = training_key(config, digest(splits), trainer)
+    with (
+        open_checkpoints(run.checkpoints, key, trainer, minutes=config.train.checkpoint_minutes) as checkpoints,
+        run.store.staging() as staged,
+    ):
+        texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
+        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, observe=run.observe)
+        saved_model = staged / "model" / "saved_model"
+        logger.info("exporting the model")
+        export_classifier(
+            saved_model,
+            pretrained=pretrained,
+            tokenizer=tokenizer,
+            weights=trainer.classifier.get_weights(),
+            seed=config.train.seed,
+        )
+        threshold = _choose_threshold(config, run, saved_model, champion, validation_rows)
+        _write_json(staged / "model" / "model.json", _description(config, splits, threshold, start, pretrained))
+        _write_training(staged / "training", fitted, trainer)
+        model = _commit(run.store, staged)
+    return TrainedModel(
+        model=model,
+        splits=digest(splits),
+        config=config_digest(config),
+        encoder=public_name(config.encoder.source),
+        threshold=threshold,
+        best_epoch=fitted.best_epoch,
+        examples_per_second=round(fitted.examples_per_second, 1),
+        train_seconds=round(time.monotonic() - started, 1),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_MAXRSS,
+        started_from=start.champion,
+    )
+
+
+def _read_both_classes(store: Store, part: Split) -> pd.DataFrame:
+    if not 0 < part.positives < part.rows:
+        raise DataError(
+            f"{part.positives} of the {part.rows} {part.name} rows are positive: training needs both classes",
+            where=f"store/splits/{part.digest[:12]}",
+            fix=f"pull more data, or raise split.{part.name}",
+        )
+    return read_part(store, part)
+
+
+def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
+    return LabelledTexts(tokenizer.tokenize(rows["question_text"].tolist()), rows["target"].to_numpy(np.float32))
+
+
+def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
+    """On scores of what was exported: they differ in the last digits from those of the trained precision."""
+    labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
+    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
+        texts, "score the candidate for its threshold"
+    )
+    positive_rate = config.threshold.positive_rate
+    if isinstance(champion, AbsentChampion):
+        return choose_threshold(labels, scores, positive_rate=positive_rate)
+    rival = load_model(run.registry.fetch(champion.version))
+    rival_scores = rival.score_many(texts, "score the champion for the threshold")
+    to_beat = operating_point(labels, rival_scores, rival.threshold, positive_rate=positive_rate)
+    threshold = choose_dominating_threshold(labels, scores, to_beat, positive_rate=positive_rate)
+    logger.info(
+        "on validation rows: champion %s has %s, the candidate at threshold %.4f has %s",
+        champion.version,
+        to_beat,
+        threshold,
+        operating_point(labels, scores, threshold, positive_rate=positive_rate),
+    )
+    return threshold
+
+
+def _description(
+    config: Config, splits: Splits, threshold: float, start: Start, pretrained: PretrainedEncoder
+) -> dict[str, object]:
+    parts = [splits.part("train").digest, splits.part("validation").digest]
+    return {
+        "threshold": threshold,
+        "encoder": public_name(config.encoder.source),
+        "max_tokens": config.encoder.max_tokens,
+        "config": config_digest(config),
+        "splits": digest(splits),
+        "fitted_to": list(dict.fromkeys([*start.fitted_to, *parts])),
+        "started_from": json.loads(to_json(start.champion)),
+        "vocabulary": vocabulary_digest(pretrained),
+    }
+
+
+def _write_training(folder: Path, fitted: Fitted, trainer: Trainer) -> None:
+    folder.mkdir()
+    _write_json(folder / "training.json", {"epochs": [asdict(epoch) for epoch in fitted.epochs]})
+    (folder / "summary.txt").write_text(summarize(trainer.classifier), encoding="utf-8")
+    (folder / "plot.svg").write_text(svg(plot_layers(trainer.classifier)), encoding="utf-8")
+
+
+def _commit(store: Store, staged: Path) -> str:
+    """Gives the model's digest."""
+    model = tree_digest(staged / "model")
+    store.commit(staged / "training", "trainings", model)
+    store.commit(staged / "model", "models", model)
+    return model
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

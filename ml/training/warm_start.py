@@ -1,0 +1,79 @@
+"""Warm start: training begins with the champion's weights, head included, instead of the pretrained encoder's."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import tf_keras
+
+from ml.config import TrainConfig
+from ml.encoder.pretrained import PretrainedEncoder
+from ml.errors import ConfigError
+from ml.model.predict import load_model
+from ml.records import AbsentChampion, Champion
+from ml.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Whose weights a training began with; absent: the pretrained encoder's.
+
+    `fitted_to` has the digests of the parts that those, and their own ancestors, were fitted to.
+    """
+
+    champion: Champion
+    fitted_to: tuple[str, ...]
+
+
+def begin(
+    classifier: tf_keras.Model,
+    settings: TrainConfig,
+    champion: Champion,
+    registry: Registry,
+    pretrained: PretrainedEncoder,
+) -> Start:
+    """Give the classifier the champion's weights, if that is asked for and there is a champion.
+
+    Raises ConfigError if the champion's encoder has another vocabulary or other layers than the configured one.
+    """
+    if settings.warm_start and not isinstance(champion, AbsentChampion):
+        folder = registry.fetch(champion.version)
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if description.get("vocabulary") != vocabulary_digest(pretrained):
+            raise _misfit(champion.version, "was not trained with the vocabulary of the configured encoder")
+        if not _copy_weights(load_model(folder).weights, classifier):
+            raise _misfit(champion.version, "has not the layers and sizes of the configured encoder")
+        logger.info("warm start: training begins with the weights of champion %s", champion.version)
+        return Start(champion=champion, fitted_to=tuple(description["fitted_to"]))
+    if settings.warm_start:
+        logger.info("no warm start, since there is no champion yet: training begins with the pretrained encoder")
+    return Start(champion=AbsentChampion(), fitted_to=())
+
+
+def vocabulary_digest(pretrained: PretrainedEncoder) -> str:
+    """Sha256, in hex, of what gives a text its token ids."""
+    content = json.dumps([pretrained.lower_case, *pretrained.vocabulary])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _copy_weights(variables: list[Any], classifier: tf_keras.Model) -> bool:
+    """Whether names and shapes are the same, in the same order; then the weights are too."""
+    theirs, ours = (
+        [(variable.name, variable.shape) for variable in each] for each in (variables, classifier.variables)
+    )
+    if theirs != ours:
+        return False
+    classifier.set_weights([variable.numpy() for variable in variables])
+    return True
+
+
+def _misfit(version: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"no warm start: champion {version} {what}",
+        where="[train] warm_start",
+        fix="name the champion's encoder in [encoder] source, or set warm_start to false",
+    )

@@ -1,0 +1,220 @@
+from dataclasses import replace
+
+import pytest
+
+from ml.champion.promote import promote
+from ml.config import Config
+from ml.errors import LineageError, RegistryConflict
+from ml.judge.decide import keep_decision
+from ml.records import (
+    UNRECORDED,
+    AbsentChampion,
+    ChampionFigures,
+    FoundChampion,
+    Gains,
+    Interval,
+    Rival,
+    Unrecorded,
+    digest,
+)
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
+from ml.registry.read_only import ReadOnlyRegistry
+from ml.report.verdict import read_verdict
+from ml.store import tree_digest
+from tests.judge.examples import CHAMPION, EVIDENCE, compare, judged, open_run, probed, store_model
+
+
+def promote_first(home):
+    """A first run that promoted v1; gives its run and version."""
+    run = open_run(home, "run-0")
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    return FoundChampion(version="v1", model=comparison.candidate.model)
+
+
+def compare_with(champion, run, content="second", **figures):
+    rival = Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    return compare(store_model(run.store, content), rival, **figures)
+
+
+def test_a_first_promotion_makes_the_candidate_the_champion(tmp_path):
+    run = open_run(tmp_path)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    decision = judged(comparison)
+
+    promotion = promote(Config(), run, comparison, decision, probed(comparison))
+
+    version = FoundChampion(version="v1", model=comparison.candidate.model)
+    assert (promotion.promoted, promotion.version, promotion.previous) == (True, "v1", AbsentChampion())
+    assert promotion.decision == digest(decision)
+    assert run.registry.resolve(CHAMPION_ALIAS) == version
+    assert run.registry.resolve(CANDIDATE_ALIAS) == version
+
+
+def test_a_better_candidate_takes_over_from_the_champion(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+
+    promotion = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    assert (promotion.version, promotion.previous) == ("v2", champion)
+    assert run.registry.resolve(CHAMPION_ALIAS).version == "v2"
+    assert [entry.version for entry in run.registry.history()] == ["v1", "v2"]
+
+
+def test_a_kept_champion_stays_and_the_candidate_is_registered(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run, precision=0.6)
+
+    promotion = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    assert (promotion.promoted, promotion.verdict, promotion.version) == (False, "keep", "v2")
+    assert run.registry.resolve(CHAMPION_ALIAS) == champion
+    assert run.registry.resolve(CANDIDATE_ALIAS).version == "v2"
+    assert [entry.promoted for entry in run.registry.history()] == [True, False]
+
+
+def test_the_gains_over_the_champion_are_kept_with_their_bounds(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+    decision = judged(comparison)
+    keep_decision(run.store, decision, Config().policy, EVIDENCE, probed(comparison))
+
+    promote(Config(), run, comparison, decision, probed(comparison))
+
+    gain = Interval(difference=0.05, lower=0.02, upper=0.08)
+    first, second = run.registry.history()
+    assert first.gains == AbsentChampion()
+    assert second.gains == Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
+
+
+@pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])
+def test_what_the_champion_reaches_on_the_fresh_rows_is_kept_whatever_the_verdict(tmp_path, figures):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run, **figures)
+
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    first, second = run.registry.history()
+    assert first.watch == AbsentChampion()
+    assert second.watch == ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
+
+
+def test_a_retry_gives_the_same_record_and_one_entry(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+
+    once = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    again = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    assert again == once
+    assert len(run.registry.history()) == 2
+
+
+def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+    promoted = FoundChampion(version="v2", model=comparison.candidate.model)
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    run.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
+
+    promotion = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    assert promotion.version == "v2"
+    assert run.registry.resolve(CHAMPION_ALIAS) == champion
+
+
+def test_a_champion_that_changed_since_the_decision_stops_the_promotion(tmp_path):
+    champion = promote_first(tmp_path)
+    slower = open_run(tmp_path, "run-slow")
+    overtaken = compare_with(champion, slower)
+    faster = open_run(tmp_path, "run-fast")
+    winner = compare_with(champion, faster, content="third")
+    promote(Config(), faster, winner, judged(winner), probed(winner))
+
+    with pytest.raises(RegistryConflict, match="points at v2, not at v1"):
+        promote(Config(), slower, overtaken, judged(overtaken), probed(overtaken))
+
+    assert slower.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
+    assert [entry.run_id for entry in slower.registry.history()] == ["run-0", "run-fast"]
+
+
+def test_a_decision_about_another_comparison_is_refused(tmp_path):
+    run = open_run(tmp_path)
+    model = store_model(run.store, "first")
+    good, bad = compare(model, AbsentChampion()), compare(model, AbsentChampion(), precision=0.1)
+
+    with pytest.raises(LineageError, match="not about"):
+        promote(Config(), run, bad, judged(good), probed(bad))
+
+    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+def test_a_decision_that_names_another_champion_is_refused(tmp_path):
+    run = open_run(tmp_path)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    other = replace(judged(comparison), champion=FoundChampion(version="v1", model="c" * 64))
+
+    with pytest.raises(LineageError, match="not about"):
+        promote(Config(), run, comparison, other, probed(comparison))
+
+
+def test_a_probe_of_another_model_is_refused(tmp_path):
+    run = open_run(tmp_path)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    other = replace(probed(comparison), model="c" * 64)
+
+    with pytest.raises(LineageError, match="the probe is about"):
+        promote(Config(), run, comparison, judged(comparison), other)
+
+    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+def test_a_decision_from_before_probes_were_named_is_carried_out(tmp_path):
+    run = open_run(tmp_path)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    earlier = replace(judged(comparison), probe=UNRECORDED, circumstances=Unrecorded())
+
+    assert promote(Config(), run, comparison, earlier, probed(comparison)).promoted
+
+
+def test_a_decision_by_another_probe_of_the_same_model_is_refused(tmp_path):
+    run = open_run(tmp_path)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    again = replace(probed(comparison), largest_difference=2e-6)
+
+    with pytest.raises(LineageError, match="and probe"):
+        promote(Config(), run, comparison, judged(comparison), again)
+
+    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+
+
+@pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])
+def test_a_dry_run_writes_not_one_byte_to_the_registry(tmp_path, figures):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    dry = replace(run, registry=ReadOnlyRegistry(run.registry), dry_run=True)
+    comparison = compare_with(champion, dry, **figures)
+    before = tree_digest(tmp_path / "registry")
+
+    promotion = promote(Config(), dry, comparison, judged(comparison), probed(comparison))
+
+    assert (promotion.promoted, promotion.dry_run, promotion.version) == (False, True, "unregistered")
+    assert tree_digest(tmp_path / "registry") == before
+    assert read_verdict(dry.run_reports).startswith(f"DRY RUN, {promotion.verdict.upper()}: ")
+
+
+def test_a_first_dry_run_does_not_even_make_the_registry(tmp_path):
+    run = open_run(tmp_path)
+    dry = replace(run, registry=ReadOnlyRegistry(run.registry), dry_run=True)
+    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+
+    promote(Config(), dry, comparison, judged(comparison), probed(comparison))
+
+    assert not (tmp_path / "registry").exists()

@@ -1,0 +1,150 @@
+"""Rollback on real models in a real registry; each is served in a fresh process before the alias moves."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import tensorflow as tf
+
+from ml.champion.promote import promote
+from ml.champion.rollback import plan_rollback, roll_back
+from ml.config import Config
+from ml.errors import ConfigError, LineageError, ServingError
+from ml.records import AbsentChampion, FoundChampion, Rival
+from ml.registry import CHAMPION_ALIAS
+from ml.store import tree_digest
+from tests.judge.examples import CHAMPION, compare, judged, open_run, probed, store_model
+
+
+class Measurer(tf.Module):
+    """The probability is a tenth of the text's characters, at most 1."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        return {"probability": tf.minimum(tf.cast(tf.strings.length(texts), tf.float32) / 10, 1)}
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measurer") / "saved_model"
+    module = Measurer()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.score})
+    return folder
+
+
+def store_measurer(store, saved_model, threshold):
+    with store.staging() as folder:
+        shutil.copytree(saved_model, folder / "saved_model")
+        (folder / "model.json").write_text(json.dumps({"threshold": threshold}), encoding="utf-8")
+        model = tree_digest(folder)
+        store.commit(folder, "models", model)
+    return model
+
+
+def promote_model(home, model, run_id):
+    run = open_run(home, run_id)
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    first = isinstance(champion, AbsentChampion)
+    rival = champion if first else Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    comparison = compare(model, rival)
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+
+def promote_contents(home, *contents):
+    """Champions v1, v2, … one after the other, of models that do not load."""
+    store = open_run(home).store
+    for number, content in enumerate(contents):
+        promote_model(home, store_model(store, content), f"run-{number}")
+
+
+@pytest.fixture
+def home(tmp_path, saved_model):
+    """Champion v2 after v1, both of them loadable."""
+    store = open_run(tmp_path).store
+    for number in (1, 2):
+        promote_model(tmp_path, store_measurer(store, saved_model, number / 10), f"run-{number}")
+    return tmp_path
+
+
+def test_the_predecessor_is_champion_again_and_the_history_says_why(home):
+    run = open_run(home, "back-1")
+
+    rollback = roll_back(run, to=None, reason="too many false alarms")
+
+    assert (rollback.target.version, rollback.previous.version) == ("v1", "v2")
+    assert run.registry.resolve(CHAMPION_ALIAS) == rollback.target
+    entry = run.registry.history()[-1]
+    assert (entry.verdict, entry.version, entry.previous) == ("rollback", "v1", rollback.previous)
+    assert (entry.reason, entry.triggered_by) == ("too many false alarms", "command line")
+
+
+def test_a_model_that_does_not_load_never_becomes_champion(tmp_path):
+    promote_contents(tmp_path, "first", "second")
+    run = open_run(tmp_path, "back-1")
+
+    with pytest.raises(ServingError, match="does not serve"):
+        roll_back(run, to="v1", reason="a try")
+
+    assert run.registry.resolve(CHAMPION_ALIAS).version == "v2"
+    assert len(run.registry.history()) == 2
+
+
+def test_a_second_rollback_goes_one_further_back(tmp_path):
+    promote_contents(tmp_path, "first", "second", "third")
+    run = open_run(tmp_path, "back-1")
+    promoted = run.registry.history()[-1]
+    plan = plan_rollback(run, None, "worse")
+    run.registry.move_alias(CHAMPION_ALIAS, "v2", expected=plan.previous)
+    entry = replace(promoted, run_id="back-1", verdict="rollback", version="v2", previous=plan.previous)
+    run.registry.record(entry, plan)
+
+    assert plan_rollback(open_run(tmp_path, "back-2"), None, "worse still").target.version == "v1"
+
+
+def test_an_interrupted_move_needs_a_target_by_name(tmp_path):
+    promote_contents(tmp_path, "first", "second")
+    run = open_run(tmp_path, "back-1")
+    run.registry.move_alias(CHAMPION_ALIAS, "v1", expected=run.registry.resolve(CHAMPION_ALIAS))
+
+    with pytest.raises(LineageError, match="by the history it was last moved elsewhere"):
+        plan_rollback(run, None, "unclear")
+
+    assert plan_rollback(run, "v1", "as it is").target.version == "v1"
+
+
+def test_a_first_champion_has_nothing_to_go_back_to(tmp_path):
+    promote_contents(tmp_path, "first")
+
+    with pytest.raises(ConfigError, match="champion v1 took over from none"):
+        plan_rollback(open_run(tmp_path), None, "a try")
+
+
+def test_without_a_champion_there_is_nothing_to_roll_back(tmp_path):
+    with pytest.raises(ConfigError, match="no champion"):
+        plan_rollback(open_run(tmp_path), None, "a try")
+
+
+def test_the_champion_itself_is_no_target(tmp_path):
+    promote_contents(tmp_path, "first", "second")
+
+    with pytest.raises(ConfigError, match="v2 is the champion already"):
+        plan_rollback(open_run(tmp_path), "v2", "a try")
+
+
+def test_an_unknown_version_is_no_target(tmp_path):
+    promote_contents(tmp_path, "first", "second")
+
+    with pytest.raises(LineageError, match="there is no version v9"):
+        plan_rollback(open_run(tmp_path), "v9", "a try")
+
+
+def test_a_version_that_was_never_judged_is_no_target(tmp_path):
+    promote_contents(tmp_path, "first", "second")
+    run = open_run(tmp_path)
+    model = store_model(run.store, "third")
+    version = run.registry.register(run.store.open("models", model), model)
+
+    assert version == FoundChampion(version="v3", model=model)
+    with pytest.raises(LineageError, match="no verdict on v3"):
+        plan_rollback(run, "v3", "a try")

@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ml.config import PolicyConfig, SplitConfig
+from ml.data.rows import read_part, store_part
+from ml.data.split import divide
+from ml.judge.contamination import alarms, leave_out_seen
+from ml.records import AbsentChampion, Contamination, UnknownContamination
+from ml.store import Store
+from tests.judge.examples import CHAMPION, RIVAL
+
+POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def keep(store, name, texts, targets):
+    columns = {
+        "qid": [f"{name}-{number}" for number in range(len(texts))],
+        "question_text": texts,
+        "target": pa.array(targets, pa.int8()),
+    }
+    return store_part(store, name, pa.table(columns))
+
+
+def describe(folder, *fitted_to):
+    """The folder of a champion that was fitted to these parts."""
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps({"fitted_to": [part.digest for part in fitted_to]}))
+    return folder
+
+
+def test_rows_of_the_champions_training_are_left_out_and_counted(store, tmp_path):
+    train = keep(store, "train", ["Why is it so?", "how"], [0, 1])
+    validation = keep(store, "validation", ["where"], [0])
+    test = keep(store, "test", ["why is it so", "WHERE?", "when", "who"], [0, 0, 0, 1])
+
+    kept, contamination = leave_out_seen(store, test, describe(tmp_path / "champion", train, validation))
+
+    assert contamination == Contamination(rows=2)
+    assert (kept.name, kept.rows, kept.positives) == ("test", 2, 1)
+    assert read_part(store, kept)["question_text"].tolist() == ["when", "who"]
+
+
+def test_rows_that_a_warm_started_candidates_ancestor_knows_are_left_out_too(store, tmp_path):
+    before, now = keep(store, "train", ["why"], [0]), keep(store, "train", ["how"], [1])
+    test = keep(store, "test", ["why", "when", "who"], [0, 0, 1])
+    champion, candidate = describe(tmp_path / "champion", now), describe(tmp_path / "candidate", before, now)
+
+    kept, contamination = leave_out_seen(store, test, champion, candidate)
+
+    assert contamination == Contamination(rows=1)
+    assert read_part(store, kept)["question_text"].tolist() == ["when", "who"]
+
+
+def test_without_a_shared_text_the_test_rows_stay_as_they_are(store, tmp_path):
+    train, test = keep(store, "train", ["why"], [0]), keep(store, "test", ["when", "who"], [0, 1])
+
+    assert leave_out_seen(store, test, describe(tmp_path / "champion", train)) == (test, Contamination(rows=0))
+
+
+def test_the_hash_split_of_a_grown_file_shares_no_row_with_the_training_before(store, tmp_path):
+    texts = [f"question number {number}" for number in range(400)]
+    config = SplitConfig(train=0.6, validation=0.2, test=0.2)
+
+    def part(name, texts):
+        numbers = divide(config, texts, pd.factorize(pd.Series(texts))[0], pd.Series([0] * len(texts)).to_numpy())
+        chosen = [texts[number] for number in numbers[name]]
+        return keep(store, name, chosen, [0] * len(chosen))
+
+    before = [part(name, texts[:200]) for name in ("train", "validation")]
+    _, contamination = leave_out_seen(store, part("test", texts), describe(tmp_path / "champion", *before))
+
+    assert contamination == Contamination(rows=0)
+
+
+@pytest.mark.parametrize("description", [{}, {"fitted_to": ["0" * 64]}], ids=["does not say", "not in this store"])
+def test_where_the_training_rows_are_not_known_nothing_is_left_out(store, tmp_path, description, caplog):
+    test = keep(store, "test", ["when", "who"], [0, 1])
+    (tmp_path / "model.json").write_text(json.dumps(description))
+
+    assert leave_out_seen(store, test, tmp_path) == (test, UnknownContamination())
+    assert "is not known here" in caplog.text
+
+
+def test_a_champion_under_a_floor_raises_an_alarm_for_each():
+    weak = replace(RIVAL, evaluation=replace(CHAMPION, precision=0.49, average_precision=0.3))
+
+    assert alarms(weak, POLICY) == (
+        "champion v1: precision 0.4900 is under 0.5000",
+        "champion v1: average precision 0.3000 is under 0.5000",
+    )
+
+
+@pytest.mark.parametrize("rival", [AbsentChampion(), RIVAL], ids=["no champion", "strong"])
+def test_without_a_weak_champion_there_is_no_alarm(rival):
+    assert alarms(rival, POLICY) == ()

@@ -1,0 +1,392 @@
+"""Evaluate, decide and report, on real SavedModels that read the score out of the question."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ml.champion.promote import promote
+from ml.config import Config, PolicyConfig
+from ml.errors import LineageError, RegistryDamaged
+from ml.judge.decide import decide
+from ml.judge.evaluate import evaluate
+from ml.judge.replay import replay
+from ml.judge.scores import read_scores
+from ml.records import (
+    AbsentChampion,
+    Comparison,
+    Contamination,
+    DataCheck,
+    Decision,
+    Evaluation,
+    FoundChampion,
+    Split,
+    Splits,
+    TrainedModel,
+    UnmeasuredCosts,
+    digest,
+    from_json,
+)
+from ml.store import tree_digest
+from tests.judge.examples import FIRST_ENTRY, compare, judged, open_run, probed
+
+TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
+TARGETS = [1, 0, 1, 0, 0]
+# Five rows cannot pass every guard.
+CONFIG = Config(policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100))
+EPOCH = {
+    "epoch": 1,
+    "loss": 0.2,
+    "binary_accuracy": 0.95,
+    "precision": 0.7,
+    "recall": 0.6,
+    "precision_at_recall_50": 0.7,
+    "average_precision": 0.65,
+}
+
+
+class Reader(tf.Module):
+    """The probability is the last word of the question, to a power."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = tf.Variable(power)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        words = tf.strings.regex_replace(texts, ".* ", "")
+        return {"probability": tf.strings.to_number(words) ** self.power}
+
+
+def store_training(store, model):
+    with store.staging() as folder:
+        (folder / "training.json").write_text(json.dumps({"epochs": [EPOCH]}), encoding="utf-8")
+        (folder / "summary.txt").write_text("Total params: 1", encoding="utf-8")
+        (folder / "plot.svg").write_text("<svg></svg>", encoding="utf-8")
+        store.commit(folder, "trainings", model)
+
+
+def train_reader(run, splits, *, power, threshold, fitted_to=()):
+    reader = Reader(power)
+    with run.store.staging() as folder:
+        tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
+        (folder / "model.json").write_text(
+            json.dumps({"threshold": threshold, "fitted_to": list(fitted_to)}), encoding="utf-8"
+        )
+        model = tree_digest(folder)
+        run.store.commit(folder, "models", model)
+    store_training(run.store, model)
+    return TrainedModel(
+        model=model,
+        splits=digest(splits),
+        config="6" * 64,
+        encoder="reader",
+        threshold=threshold,
+        best_epoch=1,
+        examples_per_second=100.0,
+        train_seconds=1.0,
+        peak_memory_bytes=1000,
+    )
+
+
+def store_splits(store, texts, targets):
+    rows = pd.DataFrame(
+        {
+            "qid": [f"{index:020x}" for index in range(len(texts))],
+            "question_text": texts,
+            "target": np.array(targets, dtype=np.int8),
+        }
+    )
+    with store.staging() as folder:
+        rows.to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", "7" * 64)
+    part = Split(name="test", digest="7" * 64, rows=len(rows), positives=sum(targets))
+    return Splits(
+        snapshot="1" * 64,
+        report="2" * 64,
+        strategy="hash",
+        seed=42,
+        labels=("sincere", "insincere"),
+        parts=(replace(part, name="train"), replace(part, name="validation"), part),
+        duplicate_texts=0,
+        conflicting_texts=0,
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    return open_run(tmp_path)
+
+
+@pytest.fixture
+def splits(run):
+    return store_splits(run.store, TEXTS, TARGETS)
+
+
+@pytest.fixture
+def trained(run, splits):
+    return train_reader(run, splits, power=1.0, threshold=0.7)
+
+
+@pytest.fixture
+def champion(run, splits, trained):
+    """A champion whose scores are the squares of the candidate's, judged at 0.3."""
+    reader = train_reader(run, splits, power=2.0, threshold=0.3)
+    version = run.registry.register(run.store.open("models", reader.model), reader.model)
+    run.registry.move_alias("production", version.version, expected=AbsentChampion())
+    return version
+
+
+def store_part(store, digest, texts):
+    with store.staging() as folder:
+        pd.DataFrame({"question_text": texts}).to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", digest)
+
+
+def read_page(run):
+    return (run.reports / "run-1" / "evaluation.html").read_text(encoding="utf-8")
+
+
+def test_warnings_about_the_data_are_in_the_record_and_on_the_page(run, splits):
+    drift = DataCheck(name="label drift", column="target", severity="warning", passed=False, observed="0.2")
+    splits = replace(splits, warnings=(drift,))
+    comparison = evaluate(CONFIG, run, splits, train_reader(run, splits, power=1.0, threshold=0.7))
+
+    assert comparison.warnings == ("label drift",)
+    assert "expectations of the data that failed: label drift; see exploration.html" in read_page(run)
+
+
+def test_a_first_candidate_is_measured_at_its_own_threshold(run, splits, trained):
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    assert comparison.rival == AbsentChampion()
+    assert comparison.candidate == Evaluation(
+        model=trained.model,
+        test="7" * 64,
+        rows=5,
+        positives=2,
+        threshold=0.7,
+        precision=0.5,
+        recall=0.5,
+        f1=0.5,
+        average_precision=pytest.approx(5 / 6),
+        precision_at_recall_50=1.0,
+        roc_auc=pytest.approx(5 / 6),
+        log_loss=pytest.approx(0.5375318),
+        calibration_error=pytest.approx(0.34),
+        true_positives=1,
+        false_positives=1,
+        false_negatives=1,
+        true_negatives=2,
+    )
+
+
+def test_the_champion_is_measured_now_on_the_same_rows_at_its_own_threshold(run, splits, trained, champion):
+    rival = evaluate(CONFIG, run, splits, trained).rival
+
+    assert rival.champion == champion
+    assert (rival.evaluation.model, rival.evaluation.test) == (champion.model, "7" * 64)
+    assert rival.evaluation.threshold == 0.3
+    assert (rival.evaluation.true_positives, rival.evaluation.false_positives) == (2, 1)
+
+
+def test_the_scores_of_both_models_are_kept_in_the_order_of_the_rows(run, splits, trained, champion):
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    scores = read_scores(run.store, comparison)
+
+    assert scores.qid.tolist() == [f"{index:020x}" for index in range(5)]
+    assert scores.target.tolist() == TARGETS
+    assert scores.by_model["candidate"] == pytest.approx([0.9, 0.8, 0.6, 0.3, 0.1])
+    assert scores.by_model["champion"] == pytest.approx([0.81, 0.64, 0.36, 0.09, 0.01])
+    assert scores.by_model["baseline"].shape == (5,)
+    kept = run.store.open("comparisons", digest(comparison)) / "comparison.json"
+    assert from_json(kept.read_text(encoding="utf-8"), Comparison) == comparison
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(run, splits, trained):
+    store_part(run.store, "9" * 64, ["Who is 0.6?"])
+    reader = train_reader(run, splits, power=2.0, threshold=0.3, fitted_to=["9" * 64])
+    version = run.registry.register(run.store.open("models", reader.model), reader.model)
+    run.registry.move_alias("production", version.version, expected=AbsentChampion())
+
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    assert comparison.rival.contamination == Contamination(rows=1)
+    assert (comparison.candidate.rows, comparison.rival.evaluation.rows) == (4, 4)
+    assert comparison.candidate.test == comparison.rival.evaluation.test != "7" * 64
+    assert "4 test rows, 1 of them insincere" in read_page(run)
+
+
+def test_a_retry_gives_the_same_comparison(run, splits, trained, champion):
+    assert evaluate(CONFIG, run, splits, trained) == evaluate(CONFIG, run, splits, trained)
+
+
+def test_a_model_of_other_splits_is_refused(run, splits, trained):
+    with pytest.raises(LineageError, match="was trained on splits"):
+        evaluate(CONFIG, run, replace(splits, seed=43), trained)
+
+
+def test_rows_that_are_not_as_recorded_are_refused(run, splits, trained):
+    pd.read_parquet(run.store.open("splits", "7" * 64) / "rows.parquet").head(4).to_parquet(
+        run.store.open("splits", "7" * 64) / "rows.parquet"
+    )
+
+    with pytest.raises(LineageError, match="test rows that are stored are not those of the record"):
+        evaluate(CONFIG, run, splits, trained)
+
+
+def test_a_registry_that_gives_no_definite_answer_stops_the_run(run, splits, trained, champion):
+    (run.registry.root / "aliases.json").unlink()
+
+    with pytest.raises(RegistryDamaged):
+        evaluate(CONFIG, run, splits, trained)
+
+    assert not (run.store.root / "comparisons").exists()
+
+
+def test_a_champion_whose_files_changed_is_never_measured(run, splits, trained, champion):
+    (run.registry.root / "versions/v1/artifact/model.json").write_text('{"threshold": 0.99}', encoding="utf-8")
+
+    with pytest.raises(RegistryDamaged, match="the files of v1"):
+        evaluate(CONFIG, run, splits, trained)
+
+
+def test_the_page_shows_both_models_before_there_is_a_verdict(run, splits, trained, champion):
+    evaluate(CONFIG, run, splits, trained)
+
+    page = read_page(run)
+    assert "5 test rows, 2 of them insincere" in page
+    assert "Scores of the candidate" in page
+    assert "Confusion matrix of the champion" in page
+    assert "Total params: 1" in page
+    assert "Verdict" not in page
+
+
+def test_the_page_of_a_first_run_has_no_champion(run, splits, trained):
+    evaluate(CONFIG, run, splits, trained)
+
+    assert "Scores of the champion" not in read_page(run)
+
+
+def test_questions_stand_escaped_on_the_page_and_nowhere_else(run, splits, trained, caplog):
+    caplog.set_level(logging.DEBUG)
+    mistaken = train_reader(run, splits, power=1.0, threshold=0.95)
+
+    comparison = evaluate(CONFIG, run, splits, mistaken)
+
+    assert "is it &lt;b&gt;bold&lt;/b&gt; 0.9" in read_page(run)
+    stored = run.store.open("comparisons", digest(comparison))
+    assert "bold" not in caplog.text + (stored / "comparison.json").read_text(encoding="utf-8")
+
+
+def test_the_worst_mistakes_come_first_and_are_at_most_twenty(run):
+    texts = [f"sincere number {index} 0.{index}" for index in range(50, 80)]
+    splits = store_splits(run.store, [*texts, "insincere 0.9"], [0] * 30 + [1])
+    trained = train_reader(run, splits, power=1.0, threshold=0.5)
+
+    evaluate(CONFIG, run, splits, trained)
+
+    page = read_page(run)
+    assert page.count("sincere number") == 20
+    assert page.index("number 79") < page.index("number 78") < page.index("number 60")
+
+
+def test_decide_stores_the_decision_and_puts_it_on_the_page(run, splits, trained, champion):
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    decision = decide(CONFIG, run, comparison, probed(comparison))
+
+    assert (decision.verdict, decision.champion) == ("keep", champion)
+    assert decision.comparison == digest(comparison)
+    assert (decision.inputs.snapshot, decision.splits, decision.test) == ("1" * 64, digest(splits), "7" * 64)
+    assert decision.triggered_by == "command line"
+    kept = run.store.open("decisions", digest(decision)) / "decision.json"
+    assert from_json(kept.read_text(encoding="utf-8"), Decision) == decision
+    assert decision.reason in read_page(run)
+    evidence = json.loads((kept.parent / "evidence.json").read_text(encoding="utf-8"))
+    assert evidence["figures"]["recall"]["difference"] == -0.5
+    assert evidence["slices"]["up to 8 words"] == {"rows": 5, "positives": 2}
+    assert "too few to tell" in read_page(run)
+    assert "McNemar" in read_page(run)
+    assert "higher than 0.6667" in read_page(run)
+
+
+def test_decide_refuses_a_comparison_that_is_not_stored(run, splits, trained):
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    elsewhere = replace(comparison, report="elsewhere.html")
+    with pytest.raises(LineageError, match="is not in the store"):
+        decide(CONFIG, run, elsewhere, probed(elsewhere))
+
+    assert not (run.store.root / "decisions").exists()
+
+
+def test_decide_refuses_a_probe_of_another_comparison(run, splits, trained):
+    comparison = evaluate(CONFIG, run, splits, trained)
+    other = probed(replace(comparison, report="elsewhere.html"))
+
+    with pytest.raises(LineageError, match="the probe is about comparison"):
+        decide(CONFIG, run, comparison, other)
+
+
+def test_decide_refuses_a_probe_without_costs(run, splits, trained):
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    with pytest.raises(LineageError, match="run the step probe again"):
+        decide(CONFIG, run, comparison, replace(probed(comparison), costs=UnmeasuredCosts()))
+
+
+def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
+    comparison = evaluate(CONFIG, run, splits, trained)
+    once, again = (decide(CONFIG, run, comparison, probed(comparison)) for _ in range(2))
+
+    assert once == again
+
+
+def roll_back_from(run, candidate, champion):
+    """A history in which the candidate was promoted as v2, and rolled back from."""
+    withdrawn = FoundChampion(version="v2", model=candidate.model)
+    promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion)
+    back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)
+    for entry in (promotion, back):
+        run.registry.record(entry, judged(compare(candidate.model, AbsentChampion())))
+
+
+def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(run, splits, trained, champion):
+    roll_back_from(run, trained, champion)
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    decision = decide(CONFIG, run, comparison, probed(comparison))
+
+    assert decision.verdict == "blocked"
+    assert decision.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert decision.circumstances.withdrawn == FoundChampion(version="v2", model=trained.model)
+    assert "rolled back before" in read_page(run)
+    assert replay(run.store, decision, CONFIG.policy).reproduced
+
+
+def test_a_forced_run_is_not_blocked_by_a_rollback(run, splits, trained, champion):
+    roll_back_from(run, trained, champion)
+    comparison = evaluate(CONFIG, run, splits, trained)
+
+    decision = decide(CONFIG, replace(run, force=True), comparison, probed(comparison))
+
+    assert (decision.verdict, decision.circumstances.forced) == ("keep", True)
+
+
+def test_the_same_model_a_second_time_keeps_itself(run, splits, trained):
+    first = evaluate(CONFIG, run, splits, trained)
+    promote(CONFIG, run, first, decide(CONFIG, run, first, probed(first)), probed(first))
+    again = replace(run, run_id="run-2")
+
+    second = evaluate(CONFIG, again, splits, trained)
+    promotion = promote(CONFIG, again, second, decide(CONFIG, again, second, probed(second)), probed(second))
+
+    assert (promotion.verdict, promotion.version) == ("keep", "v1")
+    assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)
+    assert [entry.verdict for entry in again.registry.history()] == ["promote", "keep"]

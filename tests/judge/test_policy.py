@@ -1,0 +1,385 @@
+from dataclasses import replace
+
+import pytest
+
+from ml.config import PolicyConfig
+from ml.errors import LineageError
+from ml.judge.evidence import FIGURES, RareSlice, Slice
+from ml.judge.policy import judge
+from ml.records import (
+    AbsentChampion,
+    FoundChampion,
+    Interval,
+    NoPromotion,
+    PastPromotion,
+    RuleCheck,
+    UnmeasuredCosts,
+    to_json,
+)
+from tests.judge.examples import BASELINE, CIRCUMSTANCES, COSTS, EVIDENCE, RIVAL, compare, judged, probed
+
+POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
+CANDIDATE = "a" * 64
+FALL = Slice(rows=100, positives=30, f1=Interval(difference=-0.2, lower=-0.3, upper=-0.06))
+
+
+def judge_against_champion(evidence=EVIDENCE, policy=POLICY, **figures):
+    return judge(compare(CANDIDATE, RIVAL, **figures), evidence, policy)
+
+
+def judge_first(**figures):
+    return judge(compare(CANDIDATE, AbsentChampion(), **figures), AbsentChampion(), POLICY)
+
+
+def with_figure(name, gain):
+    return replace(EVIDENCE, figures={**EVIDENCE.figures, name: gain})
+
+
+def with_slice(name, seen):
+    return replace(EVIDENCE, slices={**EVIDENCE.slices, name: seen})
+
+
+def with_costs(question_ratio=1.0, batch_ratio=1.0, **costs):
+    """The candidate's costs, beside a champion with COSTS."""
+    probe = probed(compare(CANDIDATE, RIVAL))
+    paired = replace(probe.costs, candidate=replace(COSTS, **costs))
+    return replace(
+        EVIDENCE, probe=replace(probe, costs=replace(paired, question_ratio=question_ratio, batch_ratio=batch_ratio))
+    )
+
+
+def in_circumstances(**changes):
+    return replace(EVIDENCE, circumstances=replace(CIRCUMSTANCES, **changes))
+
+
+def check_named(rule, judgement):
+    return next(check for check in judgement.checks if check.rule == rule)
+
+
+def test_a_candidate_that_is_surely_better_is_promoted():
+    judgement = judge_against_champion()
+
+    assert judgement.verdict == "promote"
+    assert judgement.reason == "Precision, recall and F1 are higher than those of champion v1, F1 surely so."
+    assert judgement.checks == (
+        RuleCheck(rule="precision floor", observed="0.7000", required="at least 0.5000", passed=True),
+        RuleCheck(rule="recall floor", observed="0.6000", required="at least 0.4000", passed=True),
+        RuleCheck(rule="average precision floor", observed="0.6800", required="at least 0.5000", passed=True),
+        RuleCheck(
+            rule="gain over baseline", observed="average precision 0.6800", required="higher than 0.5400", passed=True
+        ),
+        RuleCheck(rule="calibration error", observed="0.0200", required="at most 0.0500", passed=True),
+        RuleCheck(rule="figures compared", observed="8 of 8", required="all of them", passed=True),
+        RuleCheck(
+            rule="slices",
+            observed="lowest: up to 8 words +0.0500",
+            required="no sure fall beyond 0.05",
+            passed=True,
+        ),
+        RuleCheck(rule="precision gain", observed="0.7000 (+0.05)", required="higher than 0.6500", passed=True),
+        RuleCheck(rule="recall gain", observed="0.6000 (+0.05)", required="higher than 0.5500", passed=True),
+        RuleCheck(
+            rule="F1 gain, surely",
+            observed="+0.0500, at least +0.0200",
+            required="above 0 at 0.95 confidence",
+            passed=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"precision": 0.65}, "Champion v1 stays: the candidate shows no precision gain."),
+        ({"recall": 0.54}, "Champion v1 stays: the candidate shows no recall gain."),
+        (
+            {"precision": 0.6, "recall": 0.55},
+            "Champion v1 stays: the candidate shows no precision gain and recall gain.",
+        ),
+    ],
+)
+def test_a_figure_that_is_equal_or_lower_keeps_the_champion(figures, reason):
+    judgement = judge_against_champion(**figures)
+
+    assert (judgement.verdict, judgement.reason) == ("keep", reason)
+
+
+def test_a_gain_too_small_for_four_decimals_is_told_from_none():
+    judgement = judge_against_champion(precision=0.65001)
+
+    assert judgement.verdict == "promote"
+    assert check_named("precision gain", judgement).observed == "0.6500 (+1e-05)"
+
+
+def test_gains_that_may_be_luck_are_inconclusive():
+    judgement = judge_against_champion(with_figure("f1", Interval(difference=0.05, lower=0.0, upper=0.1)))
+
+    assert judgement.verdict == "inconclusive"
+    assert judgement.reason == "Champion v1 stays: precision and recall are both higher, but not surely."
+    assert [check.rule for check in judgement.checks if not check.passed] == ["F1 gain, surely"]
+
+
+def test_the_gain_that_must_be_sure_is_configurable():
+    assert judge_against_champion(policy=replace(POLICY, min_f1_gain=0.03)).verdict == "inconclusive"
+
+
+def test_a_missed_floor_blocks_a_candidate_that_beats_the_champion():
+    judgement = judge(
+        replace(compare(CANDIDATE, RIVAL, average_precision=0.4999), baseline=replace(BASELINE, average_precision=0.3)),
+        EVIDENCE,
+        POLICY,
+    )
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == "Champion v1 stays: the candidate fails its average precision floor."
+
+
+@pytest.mark.parametrize(
+    ("figures", "rule"),
+    [
+        ({"average_precision": 0.54}, "gain over baseline"),
+        ({"calibration_error": 0.051}, "calibration error"),
+        ({"calibration_error": float("nan")}, "calibration error"),
+    ],
+)
+def test_each_guard_blocks(figures, rule):
+    judgement = judge_against_champion(**figures)
+
+    assert (judgement.verdict, judgement.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "observed"),
+    [
+        (with_slice("first word why", FALL), "1 failed: first word why -0.2000"),
+        (replace(EVIDENCE, slices={}), "10 failed: up to 8 words missing"),
+    ],
+)
+def test_a_slice_that_surely_fell_or_is_missing_blocks(evidence, observed):
+    judgement = judge_against_champion(evidence)
+
+    assert judgement.verdict == "blocked"
+    assert check_named("slices", judgement).observed == observed
+
+
+def test_a_fall_that_may_be_luck_does_not_block():
+    unsure = replace(FALL, f1=Interval(difference=-0.2, lower=-0.4, upper=-0.05))
+
+    assert judge_against_champion(with_slice("first word why", unsure)).verdict == "promote"
+
+
+def test_a_slice_can_have_a_bound_of_its_own():
+    policy = replace(POLICY, slice_bounds={"first word why": 0.1})
+
+    assert judge_against_champion(with_slice("first word why", FALL), policy).verdict == "promote"
+
+
+def test_a_rare_slice_blocks_only_where_it_was_asked_for():
+    evidence = with_slice("contains a link", RareSlice(rows=5, positives=1))
+
+    assert judge_against_champion(evidence).verdict == "promote"
+    asked = replace(POLICY, slices={"contains a link": "contains:http"})
+    assert judge_against_champion(evidence, asked).verdict == "blocked"
+
+
+@pytest.mark.parametrize("unmeasured", [{}, {"f1": Interval(difference=0.1, lower=float("nan"), upper=0.2)}])
+def test_a_figure_that_is_missing_or_no_number_blocks(unmeasured):
+    figures = {name: gain for name, gain in EVIDENCE.figures.items() if name != "f1"} | unmeasured
+    judgement = judge_against_champion(replace(EVIDENCE, figures=figures))
+
+    assert judgement.verdict == "blocked"
+    assert check_named("figures compared", judgement).observed == "missing: f1"
+
+
+def test_a_figure_on_its_floor_reaches_it():
+    assert judge_first(precision=0.5).checks[0].passed
+
+
+def test_a_first_run_needs_floors_and_baseline_only():
+    judgement = judge_first(calibration_error=0.9)
+
+    assert judgement.verdict == "promote"
+    assert [check.rule for check in judgement.checks] == [
+        "precision floor",
+        "recall floor",
+        "average precision floor",
+        "gain over baseline",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "rule"), [({"recall": 0.39}, "recall floor"), ({"average_precision": 0.53}, "gain over baseline")]
+)
+def test_a_first_run_that_fails_a_guard_is_blocked(figures, rule):
+    judgement = judge_first(**figures)
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == f"There is no champion yet, but the candidate fails its {rule}."
+
+
+def test_the_champion_itself_is_kept_and_the_reason_says_so():
+    judgement = judge(compare("c" * 64, RIVAL), EVIDENCE, POLICY)
+
+    assert judgement.verdict == "keep"
+    assert judgement.reason == "The candidate is the same model as champion v1: nothing has changed."
+
+
+def test_figures_of_different_rows_are_never_compared():
+    rival = replace(RIVAL, evaluation=replace(RIVAL.evaluation, test="8" * 64))
+
+    with pytest.raises(LineageError, match="measured on rows 777777777777, another model on 888888888888"):
+        judge(compare(CANDIDATE, rival), EVIDENCE, POLICY)
+
+
+def test_a_champion_without_evidence_is_refused():
+    with pytest.raises(LineageError, match="no evidence"):
+        judge(compare(CANDIDATE, RIVAL), AbsentChampion(), POLICY)
+
+
+def test_costs_like_the_champions_pass_and_the_lines_say_how_much_more_they_may_be():
+    judgement = judge_against_champion(with_costs())
+
+    assert judgement.verdict == "promote"
+    assert [(check.rule, check.observed, check.required) for check in judgement.checks[7:11]] == [
+        ("latency of one question", "1.00 x champion's 12.0 ms", "at most 1.5 x, or +5 ms"),
+        ("latency of 256 questions", "1.00 x champion's 1500.0 ms", "at most 1.5 x, or +5 ms"),
+        ("peak memory", "1.00 x champion's 800.0 MiB", "at most 1.25 x, or +64 MiB"),
+        ("artifact size", "1.00 x champion's 90.0 MiB", "at most 1.25 x, or +1 MiB"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("costs", "rule"),
+    [
+        ({"question_ratio": 1.6, "question_seconds": 0.0192}, "latency of one question"),
+        ({"batch_ratio": 1.6, "batch_seconds": 2.4}, "latency of 256 questions"),
+        ({"peak_memory_bytes": 1001 * 2**20}, "peak memory"),
+        ({"artifact_bytes": 113 * 2**20}, "artifact size"),
+    ],
+)
+def test_a_better_candidate_that_costs_too_much_is_blocked(costs, rule):
+    judgement = judge_against_champion(with_costs(**costs))
+
+    assert (judgement.verdict, judgement.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+
+
+def test_a_few_milliseconds_more_are_nothing_whatever_the_ratio():
+    assert judge_against_champion(with_costs(question_ratio=1.6, question_seconds=0.0169)).verdict == "promote"
+
+
+@pytest.mark.parametrize(
+    ("setting", "costs"),
+    [
+        ("max_latency_ratio", {"batch_ratio": 1.1, "batch_seconds": 1.65}),
+        ("max_memory_ratio", {"peak_memory_bytes": 880 * 2**20}),
+        ("max_size_ratio", {"artifact_bytes": 99 * 2**20}),
+    ],
+)
+def test_the_budget_of_costs_is_configurable(setting, costs):
+    assert judge_against_champion(with_costs(**costs)).verdict == "promote"
+    assert judge_against_champion(with_costs(**costs), replace(POLICY, **{setting: 1.05})).verdict == "blocked"
+
+
+@pytest.mark.parametrize("costs", [COSTS, UnmeasuredCosts()], ids=["of one model alone", "of none"])
+def test_costs_that_were_not_measured_block(costs):
+    probe = replace(probed(compare(CANDIDATE, RIVAL)), costs=costs)
+    judgement = judge_against_champion(replace(EVIDENCE, probe=probe))
+
+    assert judgement.verdict == "blocked"
+    assert check_named("peak memory", judgement).observed == "not measured"
+
+
+def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():
+    judgement = judge_against_champion(in_circumstances(withdrawn=FoundChampion(version="v2", model=CANDIDATE)))
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert judgement.checks[0] == RuleCheck(
+        rule="rolled back before", observed="v2", required="no such files or inputs", passed=False
+    )
+
+
+def test_a_forced_run_may_promote_what_was_rolled_back_from():
+    withdrawn = FoundChampion(version="v2", model=CANDIDATE)
+    judgement = judge_against_champion(in_circumstances(withdrawn=withdrawn, forced=True))
+
+    assert judgement.verdict == "promote"
+    assert check_named("rolled back before", judgement).observed == "v2, but forced"
+
+
+def test_a_better_candidate_waits_for_the_end_of_the_cool_down():
+    judgement = judge_against_champion(in_circumstances(time="2026-01-04T23:54:00+00:00"))
+
+    assert judgement.verdict == "blocked"
+    assert judgement.reason == "Champion v1 stays: the candidate is surely better, but the cool-down is not over."
+    assert judgement.checks[-1] == RuleCheck(
+        rule="cool-down", observed="23.9 hours after v1", required="at least 24 hours", passed=False
+    )
+
+
+def test_the_cool_down_hides_no_other_verdict():
+    early = in_circumstances(time="2026-01-04T01:00:00+00:00")
+
+    assert judge_against_champion(early, recall=0.5).verdict == "keep"
+
+
+@pytest.mark.parametrize(
+    "circumstances",
+    [
+        {"time": "2026-01-05T00:00:00+00:00"},
+        {"time": "2026-01-04T01:00:00+00:00", "forced": True},
+        {"last_promotion": NoPromotion()},
+    ],
+    ids=["its end", "forced", "no promotion before"],
+)
+def test_the_cool_down_passes_at(circumstances):
+    assert judge_against_champion(in_circumstances(**circumstances)).verdict == "promote"
+
+
+@pytest.mark.parametrize(("lower", "verdict"), [(0.005, "inconclusive"), (0.0051, "promote")])
+def test_after_a_rollback_the_gain_must_be_larger(lower, verdict):
+    evidence = replace(
+        in_circumstances(after_rollback=True),
+        figures={**EVIDENCE.figures, "f1": Interval(difference=0.05, lower=lower, upper=0.1)},
+    )
+
+    assert judge_against_champion(evidence).verdict == verdict
+
+
+def test_a_gain_too_small_after_a_rollback_says_so():
+    evidence = replace(
+        in_circumstances(after_rollback=True),
+        figures={**EVIDENCE.figures, "f1": Interval(difference=0.05, lower=0.004, upper=0.1)},
+    )
+    judgement = judge_against_champion(evidence)
+
+    assert judgement.reason == "Champion v1 stays: F1 is surely higher, but by too little after a rollback."
+    assert check_named("hysteresis", judgement) == RuleCheck(
+        rule="hysteresis", observed="F1 at least +0.0040", required="above 0.005 after a rollback", passed=False
+    )
+
+
+def test_the_fullest_decision_that_there_can_be_fits_into_a_record():
+    """Nearly every check fails, every alarm rings, and all names are long."""
+    name = "asks politely about something in the news"
+    comparison = compare(CANDIDATE, RIVAL, precision=0.1, recall=0.1, average_precision=0.1, calibration_error=0.9)
+    costs = with_costs(9.99, 9.99, question_seconds=99.0, batch_seconds=999.0, peak_memory_bytes=10**12)
+    past = {"last_promotion": PastPromotion(version="v1000", time=CIRCUMSTANCES.time), "after_rollback": True}
+    withdrawn = FoundChampion(version="v1001", model=CANDIDATE)
+    circumstances = replace(CIRCUMSTANCES, withdrawn=withdrawn, forced=True, **past)
+    sure = Interval(difference=-0.2, lower=-0.3, upper=-0.1)
+    evidence = replace(costs, circumstances=circumstances, slices={}, figures=dict.fromkeys(FIGURES, sure))
+    policy = replace(POLICY, slices={name: "contains:news"}, slice_bounds={})
+    verdict, reason, checks = judge(comparison, evidence, policy)
+    decision = replace(
+        judged(comparison),
+        verdict=verdict,
+        checks=checks,
+        reason=reason,
+        circumstances=circumstances,
+        triggered_by="Airflow, manual run by somebody.with.a.long.name@company.example.com",
+        alarms=("champion v1000: average precision 0.1000 is under 0.5000",) * 3,
+    )
+
+    assert sum(not check.passed for check in checks) == 13
+    assert len(to_json(decision)) <= 4096

@@ -1,0 +1,29 @@
+"""A run in a temporary folder, and configs that fit a handful of rows."""
+
+from pathlib import Path
+
+from ml.config import Config, load_config
+from ml.registry.open import open_registry
+from ml.run import Run
+from ml.store import Store
+
+SMALL = ("validate.parameters.min_rows=10", "validate.parameters.label_balance_max=0.6")
+
+
+def open_run(home: Path) -> Run:
+    return Run(
+        store=Store(home / "store"),
+        registry=open_registry(f"file:{home / 'registry'}", Store(home / "store")),
+        reports=home / "reports",
+        run_id="run-1",
+    )
+
+
+def config(uri: object, *overrides: str) -> Config:
+    return load_config("local", [f'source.uri="{uri}"', *overrides])
+
+
+def store_is_empty(home: Path) -> bool:
+    """Neither a snapshot nor anything half-written."""
+    store = home / "store"
+    return not list((store / "snapshots").glob("*")) and not list((store / "staging").glob("*/*"))

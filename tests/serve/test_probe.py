@@ -1,0 +1,189 @@
+"""The probe on real SavedModels in real fresh processes."""
+
+import ast
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from ml.config import Config
+from ml.errors import ServingError
+from ml.judge.scores import Scores, keep_scores
+from ml.records import AbsentChampion, FoundChampion, ServingCosts, digest
+from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
+from ml.store import tree_digest
+from tests.judge.examples import RIVAL, compare, open_run, store_model
+
+PROJECT = Path(__file__).parents[2]
+TEXTS = ["why", "who is", "what is it"]
+SCORES = [0.3, 0.6, 1.0]  # a tenth of the characters
+
+
+class Measurer(tf.Module):
+    """The probability is a tenth of the text's characters, at most 1."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        characters = tf.cast(tf.strings.length(texts, unit="UTF8_CHAR"), tf.float32)
+        return {"probability": tf.minimum(characters / 10, 1)}
+
+
+class Divider(tf.Module):
+    """Not a number for an empty text."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        characters = tf.cast(tf.strings.length(texts), tf.float32)
+        return {"probability": characters / characters}
+
+
+class Quoter(tf.Module):
+    """Fails on all but numbers, and its error quotes the text."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        return {"probability": tf.strings.to_number(texts)}
+
+
+class Heavy(tf.Module):
+    """Reads 100 MB of weights for each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = tf.Variable(tf.zeros([25_000_000]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def score(self, texts):
+        return {"probability": tf.zeros([tf.size(texts)]) + tf.reduce_sum(self.weights)}
+
+
+def save(module, folder):
+    tf.saved_model.save(module, str(folder / "saved_model"), signatures={"serving_default": module.score})
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return open_run(tmp_path)
+
+
+@pytest.fixture
+def comparison(run):
+    return store_comparison(run)
+
+
+def store_comparison(run):
+    """A candidate that measures texts, compared on three rows."""
+    with run.store.staging() as folder:
+        model = tree_digest(save(Measurer(), folder))
+        run.store.commit(folder, "models", model)
+    with run.store.staging() as folder:
+        pd.DataFrame({"question_text": TEXTS}).to_parquet(folder / "rows.parquet")
+        run.store.commit(folder, "splits", "7" * 64)
+    return compare(model, AbsentChampion())
+
+
+def keep(run, comparison, scores):
+    arrays = Scores(
+        qid=np.array(["0", "1", "2"]), target=np.array([0, 0, 1]), by_model={"candidate": np.float32(scores)}
+    )
+    keep_scores(run.store, comparison, arrays)
+
+
+def register(run, model):
+    version = run.registry.register(run.store.open("models", model), model)
+    return replace(RIVAL, champion=FoundChampion(version=version.version, model=model))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The probe of a candidate that serves, beside a champion that is slow and large."""
+    run = open_run(tmp_path_factory.mktemp("served"))
+    comparison = store_comparison(run)
+    with run.store.staging() as folder:
+        champion = tree_digest(save(Heavy(), folder))
+        run.store.commit(folder, "models", champion)
+    against = replace(comparison, rival=register(run, champion))
+    keep(run, against, SCORES)
+    return against, probe(Config(), run, against)
+
+
+def test_a_model_that_scores_as_it_was_evaluated_passes(served):
+    comparison, record = served
+
+    assert (record.model, record.comparison) == (comparison.candidate.model, digest(comparison))
+    assert (record.questions, record.rows) == (8, 3)
+    assert record.largest_difference < 1e-6
+
+
+def test_the_candidates_costs_are_measured_beside_the_champions(served):
+    costs = served[1].costs
+
+    assert 0 < costs.candidate.question_seconds < costs.champion.question_seconds
+    assert 0 < costs.candidate.batch_seconds < costs.champion.batch_seconds
+    assert costs.question_ratio < 1
+    assert costs.batch_ratio < 1
+
+
+def test_memory_is_that_of_the_model_served_and_size_that_of_all_its_files(served):
+    costs = served[1].costs
+
+    assert costs.champion.peak_memory_bytes - costs.candidate.peak_memory_bytes > 80_000_000
+    assert 100_000_000 < costs.champion.artifact_bytes - costs.candidate.artifact_bytes < 101_000_000
+
+
+def test_where_the_champion_does_not_serve_the_candidate_is_measured_alone(run, comparison):
+    against = replace(comparison, rival=register(run, store_model(run.store, "no model")))
+    keep(run, against, SCORES)
+
+    assert isinstance(probe(Config(), run, against).costs, ServingCosts)
+
+
+def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison):
+    keep(run, comparison, [0.3, 0.6, 0.99])
+
+    with pytest.raises(ServingError, match=r"differs from the evaluation's by 0\.01"):
+        probe(Config(), run, comparison)
+
+
+def test_a_score_that_is_not_a_number_is_refused(tmp_path):
+    with pytest.raises(ServingError, match="no probabilities"):
+        probe_model(save(Divider(), tmp_path))
+
+
+def test_a_failing_model_is_refused_without_quoting_the_question(tmp_path):
+    with pytest.raises(ServingError, match="InvalidArgumentError") as raised:
+        probe_model(save(Quoter(), tmp_path))
+
+    assert "why" not in str(raised.value)
+
+
+def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison):
+    other = replace(comparison, candidate=replace(comparison.candidate, model="e" * 64))
+    keep(run, other, SCORES)
+    with run.store.staging() as folder:
+        (folder / "saved_model").mkdir()
+        run.store.commit(folder, "models", "e" * 64)
+
+    with pytest.raises(ServingError, match="ended with status 1") as raised:
+        probe(Config(), run, other)
+
+    assert str(run.store.root) not in str(raised.value)
+
+
+def test_the_hard_questions_are_those_that_break_tokenizers():
+    assert "" in HARD_QUESTIONS
+    assert max(len(question) for question in HARD_QUESTIONS) == 10_000
+    assert any("\0" in question for question in HARD_QUESTIONS)
+
+
+def test_the_server_imports_nothing_of_this_package():
+    tree = ast.parse((PROJECT / "ml" / "serve" / "server.py").read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+    assert imported - sys.stdlib_module_names == {"tensorflow", "tensorflow_text"}

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from ml.training.dropout import DropoutMasks
+
+ROWS = tf.ones([4, 64])
+
+
+@pytest.fixture
+def model() -> tf_keras.Model:
+    inputs = tf_keras.Input((64,))
+    layers = [tf_keras.layers.Dropout(0.5, name=name)(inputs) for name in ("first", "second")]
+    return tf_keras.Model(inputs, layers)
+
+
+def draw(masks: DropoutMasks, model: tf_keras.Model, number: int) -> np.ndarray:
+    masks.draw = tf.constant(number, tf.int64)
+    return np.stack(model(ROWS, training=True))
+
+
+def test_the_same_draw_gives_the_same_masks_and_another_one_others(model):
+    masks = DropoutMasks(model, seed=42)
+    before = draw(masks, model, 7)
+    assert not np.array_equal(draw(masks, model, 8), before)
+    np.testing.assert_array_equal(draw(masks, model, 7), before)
+
+
+def test_two_layers_have_different_masks_and_so_has_another_seed(model):
+    first, second = draw(DropoutMasks(model, seed=42), model, 7)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(draw(DropoutMasks(model, seed=43), model, 7)[0], first)
+
+
+def test_half_of_the_values_are_dropped_and_the_others_doubled(model):
+    kept = draw(DropoutMasks(model, seed=42), model, 7)
+    assert set(np.unique(kept)) == {0.0, 2.0}
+    assert 0.4 < np.mean(kept > 0) < 0.6
