@@ -40,7 +40,7 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
 
 
 def _tokenize(snapshot: Path) -> None:
-    from ml.config import load_config
+    from ml.config.load import load_config
     from ml.encoder.pretrained import build_tokenizer, read_encoder
 
     texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ml.config import load_config
+from ml.config.load import load_config
 from ml.data.normalise import normalise
 from ml.data.split import divide
 from ml.metrics import measure
 from ml.model.predict import load_model
-from ml.records import AbsentChampion
+from ml.records import NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 
@@ -23,7 +23,7 @@ def main(rows_csv: str, config: str) -> None:
     """Print the figures, one a line."""
     registry = LocalRegistry(Path(os.environ.get("SINCERE_HOME", "var")) / "registry")
     champion = registry.resolve(CHAMPION_ALIAS)
-    if isinstance(champion, AbsentChampion):
+    if isinstance(champion, NoChampion):
         sys.exit("there is no champion: run `make retrain` first")
     rows = pd.read_csv(rows_csv, keep_default_na=False)
     texts = [normalise(text) for text in rows["question_text"]]

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ml.config import Config, load_config
+from ml.config import Config
+from ml.config.load import load_config
 from ml.errors import ConfigError, DataError, LineageError, SincereError
-from ml.records import AbsentChampion, Change, Decision, Record, digest, read_any, to_json
+from ml.records import Change, Decision, NoChampion, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
@@ -84,7 +85,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     from ml.report.verdict import read_verdict
 
     run = _run(arguments)
-    runs = promote_pending(_config(arguments), run, _tracker())
+    runs = promote_pending(run, _tracker())
     verdicts = [read_verdict(run.reports / run_id) for run_id in runs]
     print("\n\n".join(verdicts) or "no promotion is pending")
 
@@ -110,7 +111,7 @@ def _show_verdict(arguments: argparse.Namespace) -> None:
 
 
 def _show_history(arguments: argparse.Namespace) -> None:
-    from ml.report.wording import history_text
+    from ml.report.history_table import history_text
 
     history = _registry(_home()).history()
     if arguments.plot is not None:
@@ -121,7 +122,9 @@ def _show_history(arguments: argparse.Namespace) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from ml.judge.replay import policy_of, replay, replay_text
+    from ml.judge.decisions import policy_of
+    from ml.judge.replay import replay
+    from ml.report.replay_text import replay_text
 
     store, decision = Store(_home() / "store"), _read_record(arguments.decision)
     if not isinstance(decision, Decision):
@@ -154,7 +157,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     registry = _registry(_home())
     champion = registry.resolve(arguments.alias)
-    if isinstance(champion, AbsentChampion):
+    if isinstance(champion, NoChampion):
         raise ConfigError(
             f"the alias {arguments.alias!r} points at no model yet",
             where="the registry",

@@ -1,28 +1,43 @@
 """What one step hands to the next: frozen, small, plain JSON on the wire, each naming its parents by sha256.
 
-Rows, arrays, user text and paths of this machine never travel in a record.
+Rows, arrays, user text and paths of this machine never travel in a record. What can be absent has its own absence.
 """
 
 import hashlib
 import json
-import types
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ml.errors import LineageError
 
-WIRE_LIMIT_BYTES = 4096
+SCHEMA = 1
+_LONGEST_REASON = 200
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
 
-# Of a field that came later than its record: at its default it is not written, so that kept records keep their digest.
-_LATER = {"later": True}
-UNRECORDED = "unrecorded"
+BY_NAME = Discriminator("record")
+
+R = TypeVar("R")
+
+_RECORDS: dict[str, type] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record(cls: type[R]) -> type[R]:
+    """A frozen dataclass that checks its fields strictly, and whose JSON bears its name as `record`."""
+    cls.__annotations__ = {"record": Literal[cls.__name__], **cls.__annotations__}
+    cls.record = cls.__name__  # type: ignore[attr-defined]
+    made = cast(type[R], dataclass(cls, frozen=True, kw_only=True, config=_STRICT))
+    _RECORDS[cls.__name__] = made
+    return made
+
+
+@record
 class RawSnapshot:
     """One CSV as it was pulled; `sha256` is of its bytes, `source` bears no credentials and no local folder."""
 
@@ -34,7 +49,7 @@ class RawSnapshot:
     quarantined_rows: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class DataCheck:
     """One expectation and what was seen; `column` is "table" for expectations about the whole file."""
 
@@ -45,9 +60,9 @@ class DataCheck:
     observed: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ValidationReport:
-    """What Great Expectations found in a snapshot; `docs` is relative to the reports folder."""
+    """What Great Expectations found in a snapshot."""
 
     snapshot: str
     suite: str
@@ -55,10 +70,9 @@ class ValidationReport:
     passed: bool
     worst_severity: Severity
     checks: tuple[DataCheck, ...]
-    docs: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Split:
     """One part of the data; `digest` is of its stored rows."""
 
@@ -68,7 +82,7 @@ class Split:
     positives: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Splits:
     """The parts that training, threshold choice and judgement use; no normalised text is in two of them.
 
@@ -83,34 +97,39 @@ class Splits:
     parts: tuple[Split, Split, Split]
     duplicate_texts: int
     conflicting_texts: int
-    warnings: tuple[DataCheck, ...] = field(default=(), metadata=_LATER)
+    warnings: tuple[DataCheck, ...]
 
     def part(self, name: SplitName) -> Split:
         """The part of that name."""
         return next(part for part in self.parts if part.name == name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AbsentChampion:
-    """Proven: the registry answered, and its alias points at nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundChampion:
-    """The version that the alias points at, and the digest of its files."""
+@record
+class ModelVersion:
+    """A version in the registry, and the digest of its files."""
 
     version: str
     model: str
 
 
-Champion = AbsentChampion | FoundChampion
+@record
+class NoChampion:
+    """Proven: the registry answered, and its alias points at nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+Champion = Annotated[ModelVersion | NoChampion, BY_NAME]
+
+
+@record
+class PretrainedWeights:
+    """Training began with the pretrained encoder's weights, not with a champion's."""
+
+
+@record
 class TrainedModel:
     """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1].
 
-    `started_from` is the champion whose weights training began with; absent: the pretrained encoder's.
+    `started_from` is the champion whose weights training began with, or the pretrained encoder.
     """
 
     model: str
@@ -122,10 +141,10 @@ class TrainedModel:
     examples_per_second: float
     train_seconds: float
     peak_memory_bytes: int
-    started_from: Champion = field(default=AbsentChampion(), metadata=_LATER)
+    started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Evaluation:
     """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1]."""
 
@@ -148,28 +167,50 @@ class Evaluation:
     true_negatives: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Contamination:
     """So many test rows may have been in the champion's training; they were left out for both models."""
 
     rows: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UnknownContamination:
     """The rows that the champion was trained on are not in this store."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Rival:
     """The champion, measured now on the candidate's test rows."""
 
-    champion: FoundChampion
+    champion: ModelVersion
     evaluation: Evaluation
-    contamination: Contamination | UnknownContamination = UnknownContamination()
+    contamination: Annotated[Contamination | UnknownContamination, BY_NAME]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
+class Comparison:
+    """Candidate, champion and baseline on the same test rows.
+
+    The baseline is no neural network, and is trained on the candidate's rows (see ml/judge/baseline.py). `snapshot` is
+    the sha256 of the CSV that the rows come from. `warnings` are the names of the expectations that the CSV or its
+    splits failed.
+    """
+
+    snapshot: str
+    trained: TrainedModel
+    candidate: Evaluation
+    baseline: Evaluation
+    rival: Annotated[Rival | NoChampion, BY_NAME]
+    warnings: tuple[str, ...]
+
+    @property
+    def champion(self) -> ModelVersion | NoChampion:
+        """The champion that the candidate was compared with."""
+        return self.rival.champion if isinstance(self.rival, Rival) else self.rival
+
+
+@record
 class ChampionFigures:
     """What a champion reached on the test rows of one run."""
 
@@ -180,7 +221,12 @@ class ChampionFigures:
     average_precision: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
+class ChampionUnmeasured:
+    """The run measured no champion: there was none, or nothing was evaluated."""
+
+
+@record
 class Interval:
     """A candidate's figure minus the champion's on the same rows; each bound holds by itself with some confidence."""
 
@@ -189,7 +235,7 @@ class Interval:
     upper: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Gains:
     """How much more a candidate reached than the champion, and the confidence of each bound."""
 
@@ -199,26 +245,12 @@ class Gains:
     f1: Interval
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """Candidate, champion and baseline on the same test rows; `report` is relative to the reports folder.
-
-    The baseline is no neural network, and is trained on the candidate's rows (see ml/judge/baseline.py).
-
-    `snapshot` is the sha256 of the CSV that the rows come from, `warnings` are the names of the expectations that it or
-    its splits failed.
-    """
-
-    snapshot: str
-    trained: TrainedModel
-    candidate: Evaluation
-    baseline: Evaluation
-    rival: Rival | AbsentChampion
-    report: str
-    warnings: tuple[str, ...] = field(default=(), metadata=_LATER)
+@record
+class NoGains:
+    """The run compared no candidate with a champion."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RuleCheck:
     """One line of the decision: what was observed, what was required, and whether it passed."""
 
@@ -228,7 +260,7 @@ class RuleCheck:
     passed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Inputs:
     """What a candidate comes from, as digests: the CSV, the settings, the expectation suites and the code."""
 
@@ -238,7 +270,7 @@ class Inputs:
     code: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Change:
     """Whether this run has other inputs than the champion's; without `changed` there is no work."""
 
@@ -248,7 +280,7 @@ class Change:
     champion: Champion
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ServingCosts:
     """What serving a model takes: medians for one question and a batch of 256, the most memory, all files' size."""
 
@@ -258,9 +290,9 @@ class ServingCosts:
     artifact_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PairedCosts:
-    """Of two models that took turns; a ratio is the median of candidate's by champion's seconds, round by round."""
+    """Costs of two models that took turns; a ratio is the median over the rounds of candidate by champion."""
 
     candidate: ServingCosts
     champion: ServingCosts
@@ -268,16 +300,11 @@ class PairedCosts:
     batch_ratio: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnmeasuredCosts:
-    """The probe is older than the measuring of costs."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@record
 class Probe:
     """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`.
 
-    Its `costs` are alone where there is no champion, or it did not serve; they are of `time`, UTC in ISO 8601.
+    `costs` are the candidate's alone where there is no champion, or it did not serve; `time` is UTC in ISO 8601.
     """
 
     model: str
@@ -285,11 +312,11 @@ class Probe:
     questions: int
     rows: int
     largest_difference: float
-    time: str = field(default=UNRECORDED, metadata=_LATER)
-    costs: PairedCosts | ServingCosts | UnmeasuredCosts = field(default=UnmeasuredCosts(), metadata=_LATER)
+    time: str
+    costs: Annotated[PairedCosts | ServingCosts, BY_NAME]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PastPromotion:
     """When a version was promoted: UTC in ISO 8601."""
 
@@ -297,37 +324,37 @@ class PastPromotion:
     time: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class NoPromotion:
     """The history has none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
+@record
+class NothingWithdrawn:
+    """No version with the candidate's files or inputs was rolled back from."""
+
+
+@record
+class Past:
     """What the registry's history said when the decision was made, on a probe of `time` (UTC in ISO 8601).
 
-    `withdrawn` is the version that was rolled back from and has the candidate's files or inputs, `after_rollback`
-    says that nothing was promoted since the last rollback, `forced` that the run was told to go on.
+    `withdrawn` is the version that was rolled back from and has the candidate's files or inputs. `after_rollback` says
+    that nothing was promoted since the last rollback, `forced` that the run was told to go on.
     """
 
     time: str
-    last_promotion: PastPromotion | NoPromotion
+    last_promotion: Annotated[PastPromotion | NoPromotion, BY_NAME]
     after_rollback: bool
-    withdrawn: FoundChampion | AbsentChampion
+    withdrawn: Annotated[ModelVersion | NothingWithdrawn, BY_NAME]
     forced: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unrecorded:
-    """The decision is older than the rules that ask for this: they had no say in it."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@record
 class Decision:
     """The verdict on one candidate with its reasons.
 
-    `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests; `triggered_by` says who or what
-    began the run, `alarms` which floors the champion misses by now.
+    `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests. `triggered_by` says who or what
+    began the run. `alarms` says which floors the champion misses by now.
     """
 
     verdict: Verdict
@@ -341,36 +368,138 @@ class Decision:
     splits: str
     test: str
     triggered_by: str
-    alarms: tuple[str, ...] = ()
-    probe: str = field(default=UNRECORDED, metadata=_LATER)
-    circumstances: Circumstances | Unrecorded = field(default=Unrecorded(), metadata=_LATER)
+    alarms: tuple[str, ...]
+    probe: str
+    past: Past
 
 
-@dataclass(frozen=True, kw_only=True)
+COMPARED_FIGURES = (
+    "precision",
+    "recall",
+    "f1",
+    "average_precision",
+    "precision_at_recall_50",
+    "roc_auc",
+    "log_loss",
+    "calibration_error",
+)
+
+
+@record
+class Slice:
+    """The rows that have something in common, and the difference in F1 on them."""
+
+    rows: int
+    positives: int
+    f1: Interval
+
+
+@record
+class RareSlice:
+    """A slice with too few positive rows to tell a difference."""
+
+    rows: int
+    positives: int
+
+
+@record
+class Evidence:
+    """What the policy judges by, beside the two evaluations: how sure the differences are, the costs, the past.
+
+    `figures` has an interval for each of `COMPARED_FIGURES` that could be measured, `slices` what was seen by name. The
+    p-value is of McNemar's exact test on the rows that one model alone labels right.
+    """
+
+    confidence: float
+    resamples: int
+    figures: dict[str, Interval]
+    slices: dict[str, Annotated[Slice | RareSlice, BY_NAME]]
+    candidate_alone_right: int
+    champion_alone_right: int
+    mcnemar_p: float
+    probe: Probe
+    past: Past
+
+
+@record
+class NoEvidence:
+    """There is no champion to tell the candidate from."""
+
+
+@record
 class Rollback:
     """The alias moved back from `previous` to `target` by hand, and why."""
 
-    target: FoundChampion
-    previous: FoundChampion
+    target: ModelVersion
+    previous: ModelVersion
     reason: str
     triggered_by: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """What happened to the alias; `previous` is the champion that the decision named.
+@record
+class Unregistered:
+    """A dry run registers nothing."""
 
-    A dry run promotes nothing, and its `version` is "unregistered".
+
+@record
+class ModelDescription:
+    """What stands beside a model's files, as model.json: how to label with it, and what it comes from, as digests.
+
+    `fitted_to` names the parts that weights and threshold were fitted to, those of its ancestors included; `vocabulary`
+    is of what gives a text its token ids.
     """
+
+    threshold: float
+    encoder: str
+    max_tokens: int
+    config: str
+    splits: str
+    fitted_to: tuple[str, ...]
+    started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
+    vocabulary: str
+
+
+@record
+class Promotion:
+    """What happened to the alias; `candidate` is the version that was judged, `previous` the champion before."""
 
     promoted: bool
     verdict: Verdict
-    version: str
+    candidate: Annotated[ModelVersion | Unregistered, BY_NAME]
     alias: str
     previous: Champion
     decision: str
-    report: str
-    dry_run: bool = False
+
+    @property
+    def version(self) -> str:
+        """The candidate's version in words."""
+        return self.candidate.version if isinstance(self.candidate, ModelVersion) else "unregistered"
+
+
+@record
+class HistoryEntry:
+    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
+
+    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
+    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
+    """
+
+    time: str
+    run_id: str
+    promoted: bool
+    verdict: Literal["promote", "inconclusive", "keep", "blocked", "unchanged", "rollback"]
+    reason: str
+    version: str
+    previous: Champion
+    decision: str
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float
+    triggered_by: str
+    inputs: str
+    watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
+    gains: Annotated[Gains | NoGains, BY_NAME]
 
 
 Record = (
@@ -386,71 +515,33 @@ Record = (
     | Rollback
 )
 
-_RECORDS: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        RawSnapshot,
-        DataCheck,
-        ValidationReport,
-        Split,
-        Splits,
-        TrainedModel,
-        Evaluation,
-        AbsentChampion,
-        FoundChampion,
-        Contamination,
-        UnknownContamination,
-        Rival,
-        ChampionFigures,
-        Comparison,
-        RuleCheck,
-        Inputs,
-        Change,
-        ServingCosts,
-        PairedCosts,
-        UnmeasuredCosts,
-        Probe,
-        PastPromotion,
-        NoPromotion,
-        Circumstances,
-        Unrecorded,
-        Decision,
-        Promotion,
-        Rollback,
-    )
-}
-
-R = TypeVar("R")
-
 
 def to_json(record: Any) -> str:
-    """The record as canonical JSON: sorted keys, no spaces, no NaN, at most `WIRE_LIMIT_BYTES`."""
-    text = json.dumps(_plain(record), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    if len(text.encode()) > WIRE_LIMIT_BYTES:
-        raise LineageError(
-            f"a {type(record).__name__} of {len(text.encode())} bytes exceeds {WIRE_LIMIT_BYTES}",
-            where="the record on its way to the next step",
-            fix="shorten the list that it carries, for example the number of expectations in the suite",
-        )
-    return text
+    """The record as canonical JSON: sorted keys, no spaces, no NaN, its schema's number."""
+    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
+    wire = {**plain, "schema": SCHEMA}
+    return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def from_json(text: str, kind: type[R]) -> R:
     """Read a record of `kind` strictly; a missing, unknown or mistyped field raises LineageError."""
+    wire = _read_object(text)
+    if wire.get("record") != kind.__name__:
+        raise _unreadable(f"not a {kind.__name__}", kind.__name__)
+    if wire.pop("schema", "none") != SCHEMA:
+        raise _unreadable(f"not of schema {SCHEMA}, which this version of the code reads and writes", kind.__name__)
     try:
-        return cast(R, _parse(json.loads(text), kind, kind.__name__))
-    except json.JSONDecodeError as error:
-        raise _unreadable(f"not JSON ({error.msg})", kind.__name__) from None
+        return TypeAdapter(kind).validate_json(json.dumps(wire))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _unreadable(first["msg"], ".".join(map(str, (kind.__name__, *first["loc"])))) from None
 
 
 def read_any(text: str) -> Record:
     """Read a record of the kind that its own `record` field names."""
-    try:
-        name = json.loads(text)["record"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise _unreadable("not a JSON object with a `record` field", "record") from None
+    name = _read_object(text).get("record")
     if not isinstance(name, str) or name not in _RECORDS:
-        raise _unreadable(f"unknown kind {name!r}", "record")
+        raise _unreadable("not a JSON object whose field `record` names a kind of record", "record")
     return cast(Record, from_json(text, _RECORDS[name]))
 
 
@@ -459,76 +550,19 @@ def digest(record: Any) -> str:
     return hashlib.sha256(to_json(record).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        written = [each.name for each in fields(value) if not _is_unwritten(each, value)]
-        return {"record": type(value).__name__, **{name: _plain(getattr(value, name)) for name in written}}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _is_unwritten(each: "Field[Any]", record: Any) -> bool:
-    return each.metadata == _LATER and getattr(record, each.name) == each.default
-
-
-def _parse(value: Any, kind: Any, where: str) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _parse_union(value, get_args(kind), where)
-    if origin is tuple:
-        return _parse_tuple(value, get_args(kind), where)
-    if origin is Literal:
-        if value in get_args(kind):
-            return value
-        raise _unreadable(f"{value!r} is none of {', '.join(get_args(kind))}", where)
-    if is_dataclass(kind):
-        return _parse_record(value, cast(type, kind), where)
-    return _parse_scalar(value, kind, where)
-
-
-def _parse_record(value: Any, kind: type, where: str) -> Any:
-    if not isinstance(value, dict) or value.get("record") != kind.__name__:
-        raise _unreadable(f"not a {kind.__name__}", where)
-    hints = get_type_hints(kind)
-    # A field with a default came later than the rest: what was kept before it stays readable.
-    late = {each.name for each in fields(kind) if each.default is not MISSING}
-    unknown, missing = value.keys() - hints.keys() - {"record"}, hints.keys() - value.keys() - late
-    if unknown or missing:
-        raise _unreadable(f"unknown fields {sorted(unknown)}, missing fields {sorted(missing)}", where)
-    given = {name: hint for name, hint in hints.items() if name in value}
-    return kind(**{name: _parse(value[name], hint, f"{where}.{name}") for name, hint in given.items()})
-
-
-def _parse_union(value: Any, kinds: tuple[Any, ...], where: str) -> Any:
-    name = value.get("record") if isinstance(value, dict) else None
-    for kind in kinds:
-        if kind.__name__ == name:
-            return _parse(value, kind, where)
-    raise _unreadable(f"none of {', '.join(kind.__name__ for kind in kinds)}", where)
-
-
-def _parse_tuple(value: Any, kinds: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise _unreadable("not a list", where)
-    if kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    if len(kinds) != len(value):
-        raise _unreadable(f"{len(value)} items where {len(kinds)} belong", where)
-    return tuple(
-        _parse(item, kind, f"{where}[{index}]") for index, (item, kind) in enumerate(zip(value, kinds, strict=True))
-    )
-
-
-def _parse_scalar(value: Any, kind: type, where: str) -> Any:
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise _unreadable(f"{type(value).__name__} where {kind.__name__} belongs", where)
-    return value
+def _read_object(text: str) -> dict[str, Any]:
+    try:
+        wire = json.loads(text)
+    except (ValueError, RecursionError):  # JSONDecodeError is a ValueError, and so is a number of 5,000 digits
+        raise _unreadable("not JSON", "record") from None
+    if not isinstance(wire, dict):
+        raise _unreadable("not a JSON object", "record")
+    return wire
 
 
 def _unreadable(what: str, where: str) -> LineageError:
     return LineageError(
-        f"unreadable record: {what}", where=where, fix="run the step before this one again with the same code version"
+        f"unreadable record: {what[:_LONGEST_REASON]}",
+        where=where[:_LONGEST_REASON],
+        fix="run the step before this one again with the same version of the code",
     )

@@ -4,15 +4,19 @@ A step is a function (config, run, *records it takes) -> the record it gives. A 
 only when its step runs, so that reading this table costs nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 
 from ml.config import Config
 from ml.errors import LineageError
-from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport
+from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport, to_json
+from ml.report.outcome import report_failure, report_step
 from ml.run import Run
 from ml.tracking import NoTracker, Tracker
+
+WIRE_LIMIT_BYTES = 65_536
 
 _UNSEEN = NoTracker()
 
@@ -82,14 +86,36 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         )
     taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    with tracker.track(name, config, run, taken) as tracked:
-        watched = replace(run, observe=tracked.observe)
-        record: Record = getattr(import_module(module), function)(config, watched, *taken)
+    with tracker.track(name, config, run, taken) as tracked, _told(run, name, taken):
+        record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
+        _refuse_large(name, record)
+        report_step(run, taken, record)
         tracked.conclude(record)
     return record
 
 
-def promote_pending(config: Config, run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
+@contextmanager
+def _told(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
+    """A step that fails leaves a verdict that says why."""
+    try:
+        yield
+    except Exception as error:
+        report_failure(run, name, taken, error)
+        raise
+
+
+def _refuse_large(name: str, record: Record) -> None:
+    """Records stay small: they are kept in Airflow's database."""
+    size = len(to_json(record).encode())
+    if size > WIRE_LIMIT_BYTES:
+        raise LineageError(
+            f"a {type(record).__name__} of {size} bytes exceeds {WIRE_LIMIT_BYTES}",
+            where=f"what the step {name} gives to the next",
+            fix="shorten the list that it carries, for example the number of expectations in the suite",
+        )
+
+
+def promote_pending(run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
     """Carry out all promotions that wait for the registry, oldest first, and give each one's run; raises as it does.
 
     Each is the step of its own run, with that run's settings. One whose champion is no longer the one that was compared
@@ -98,6 +124,6 @@ def promote_pending(config: Config, run: Run, tracker: Tracker = _UNSEEN) -> Ite
     from ml.champion.pending import pending_runs, read_pending
 
     for run_id in pending_runs(run.store):
-        pending, own = read_pending(config, run, run_id)
+        pending, own = read_pending(run, run_id)
         run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
         yield run_id

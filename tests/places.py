@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ml.config import Config, load_config
+from ml.config import Config
+from ml.config.load import load_config
 from ml.registry.open import open_registry
 from ml.run import Run
 from ml.store import Store

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ml.errors import RegistryConflict
-from ml.records import Decision, FoundChampion, Rollback, from_json, to_json
-from ml.registry import CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.records import Decision, HistoryEntry, ModelVersion, NoChampion, Rollback, from_json, to_json
+from ml.registry import CHAMPION_ALIAS, Registry
+from ml.registry.history import is_last_moved
 from ml.run import Run
 from ml.store import Store
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 class Move(NamedTuple):
     """The alias moved from `entry.previous` to `target`, and the grounds for it."""
 
-    target: FoundChampion
+    target: ModelVersion
     entry: HistoryEntry
     grounds: Decision | Rollback
 
@@ -43,7 +44,7 @@ def record_cut_off(run: Run) -> None:
     """Record the move that the alias shows and the history lacks, if it is one that was kept here."""
     registry = run.registry
     champion, history = registry.resolve(CHAMPION_ALIAS), registry.history()
-    if not isinstance(champion, FoundChampion) or champion.version == last_moved(history):
+    if isinstance(champion, NoChampion) or is_last_moved(history, champion):
         return
     recorded = {(entry.run_id, entry.decision) for entry in history}
     for move in _kept(run.store):
@@ -53,14 +54,9 @@ def record_cut_off(run: Run) -> None:
             return
 
 
-def kept_move(store: Store, run_id: str) -> Move | None:
-    """What the run set out to do, made or not."""
-    return _read(store, run_id) if store.contains("moves", run_id) else None
-
-
-def last_moved(history: Sequence[HistoryEntry]) -> str:
-    """The version that the alias was last moved to, by the history; "none" if it never was."""
-    return next((entry.version for entry in reversed(history) if entry.promoted), "none")
+def kept_moves(store: Store, run_id: str) -> Sequence[Move]:
+    """The one move that the run set out to make, made or not; empty if it did not come so far."""
+    return [_read(store, run_id)] if store.contains("moves", run_id) else []
 
 
 def _kept(store: Store) -> Iterator[Move]:
@@ -75,13 +71,13 @@ def _read(store: Store, run_id: str) -> Move:
     moved = from_json(entry, HistoryEntry)
     is_rollback = moved.verdict == "rollback"
     return Move(
-        target=from_json(target, FoundChampion),
+        target=from_json(target, ModelVersion),
         entry=moved,
         grounds=from_json(grounds, Rollback) if is_rollback else from_json(grounds, Decision),
     )
 
 
-def _read_back(registry: Registry, promoted: FoundChampion) -> None:
+def _read_back(registry: Registry, promoted: ModelVersion) -> None:
     """Raises RegistryConflict if the alias does not point where it was just moved."""
     if registry.resolve(CHAMPION_ALIAS) != promoted:
         raise RegistryConflict(

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ml.config import Config, read_settings
+from ml.config import Config
+from ml.config.load import read_settings
 from ml.config.redaction import public_settings
-from ml.errors import ConfigError
 from ml.records import Comparison, Decision, Probe, from_json, to_json
 from ml.run import Run
 from ml.store import Store
@@ -46,34 +46,16 @@ def pending_runs(store: Store) -> Sequence[str]:
     return [folder.name for folder in folders]
 
 
-def read_pending(config: Config, run: Run, run_id: str) -> tuple[Pending, Run]:
-    """A waiting run's records, and the run as it had it.
-
-    Earlier versions of this code kept neither settings nor the run's address: then they are those given here.
-    """
+def read_pending(run: Run, run_id: str) -> tuple[Pending, Run]:
+    """A waiting run's records with its settings, and the run as it was."""
     folder = run.store.open("pending", run_id)
     texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
-    decision = from_json(texts["decision"], Decision)
-    kept = json.loads(texts.get("run", "{}"))
-    own = replace(
-        run,
-        run_id=run_id,
-        triggered_by=kept.get("triggered_by", decision.triggered_by),
-        run_url=kept.get("url", run.run_url),
-        force=kept.get("forced", run.force),
-    )
+    kept = json.loads(texts["run"])
     pending = Pending(
         comparison=from_json(texts["comparison"], Comparison),
-        decision=decision,
+        decision=from_json(texts["decision"], Decision),
         probe=from_json(texts["probe"], Probe),
-        config=_settings(kept, config),
+        config=read_settings(kept["settings"]),
     )
+    own = replace(run, run_id=run_id, triggered_by=kept["triggered_by"], run_url=kept["url"], force=kept["forced"])
     return pending, own
-
-
-def _settings(kept: dict[str, Any], otherwise: Config) -> Config:
-    """The run's own, if this code still knows all of their keys."""
-    try:
-        return read_settings(kept["settings"])
-    except (KeyError, ConfigError):
-        return otherwise

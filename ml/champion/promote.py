@@ -1,9 +1,8 @@
-"""Carry out a decision: register the candidate, move the alias if the verdict says so, and record it once.
+"""Step `promote`: register the candidate, move the alias if the verdict says so, and record it once.
 
 Where the registry does not answer, the promotion is pending: its records wait in the store until it is carried out.
 """
 
-import json
 from datetime import UTC, datetime
 
 from ml.champion.move import Move, move_champion, record_cut_off
@@ -11,85 +10,78 @@ from ml.champion.pending import Pending, forget_pending, keep_pending
 from ml.champion.retention import retain
 from ml.config import Config
 from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
-from ml.judge.decide import champion_of, refuse_other_probe
+from ml.judge.decisions import evidence_of
 from ml.records import (
-    UNRECORDED,
-    AbsentChampion,
     ChampionFigures,
+    ChampionUnmeasured,
     Comparison,
     Decision,
     Gains,
-    Interval,
+    HistoryEntry,
+    ModelVersion,
+    NoChampion,
+    NoEvidence,
+    NoGains,
     Probe,
     Promotion,
     Rival,
+    Unregistered,
     digest,
 )
-from ml.registry import CHAMPION_ALIAS, HistoryEntry
-from ml.report.verdict import keep_verdict
-from ml.report.wording import verdict_text
+from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
 
-UNREGISTERED = "unregistered"
 _HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml promote --pending`"
 
 
 def promote(config: Config, run: Run, comparison: Comparison, decision: Decision, probe: Probe) -> Promotion:
     """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
 
-    A dry run ends with the verdict's text, before anything is written to the registry.
+    A dry run writes nothing to the registry.
 
     Raises LineageError if decision or probe are about another comparison, PromotionPending if the registry does not
     answer, RegistryConflict if the alias has left the champion that the decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
-    pending = Pending(comparison, decision, probe, config)
-    version = UNREGISTERED if run.dry_run else _settle(config, run, pending)
-    promotion = Promotion(
+    candidate = Unregistered() if run.dry_run else _settle(run, Pending(comparison, decision, probe, config))
+    return Promotion(
         promoted=decision.verdict == "promote" and not run.dry_run,
         verdict=decision.verdict,
-        version=version,
+        candidate=candidate,
         alias=CHAMPION_ALIAS,
         previous=decision.champion,
         decision=digest(decision),
-        report=comparison.report,
-        dry_run=run.dry_run,
     )
-    keep_verdict(run, verdict_text(comparison, decision, promotion))
-    return promotion
 
 
-def _settle(config: Config, run: Run, pending: Pending) -> str:
-    """Carry out, or leave it pending; gives the candidate's version."""
+def _settle(run: Run, pending: Pending) -> ModelVersion:
+    """Carry the decision out, or leave it pending; gives the candidate's version."""
     keep_pending(run, pending)
     try:
-        version = _carry_out(run, pending.comparison, pending.decision)
-        retain(run, config.retention)
+        candidate = _carry_out(run, pending.comparison, pending.decision)
+        retain(run, pending.config.retention)
     except RegistryUnavailable as error:
-        keep_verdict(run, f"PROMOTION PENDING: {pending.decision.reason}\n\n{error.what}\n{_HOW_TO_FINISH}")
         raise PromotionPending(
             f"promotion pending: {error.what}", where=f"{error.where}, run {run.run_id}", fix=_HOW_TO_FINISH
         ) from None
     except RegistryRefused as error:
         how = f"{error.fix}; then run this task again, or `python -m ml promote --pending`"
-        keep_verdict(run, f"PROMOTION PENDING: {pending.decision.reason}\n\n{error.what}\n{how}")
-        raise
-    except RegistryConflict as error:
-        keep_verdict(run, f"NOT PROMOTED: {error.what}")
+        raise RegistryRefused(error.what, where=error.where, fix=how) from None
+    except RegistryConflict:
         forget_pending(run)
         raise
     forget_pending(run)
-    return version
+    return candidate
 
 
-def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> str:
-    """Register, move the alias, record; gives the candidate's version."""
+def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> ModelVersion:
+    """Register the candidate, move the alias, record; gives the candidate's version."""
     registry = run.registry
     record_cut_off(run)
     for entry in registry.history():
         if (entry.run_id, entry.decision) == (run.run_id, digest(decision)):
-            return entry.version
+            return ModelVersion(version=entry.version, model=decision.candidate)
 
     artifact = run.store.open("models", decision.candidate)
     candidate = registry.register(artifact, decision.candidate)
@@ -98,7 +90,7 @@ def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> str:
         move_champion(run, Move(target=candidate, entry=entry, grounds=decision))
     else:
         registry.record(entry, decision)
-    return candidate.version
+    return candidate
 
 
 def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:
@@ -122,9 +114,9 @@ def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -
     )
 
 
-def _champion_figures(rival: Rival | AbsentChampion) -> ChampionFigures | AbsentChampion:
-    if isinstance(rival, AbsentChampion):
-        return rival
+def _champion_figures(rival: Rival | NoChampion) -> ChampionFigures | ChampionUnmeasured:
+    if isinstance(rival, NoChampion):
+        return ChampionUnmeasured()
     return ChampionFigures(
         version=rival.champion.version,
         rows=rival.evaluation.rows,
@@ -134,21 +126,19 @@ def _champion_figures(rival: Rival | AbsentChampion) -> ChampionFigures | Absent
     )
 
 
-def _gains(store: Store, decision: Decision) -> Gains | AbsentChampion:
-    """From the evidence that was kept with the decision; there is none where there was no champion."""
-    if isinstance(decision.champion, AbsentChampion) or not store.contains("decisions", digest(decision)):
-        return AbsentChampion()
-    evidence = json.loads((store.open("decisions", digest(decision)) / "evidence.json").read_text(encoding="utf-8"))
-    gains = {figure: Interval(**evidence["figures"][figure]) for figure in ("precision", "recall", "f1")}
-    return Gains(confidence=evidence["confidence"], **gains)
+def _gains(store: Store, decision: Decision) -> Gains | NoGains:
+    """The gains in the evidence that was kept with the decision; a store without the decision has none."""
+    evidence = evidence_of(store, decision) if store.contains("decisions", digest(decision)) else NoEvidence()
+    if isinstance(evidence, NoEvidence):
+        return NoGains()
+    figures = {name: evidence.figures[name] for name in ("precision", "recall", "f1")}
+    return Gains(confidence=evidence.confidence, **figures)
 
 
 def _refuse_other_comparison(comparison: Comparison, decision: Decision, probe: Probe) -> None:
-    refuse_other_probe(comparison, probe)
-    stated = (decision.comparison, decision.candidate, decision.champion)
-    asked = (digest(comparison), comparison.candidate.model, champion_of(comparison))
-    # A decision of an earlier version, that was pending meanwhile, names no probe.
-    if stated != asked or decision.probe not in (digest(probe), UNRECORDED):
+    stated = (decision.comparison, decision.candidate, decision.champion, decision.probe)
+    asked = (digest(comparison), comparison.candidate.model, comparison.champion, digest(probe))
+    if stated != asked:
         raise LineageError(
             f"the decision is about comparison {decision.comparison[:12]} and probe {decision.probe[:12]},"
             f" not about {digest(comparison)[:12]} and {digest(probe)[:12]}",

@@ -1,13 +1,14 @@
 """Point the champion's alias back at a version that was judged before, once that version has loaded and scored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ml.champion.move import Move, kept_move, last_moved, move_champion, record_cut_off
+from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import ConfigError, LineageError
-from ml.records import AbsentChampion, Champion, FoundChampion, Rollback, digest
-from ml.registry import CHAMPION_ALIAS, HistoryEntry
+from ml.records import Champion, ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, digest
+from ml.registry import CHAMPION_ALIAS
+from ml.registry.history import is_last_moved
 from ml.run import Run
 from ml.serve.probe import probe_model
 from ml.store import tree_digest
@@ -21,7 +22,7 @@ def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
     """
     registry = run.registry
     record_cut_off(run)
-    rollback = _planned(run) or plan_rollback(run, to, reason)
+    rollback = next(_planned(run), None) or plan_rollback(run, to, reason)
     if _recorded(registry.history(), run.run_id, rollback):
         return rollback
     probe_model(registry.fetch(rollback.target.version))
@@ -34,27 +35,27 @@ def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
     """What to do, without doing it; raises ConfigError or LineageError if there is nothing to roll back to."""
     registry, history = run.registry, run.registry.history()
     champion = registry.resolve(CHAMPION_ALIAS)
-    if isinstance(champion, AbsentChampion):
+    if isinstance(champion, NoChampion):
         raise ConfigError("there is no champion to roll back from", where="the registry", fix="run `make retrain`")
     version = to or _predecessor(history, champion)
-    if version == champion.version and version == last_moved(history):
+    if version == champion.version and is_last_moved(history, champion):
         raise ConfigError(f"{version} is the champion already", where="--to", fix="name an earlier version")
-    target = FoundChampion(version=version, model=tree_digest(registry.fetch(version)))
+    target = ModelVersion(version=version, model=tree_digest(registry.fetch(version)))
     _judged(history, version)
     return Rollback(target=target, previous=champion, reason=reason, triggered_by=run.triggered_by)
 
 
-def _predecessor(history: Sequence[HistoryEntry], champion: FoundChampion) -> str:
+def _predecessor(history: Sequence[HistoryEntry], champion: ModelVersion) -> str:
     """The version that the champion took over from when it was promoted."""
-    if last_moved(history) != champion.version:
+    if not is_last_moved(history, champion):
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
             where="the registry",
             fix="name the version to roll back to with --to",
         )
     promotions = [entry for entry in history if entry.verdict == "promote" and entry.version == champion.version]
-    previous: Champion = promotions[-1].previous if promotions else AbsentChampion()
-    if isinstance(previous, AbsentChampion):
+    previous: Champion = promotions[-1].previous if promotions else NoChampion()
+    if isinstance(previous, NoChampion):
         raise ConfigError(
             f"champion {champion.version} took over from none", where="the registry's history", fix="retrain instead"
         )
@@ -72,10 +73,9 @@ def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
     return judged[-1]
 
 
-def _planned(run: Run) -> Rollback | None:
+def _planned(run: Run) -> Iterator[Rollback]:
     """What this run set out to do before a crash: by now the alias may point at the target already."""
-    move = kept_move(run.store, run.run_id)
-    return move.grounds if move and isinstance(move.grounds, Rollback) else None
+    return (move.grounds for move in kept_moves(run.store, run.run_id) if isinstance(move.grounds, Rollback))
 
 
 def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) -> bool:
@@ -94,6 +94,6 @@ def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> 
         previous=rollback.previous,
         decision=digest(rollback),
         triggered_by=rollback.triggered_by,
-        watch=AbsentChampion(),
-        gains=AbsentChampion(),
+        watch=ChampionUnmeasured(),
+        gains=NoGains(),
     )

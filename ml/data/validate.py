@@ -36,7 +36,6 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
         passed=True,
         worst_severity=worst_severity(findings),
         checks=tuple(finding.check for finding in findings),
-        docs=docs,
     )
 
 

@@ -1,16 +1,23 @@
 """Step `detect`: is there any work, or did the champion's run have the same CSV, settings and code?"""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
 from ml.inputs import inputs_of
-from ml.records import AbsentChampion, Champion, Change, RawSnapshot, digest
-from ml.registry import CHAMPION_ALIAS, HistoryEntry
-from ml.report.verdict import keep_verdict
-from ml.report.wording import unchanged_text
+from ml.records import (
+    Champion,
+    ChampionUnmeasured,
+    Change,
+    HistoryEntry,
+    NoChampion,
+    NoGains,
+    RawSnapshot,
+    digest,
+)
+from ml.registry import CHAMPION_ALIAS
+from ml.registry.history import promotions_with
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -23,7 +30,7 @@ def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
     """
     inputs = inputs_of(config, snapshot.sha256)
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    promotions = _promotions_with(run.registry.history(), champion, digest(inputs))
+    promotions = promotions_with(run.registry.history(), champion, digest(inputs))
     change = Change(
         changed=run.force or not promotions,
         reason=_reason(champion, forced=run.force, same=bool(promotions)),
@@ -32,20 +39,12 @@ def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
     )
     logger.info("%s", change.reason)
     if not change.changed:
-        _conclude(run, change, promotions[-1])
+        _record(run, change, promotions[-1])
     return change
 
 
-def _promotions_with(history: Sequence[HistoryEntry], champion: Champion, inputs: str) -> list[HistoryEntry]:
-    """The entries of the runs that made this champion, from these inputs."""
-    if isinstance(champion, AbsentChampion):
-        return []
-    stated = ("promote", champion.version, inputs)
-    return [entry for entry in history if (entry.verdict, entry.version, entry.inputs) == stated]
-
-
 def _reason(champion: Champion, *, forced: bool, same: bool) -> str:
-    if isinstance(champion, AbsentChampion):
+    if isinstance(champion, NoChampion):
         return "There is no champion yet."
     if not same:
         return f"CSV, settings or code differ from those of the run of champion {champion.version}."
@@ -53,7 +52,7 @@ def _reason(champion: Champion, *, forced: bool, same: bool) -> str:
     return f"{again} CSV, settings and code are those of the run of champion {champion.version}."
 
 
-def _conclude(run: Run, change: Change, promotion: HistoryEntry) -> None:
+def _record(run: Run, change: Change, promotion: HistoryEntry) -> None:
     entry = replace(
         promotion,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,9 +63,8 @@ def _conclude(run: Run, change: Change, promotion: HistoryEntry) -> None:
         previous=change.champion,
         decision=digest(change),
         triggered_by=run.triggered_by,
-        watch=AbsentChampion(),
-        gains=AbsentChampion(),
+        watch=ChampionUnmeasured(),
+        gains=NoGains(),
     )
     if not run.dry_run:
         run.registry.record(entry, change)
-    keep_verdict(run, unchanged_text(change, dry_run=run.dry_run))

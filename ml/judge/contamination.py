@@ -1,21 +1,18 @@
-"""The champion on fresh rows: which of them it may have been trained on, and whether it still reaches the floors."""
+"""Which test rows a champion may have been trained on: those are left out, for both models."""
 
-import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from ml.config import PolicyConfig
 from ml.data.normalise import normalise
 from ml.data.rows import read_part, store_part
-from ml.records import AbsentChampion, Contamination, Rival, Split, UnknownContamination
+from ml.records import Contamination, ModelDescription, Split, UnknownContamination, from_json
 from ml.store import Store
 
 logger = logging.getLogger(__name__)
-
-_FLOORS = ("precision", "recall", "average_precision")
 
 
 def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Contamination | UnknownContamination]:
@@ -24,9 +21,8 @@ def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Con
     With the hash split and the fractions of the champion's run there are none. `models` are the folders of the
     champion, and of a candidate that started from a champion's weights.
     """
-    fitted_by_model = [_read_fitted_parts(model) for model in models]
-    fitted = sorted({part for parts in fitted_by_model for part in parts})
-    if not all(fitted_by_model) or not all(store.contains("splits", part) for part in fitted):
+    fitted = sorted({part for model in models for part in _read_fitted_parts(model)})
+    if not all(store.contains("splits", part) for part in fitted):
         logger.warning("which rows the champion was trained on is not known here: none are left out")
         return test, UnknownContamination()
     rows = read_part(store, test)
@@ -38,26 +34,12 @@ def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Con
     return store_part(store, "test", kept), Contamination(rows=int(seen.sum()))
 
 
-def alarms(rival: Rival | AbsentChampion, policy: PolicyConfig) -> tuple[str, ...]:
-    """A sentence for each floor that the champion does not reach any more."""
-    if isinstance(rival, AbsentChampion):
-        return ()
-    observed = {name: getattr(rival.evaluation, name) for name in _FLOORS}
-    floors = {name: getattr(policy, f"min_{name}") for name in _FLOORS}
-    return tuple(
-        f"champion {rival.champion.version}: {name.replace('_', ' ')} {observed[name]:.4f} is under {floors[name]:.4f}"
-        for name in _FLOORS
-        if observed[name] < floors[name]
-    )
+def _read_fitted_parts(model: Path) -> tuple[str, ...]:
+    """Digests of the parts that weights and threshold were fitted to."""
+    return from_json((model / "model.json").read_text(encoding="utf-8"), ModelDescription).fitted_to
 
 
-def _read_fitted_parts(model: Path) -> list[str]:
-    """Digests of the parts that weights and threshold were fitted to; empty for a model that does not say."""
-    description = json.loads((model / "model.json").read_text(encoding="utf-8"))
-    return list(description.get("fitted_to", []))
-
-
-def _read_texts(store: Store, parts: list[str]) -> set[str]:
+def _read_texts(store: Store, parts: Sequence[str]) -> set[str]:
     folders = [store.open("splits", part) for part in parts]
     tables = [pd.read_parquet(folder / "rows.parquet", columns=["question_text"]) for folder in folders]
     return {normalise(text) for table in tables for text in table["question_text"]}

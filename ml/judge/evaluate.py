@@ -14,9 +14,18 @@ from ml.judge.contamination import leave_out_seen
 from ml.judge.scores import Scores, keep_scores
 from ml.metrics import FloatArray, measure
 from ml.model.predict import load_model
-from ml.records import AbsentChampion, Comparison, Evaluation, Rival, Split, Splits, TrainedModel, digest
+from ml.records import (
+    Comparison,
+    Evaluation,
+    NoChampion,
+    PretrainedWeights,
+    Rival,
+    Split,
+    Splits,
+    TrainedModel,
+    digest,
+)
 from ml.registry import CHAMPION_ALIAS
-from ml.report.evaluation_page import write_evaluation_page
 from ml.run import Run
 from ml.store import Store
 
@@ -24,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) -> Comparison:
-    """Score the models on the test rows, each at its own threshold; keep the scores and write the report.
+    """Score the models on the test rows, each at its own threshold, and keep the scores.
 
     Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
 
@@ -34,17 +43,17 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
     _refuse_other_splits(splits, trained)
     champion = run.registry.resolve(CHAMPION_ALIAS)
     test, candidate_folder = splits.part("test"), run.store.open("models", trained.model)
-    if not isinstance(champion, AbsentChampion):
+    if not isinstance(champion, NoChampion):
         folder = run.registry.fetch(champion.version)
-        warm_started = [] if isinstance(trained.started_from, AbsentChampion) else [candidate_folder]
+        warm_started = [] if isinstance(trained.started_from, PretrainedWeights) else [candidate_folder]
         test, contamination = leave_out_seen(run.store, test, folder, *warm_started)
     rows = read_part(run.store, test)
 
     scores = {}
     scores["baseline"], baseline = _measure_baseline(config, run.store, splits, test, rows)
     scores["candidate"], candidate = _measure("candidate", candidate_folder, trained.model, test, rows)
-    rival: Rival | AbsentChampion = AbsentChampion()
-    if not isinstance(champion, AbsentChampion):
+    rival: Rival | NoChampion = NoChampion()
+    if not isinstance(champion, NoChampion):
         scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)
         rival = Rival(champion=champion, evaluation=evaluation, contamination=contamination)
 
@@ -54,12 +63,10 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
         candidate=candidate,
         baseline=baseline,
         rival=rival,
-        report=f"{run.run_id}/evaluation.html",
         warnings=tuple(warning.name for warning in splits.warnings),
     )
     kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
     keep_scores(run.store, comparison, kept)
-    write_evaluation_page(run, comparison)
     return comparison
 
 

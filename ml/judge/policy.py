@@ -7,28 +7,33 @@ rollback. Last comes the cool-down: it holds back none but those who would be pr
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import NamedTuple
 
-from ml.config import PolicyConfig, slice_expressions
+from ml.config import PolicyConfig
 from ml.errors import LineageError
-from ml.judge.evidence import FIGURES, UNMEASURED, Evidence, RareSlice, Slice
 from ml.records import (
-    AbsentChampion,
-    Circumstances,
+    COMPARED_FIGURES,
     Comparison,
     Evaluation,
+    Evidence,
     Interval,
+    NoChampion,
+    NoEvidence,
     NoPromotion,
+    NothingWithdrawn,
     PairedCosts,
+    Past,
     Probe,
+    RareSlice,
     Rival,
     RuleCheck,
-    Unrecorded,
+    Slice,
     Verdict,
 )
 
 _Checks = tuple[RuleCheck, ...]
+
+_FLOORS = ("precision", "recall", "average_precision")
 
 
 class _Stage(NamedTuple):
@@ -63,7 +68,7 @@ class Judgement(NamedTuple):
     checks: _Checks
 
 
-def judge(comparison: Comparison, evidence: Evidence | AbsentChampion, policy: PolicyConfig) -> Judgement:
+def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: PolicyConfig) -> Judgement:
     """Judge a candidate by itself and, where there is a champion, against it.
 
     Raises LineageError if the models were measured on different rows, or there is a champion and no evidence.
@@ -71,10 +76,10 @@ def judge(comparison: Comparison, evidence: Evidence | AbsentChampion, policy: P
     candidate, rival = comparison.candidate, comparison.rival
     _refuse_other_rows(candidate, comparison.baseline)
     guards = (*_floors(candidate, policy), _baseline_check(candidate, comparison.baseline, policy))
-    if isinstance(rival, AbsentChampion):
+    if isinstance(rival, NoChampion):
         return _judge_first(guards)
     _refuse_other_rows(candidate, rival.evaluation)
-    if isinstance(evidence, AbsentChampion):
+    if isinstance(evidence, NoEvidence):
         raise LineageError(
             "there is a champion, but no evidence on its difference from the candidate",
             where="the decision",
@@ -82,6 +87,19 @@ def judge(comparison: Comparison, evidence: Evidence | AbsentChampion, policy: P
         )
     stages = _stages(comparison, rival, guards, evidence, policy)
     return Judgement(*_verdict(candidate, rival, stages), tuple(check for stage in stages for check in stage.checks))
+
+
+def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
+    """A sentence for each floor that the champion does not reach any more."""
+    if isinstance(rival, NoChampion):
+        return ()
+    observed = {name: getattr(rival.evaluation, name) for name in _FLOORS}
+    floors = {name: getattr(policy, f"min_{name}") for name in _FLOORS}
+    return tuple(
+        f"champion {rival.champion.version}: {name.replace('_', ' ')} {observed[name]:.4f} is under {floors[name]:.4f}"
+        for name in _FLOORS
+        if observed[name] < floors[name]
+    )
 
 
 def _judge_first(guards: _Checks) -> Judgement:
@@ -102,10 +120,10 @@ def _stages(
         _slices_check(evidence, policy),
         *_cost_checks(evidence.probe, policy),
     )
-    certainty, hysteresis = (_certainty_check(evidence, policy),), _hysteresis_check(evidence, policy)
-    cooldown = _cooldown_check(evidence.circumstances, policy)
+    certainty, hysteresis = (_certainty_check(evidence, policy),), (_hysteresis_check(evidence, policy),)
+    withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
     return (
-        _Stage("blocked", "a version of the same files or inputs was rolled back from", _withdrawn_check(evidence)),
+        _Stage("blocked", "a version of the same files or inputs was rolled back from", withdrawn),
         _Stage("blocked", "the candidate fails its {}", guards),
         _Stage("keep", "the candidate shows no {}", _gains(candidate, rival.evaluation)),
         _Stage("inconclusive", "precision and recall are both higher, but not surely", certainty),
@@ -158,10 +176,10 @@ def _calibration_check(candidate: Evaluation, policy: PolicyConfig) -> RuleCheck
 
 def _completeness_check(evidence: Evidence) -> RuleCheck:
     """A figure that is missing, or no number, is no reason to pass the rules that need it."""
-    missing = [figure for figure in FIGURES if not isfinite(evidence.figures.get(figure, UNMEASURED).lower)]
+    missing = [figure for figure in COMPARED_FIGURES if figure not in evidence.figures]
     return RuleCheck(
         rule="figures compared",
-        observed=f"missing: {', '.join(missing)}" if missing else f"{len(FIGURES)} of {len(FIGURES)}",
+        observed=f"missing: {', '.join(missing)}" if missing else f"{len(COMPARED_FIGURES)} of {len(COMPARED_FIGURES)}",
         required="all of them",
         passed=not missing,
     )
@@ -169,7 +187,7 @@ def _completeness_check(evidence: Evidence) -> RuleCheck:
 
 def _slices_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
     """One line for all slices; a slice that is missing, or asked for and too rare to judge, fails."""
-    failed = [name for name in slice_expressions(policy) if not _slice_passes(name, evidence.slices, policy)]
+    failed = [name for name in policy.all_slices if not _slice_passes(name, evidence.slices, policy)]
     measured = {name: each.f1 for name, each in evidence.slices.items() if isinstance(each, Slice)}
     return RuleCheck(
         rule="slices",
@@ -198,10 +216,8 @@ def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str
     return f"{f'{len(failed)} failed' if failed else 'lowest'}: {worst} {change}"
 
 
-def _cost_checks(probe: Probe | Unrecorded, policy: PolicyConfig) -> _Checks:
+def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
     """A cost that was not measured for both is no reason to pass."""
-    if isinstance(probe, Unrecorded):
-        return ()
     costs = probe.costs
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
@@ -231,16 +247,13 @@ def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
     return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
 
 
-def _withdrawn_check(evidence: Evidence) -> _Checks:
+def _withdrawn_check(past: Past) -> _Checks:
     """What a person rolled back from comes again only on a person's word."""
-    circumstances = evidence.circumstances
-    if isinstance(circumstances, Unrecorded):
-        return ()
-    rule, required, withdrawn = "rolled back before", "no such files or inputs", circumstances.withdrawn
-    if isinstance(withdrawn, AbsentChampion):
+    rule, required, withdrawn = "rolled back before", "no such files or inputs", past.withdrawn
+    if isinstance(withdrawn, NothingWithdrawn):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
-    observed = f"{withdrawn.version}{_forced(circumstances)}"
-    return (RuleCheck(rule=rule, observed=observed, required=required, passed=circumstances.forced),)
+    observed = f"{withdrawn.version}{_forced(past)}"
+    return (RuleCheck(rule=rule, observed=observed, required=required, passed=past.forced),)
 
 
 def _gains(candidate: Evaluation, champion: Evaluation) -> _Checks:
@@ -260,51 +273,47 @@ def _gain(rule: str, observed: float, champion: float) -> RuleCheck:
 
 
 def _certainty_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
-    gain = evidence.figures.get("f1", UNMEASURED)
+    gain = evidence.figures.get("f1")
     return RuleCheck(
         rule="F1 gain, surely",
-        observed=f"{gain.difference:+.4f}, at least {gain.lower:+.4f}",
+        observed=f"{gain.difference:+.4f}, at least {gain.lower:+.4f}" if gain else "not measured",
         required=f"above {policy.min_f1_gain:g} at {evidence.confidence:.4g} confidence",
-        passed=gain.lower > policy.min_f1_gain,
+        passed=gain is not None and gain.lower > policy.min_f1_gain,
     )
 
 
-def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> _Checks:
+def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
     """A rollback says that the gate saw a gain where there was none: the next gain must be larger to be believed."""
-    if isinstance(evidence.circumstances, Unrecorded):
-        return ()
-    gain, required = evidence.figures.get("f1", UNMEASURED), policy.min_f1_gain + policy.hysteresis_f1_gain
-    after_rollback = evidence.circumstances.after_rollback
-    return (
-        RuleCheck(
-            rule="hysteresis",
-            observed=f"F1 at least {gain.lower:+.4f}" if after_rollback else "no rollback",
-            required=f"above {required:g} after a rollback",
-            passed=not after_rollback or gain.lower > required,
-        ),
+    gain, floor = evidence.figures.get("f1"), policy.min_f1_gain + policy.hysteresis_f1_gain
+    required = f"above {floor:g} after a rollback"
+    if not evidence.past.after_rollback:
+        return RuleCheck(rule="hysteresis", observed="no rollback", required=required, passed=True)
+    return RuleCheck(
+        rule="hysteresis",
+        observed=f"F1 at least {gain.lower:+.4f}" if gain else "not measured",
+        required=required,
+        passed=gain is not None and gain.lower > floor,
     )
 
 
-def _cooldown_check(circumstances: Circumstances | Unrecorded, policy: PolicyConfig) -> _Checks:
-    if isinstance(circumstances, Unrecorded):
-        return ()
+def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
     required = f"at least {policy.cooldown_hours:g} hours"
-    last = circumstances.last_promotion
+    last = past.last_promotion
     if isinstance(last, NoPromotion):
         return (RuleCheck(rule="cool-down", observed="no promotion yet", required=required, passed=True),)
-    hours = (datetime.fromisoformat(circumstances.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
+    hours = (datetime.fromisoformat(past.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
     return (
         RuleCheck(
             rule="cool-down",
-            observed=f"{hours:.1f} hours after {last.version}{_forced(circumstances)}",
+            observed=f"{hours:.1f} hours after {last.version}{_forced(past)}",
             required=required,
-            passed=hours >= policy.cooldown_hours or circumstances.forced,
+            passed=hours >= policy.cooldown_hours or past.forced,
         ),
     )
 
 
-def _forced(circumstances: Circumstances) -> str:
-    return ", but forced" if circumstances.forced else ""
+def _forced(past: Past) -> str:
+    return ", but forced" if past.forced else ""
 
 
 def _failed(checks: _Checks) -> str:

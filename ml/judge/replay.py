@@ -1,16 +1,14 @@
 """Judge a decision's candidate once more, from the scores that were kept."""
 
-import json
-import textwrap
 from dataclasses import dataclass, replace
 
-from ml.config import PolicyConfig, read_policy
-from ml.judge.decide import gather
+from ml.config import PolicyConfig
+from ml.judge.decisions import policy_of, probe_of
+from ml.judge.evidence import gather_evidence
 from ml.judge.policy import Judgement, judge
 from ml.judge.scores import Scores, read_scores
 from ml.metrics import measure
-from ml.records import AbsentChampion, Comparison, Decision, Evaluation, Probe, Unrecorded, digest, from_json
-from ml.report.wording import WIDTH, check_lines
+from ml.records import Comparison, Decision, Evaluation, NoChampion, from_json
 from ml.store import Store
 
 
@@ -40,43 +38,17 @@ def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
     scores = read_scores(store, comparison)
     candidate = _measure_again(comparison.candidate, scores, "candidate")
     rival = comparison.rival
-    if not isinstance(rival, AbsentChampion):
+    if not isinstance(rival, NoChampion):
         rival = replace(rival, evaluation=_measure_again(rival.evaluation, scores, "champion"))
     baseline = _measure_again(comparison.baseline, scores, "baseline")
     measured = replace(comparison, candidate=candidate, baseline=baseline, rival=rival)
-    evidence = gather(store, comparison, policy, _probe_of(store, decision), decision.circumstances)
+    evidence = gather_evidence(store, comparison, policy, probe_of(store, decision), decision.past)
     return Replay(
         decision=decision,
         judgement=judge(measured, evidence, policy),
         same_policy=policy == policy_of(store, decision),
         rows=len(scores.target),
     )
-
-
-def policy_of(store: Store, decision: Decision) -> PolicyConfig:
-    """The policy that a decision was made by; raises LineageError if the decision is not in the store."""
-    kept = store.open("decisions", digest(decision)) / "policy.json"
-    return read_policy(json.loads(kept.read_text(encoding="utf-8")))
-
-
-def _probe_of(store: Store, decision: Decision) -> Probe | Unrecorded:
-    if isinstance(decision.circumstances, Unrecorded):
-        return Unrecorded()
-    kept = store.open("decisions", digest(decision)) / "probe.json"
-    return from_json(kept.read_text(encoding="utf-8"), Probe)
-
-
-def replay_text(replay: Replay) -> str:
-    """Whether the recorded verdict comes out again; by another policy, what it would have been."""
-    verdict, reason, checks = replay.judgement
-    recorded = replay.decision.verdict
-    if not replay.same_policy:
-        headline = f"BY THIS POLICY: {verdict} (recorded: {recorded}). {reason}"
-    elif replay.reproduced:
-        headline = f"SAME: {verdict}, from {replay.rows:,} stored scores. {reason}"
-    else:
-        headline = f"NOT THE SAME: {verdict}, but {recorded} is recorded. {reason}"
-    return "\n".join([textwrap.fill(headline, WIDTH), "", *check_lines(checks)])
 
 
 def _measure_again(evaluation: Evaluation, scores: Scores, role: str) -> Evaluation:

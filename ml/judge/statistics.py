@@ -8,7 +8,6 @@ Everywhere: `target` is an integer array of 0 and 1 of shape [rows]; labels are 
 of the same shape and order; a difference is the candidate's figure minus the champion's.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +15,14 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.stats import binom
 
-from ml.config import PolicyConfig, slice_expressions
-from ml.config.slices import parse_slice
-from ml.judge.evidence import FIGURES, Evidence, RareSlice, Slice
 from ml.metrics import CALIBRATION_BINS, FloatArray, IntArray, calibration_bins, row_losses
 from ml.progress import progress
-from ml.records import Interval
+from ml.records import COMPARED_FIGURES, Interval
 
 BoolArray = npt.NDArray[np.bool_]
 
 Differences = dict[str, tuple[float, FloatArray]]
-RANKING_FIGURES = FIGURES[3:]
+RANKING_FIGURES = COMPARED_FIGURES[3:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,47 +34,6 @@ class Pair:
     champion_scores: FloatArray
     candidate_labels: BoolArray
     champion_labels: BoolArray
-
-
-def gather_evidence(pair: Pair, members: Mapping[str, BoolArray], policy: PolicyConfig) -> Evidence:
-    """Everything that the policy asks about the differences; `members` says for each slice which rows are in it."""
-    random = np.random.default_rng(policy.seed)
-    label_right = [labels == (pair.target == 1) for labels in (pair.candidate_labels, pair.champion_labels)]
-    candidate_alone, champion_alone = (int(np.sum(a & ~b)) for a, b in (label_right, label_right[::-1]))
-    differences = label_differences(
-        pair.target, pair.candidate_labels, pair.champion_labels, resamples=policy.resamples, random=random
-    ) | ranking_differences(
-        pair.target, pair.candidate_scores, pair.champion_scores, resamples=policy.resamples, random=random
-    )
-    return Evidence(
-        confidence=policy.confidence,
-        resamples=policy.resamples,
-        figures={figure: interval(*each, policy.confidence) for figure, each in differences.items()},
-        slices={name: _slice(pair, rows, policy, random) for name, rows in members.items()},
-        candidate_alone_right=candidate_alone,
-        champion_alone_right=champion_alone,
-        mcnemar_p=mcnemar_p(candidate_alone, champion_alone),
-    )
-
-
-def slice_members(texts: Sequence[str], policy: PolicyConfig) -> dict[str, BoolArray]:
-    """For each slice which texts are in it, shape [texts]."""
-    members = {}
-    for name, expression in slice_expressions(policy).items():
-        predicate = parse_slice(name, expression)
-        members[name] = np.fromiter((predicate(text) for text in texts), np.bool_, len(texts))
-    return members
-
-
-def _slice(pair: Pair, rows: BoolArray, policy: PolicyConfig, random: np.random.Generator) -> Slice | RareSlice:
-    target = pair.target[rows]
-    positives = int(target.sum())
-    if positives < policy.min_slice_positives:
-        return RareSlice(rows=len(target), positives=positives)
-    differences = label_differences(
-        target, pair.candidate_labels[rows], pair.champion_labels[rows], resamples=policy.resamples, random=random
-    )
-    return Slice(rows=len(target), positives=positives, f1=interval(*differences["f1"], policy.confidence))
 
 
 def interval(difference: float, resampled: FloatArray, confidence: float) -> Interval:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tf_keras
@@ -40,3 +41,16 @@ def summarize(classifier: tf_keras.Model) -> str:
         line_length=110, expand_nested=True, show_trainable=False, print_fn=lambda line: text.write(f"{line}\n")
     )
     return text.getvalue()
+
+
+def count_parameters(classifier: tf_keras.Model) -> dict[str, int]:
+    """Parameters by layer, from input to output; layers without any are left out."""
+    return {layer.name: layer.count_params() for layer in _layers(classifier) if layer.count_params()}
+
+
+def _layers(model: tf_keras.Model) -> Iterator[tf_keras.layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, tf_keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer

@@ -1,7 +1,6 @@
 """Scoring with an exported model: TensorFlow and tensorflow_text alone, none of the code that trained it."""
 
 import csv
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
+from ml.records import ModelDescription, from_json
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -61,15 +61,15 @@ class LoadedModel:
 def load_model(folder: Path) -> LoadedModel:
     """The model in a folder of the store or the registry; raises LineageError if it is not whole."""
     try:
-        threshold = float(json.loads((folder / "model.json").read_text(encoding="utf-8"))["threshold"])
+        description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
         saved_model = tf.saved_model.load(str(folder / "saved_model"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise LineageError(
             f"the model cannot be loaded ({type(error).__name__})",
             where=f"model {folder.name[:12]}, saved_model and model.json",
             fix="train again, or fetch the version again",
         ) from None
-    return LoadedModel(saved_model, threshold)
+    return LoadedModel(saved_model, description.threshold)
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:

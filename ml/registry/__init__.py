@@ -1,46 +1,17 @@
 """Where model versions live: the interface that every registry keeps."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ml.errors import LineageError
-from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Gains, Rollback
+from ml.records import Champion, Change, Decision, HistoryEntry, ModelVersion, Rollback
 from ml.store import tree_digest
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"
 
-_NO_CHAMPION = AbsentChampion()
-
 Grounds = Decision | Rollback | Change
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryEntry:
-    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
-
-    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
-    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
-    """
-
-    time: str
-    run_id: str
-    promoted: bool
-    verdict: str
-    reason: str
-    version: str
-    previous: Champion
-    decision: str
-    precision: float
-    recall: float
-    f1: float
-    average_precision: float
-    triggered_by: str = "unrecorded"
-    inputs: str = "unrecorded"
-    watch: ChampionFigures | AbsentChampion = _NO_CHAMPION
-    gains: Gains | AbsentChampion = _NO_CHAMPION
 
 
 class Registry(Protocol):
@@ -50,7 +21,7 @@ class Registry(Protocol):
         """What the alias points at, or proven absence; raises RegistryUnavailable when neither is sure."""
         ...
 
-    def register(self, artifact: Path, model: str) -> FoundChampion:
+    def register(self, artifact: Path, model: str) -> ModelVersion:
         """Keep an artifact as a version and point `candidate` at it; the same digest again is the same version."""
         ...
 
@@ -73,7 +44,7 @@ class Registry(Protocol):
         """All entries, oldest first."""
         ...
 
-    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+    def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Drop the files of all versions but these and those with an alias; gives all versions without files.
 
         A dropped version's name is never given to another model.

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
-from ml.records import AbsentChampion, Champion, FoundChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry, refuse_other_files
+from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
 from ml.store import tree_digest
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class LocalRegistry:
         with _answering():
             return self._resolve(alias)
 
-    def register(self, artifact: Path, model: str) -> FoundChampion:
+    def register(self, artifact: Path, model: str) -> ModelVersion:
         """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`."""
         refuse_other_files(artifact, model)
         with _answering(), self._locked():
@@ -92,7 +92,7 @@ class LocalRegistry:
         with _answering():
             return self._history()
 
-    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+    def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Drop the files of all versions but these and those with an alias; gives all versions without files."""
         with _answering(), self._locked():
             kept = {*keep, *self._aliases().values()}
@@ -114,7 +114,7 @@ class LocalRegistry:
 
     def _resolve(self, alias: str) -> Champion:
         aliases = self._aliases()
-        return self._version(aliases[alias]) if alias in aliases else AbsentChampion()
+        return self._version(aliases[alias]) if alias in aliases else NoChampion()
 
     def _aliases(self) -> dict[str, str]:
         try:
@@ -144,23 +144,23 @@ class LocalRegistry:
             raise _unknown(version)
         return self.root / "versions" / version
 
-    def _artifact(self, version: FoundChampion) -> Path:
+    def _artifact(self, version: ModelVersion) -> Path:
         return self._place(version.version) / "artifact"
 
-    def _version(self, version: str) -> FoundChampion:
+    def _version(self, version: str) -> ModelVersion:
         try:
             text = (self._place(version) / "version.json").read_bytes()
         except FileNotFoundError:
             raise _unknown(version) from None
-        return _read(text, FoundChampion, f"versions/{version}/version.json")
+        return _read(text, ModelVersion, f"versions/{version}/version.json")
 
-    def _find(self, model: str) -> FoundChampion | None:
+    def _find(self, model: str) -> ModelVersion | None:
         versions = (self._version(name) for name in self._names())
         return next((version for version in versions if version.model == model), None)
 
-    def _add(self, artifact: Path, model: str) -> FoundChampion:
+    def _add(self, artifact: Path, model: str) -> ModelVersion:
         numbers = [_number(name) for name in self._names()]
-        version = FoundChampion(version=f"v{max(numbers, default=0) + 1}", model=model)
+        version = ModelVersion(version=f"v{max(numbers, default=0) + 1}", model=model)
         place = self._place(version.version)
         place.parent.mkdir(exist_ok=True)
         with self._staged(artifact) as staged:
@@ -175,7 +175,7 @@ class LocalRegistry:
         yield staged
         self._empty_staging()
 
-    def _drop(self, version: FoundChampion) -> None:
+    def _drop(self, version: ModelVersion) -> None:
         staged = self.root / "staging"
         staged.mkdir()
         self._artifact(version).rename(staged / "artifact")
@@ -249,7 +249,7 @@ def _number(name: str) -> int:
 
 
 def _name(champion: Champion) -> str:
-    return champion.version if isinstance(champion, FoundChampion) else "nothing"
+    return champion.version if isinstance(champion, ModelVersion) else "nothing"
 
 
 def _unknown(version: str) -> LineageError:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ml.errors import ConfigError
-from ml.records import Champion
-from ml.registry import Grounds, HistoryEntry, Registry
+from ml.records import Champion, HistoryEntry
+from ml.registry import Grounds, Registry
 
 
 class ReadOnlyRegistry:

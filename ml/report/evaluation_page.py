@@ -1,18 +1,19 @@
 """The evaluation report: one page, drawn from what the store holds, before and after the decision alike."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ml.judge.evidence import Evidence
+from ml.judge.decisions import evidence_of
 from ml.judge.scores import Scores, read_scores
 from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
-from ml.records import AbsentChampion, Comparison, Decision
+from ml.records import Comparison, Decision, Evidence, NoEvidence
 from ml.report import plots
-from ml.report.wording import RATES, columns_by_role, data_warnings, evaluations_by_role, figure_rows
+from ml.report.figures import RATES, columns_by_role, data_warnings, evaluations_by_role, figure_rows
 from ml.run import Run
 from ml.store import Store
 
@@ -63,11 +64,14 @@ _MISTAKES = """
 """
 
 
-def write_evaluation_page(run: Run, comparison: Comparison, *head: Section) -> None:
-    """Write `evaluation.html` into the run's reports, with `head` above the rest; the same input, the same page."""
+def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) -> None:
+    """Write `evaluation.html` into the run's reports; with a decision, its verdict and evidence stand at the head.
+
+    The same input gives the same page.
+    """
     scores = read_scores(run.store, comparison)
     sections = [
-        *head,
+        *(section for decision in decided for section in _decision_sections(run.store, decision)),
         _figures_section(comparison, scores),
         _scores_section(comparison, scores),
         _confusion_section(comparison),
@@ -85,14 +89,14 @@ def write_evaluation_page(run: Run, comparison: Comparison, *head: Section) -> N
     )
 
 
-def verdict_section(decision: Decision) -> Section:
-    """The verdict, its reason and its checks."""
-    return Section(heading="Verdict", body=fragment(_VERDICT, decision=decision))
+def _decision_sections(store: Store, decision: Decision) -> tuple[Section, ...]:
+    verdict = Section(heading="Verdict", body=fragment(_VERDICT, decision=decision))
+    return (verdict, *_evidence_sections(evidence_of(store, decision)))
 
 
-def evidence_sections(evidence: Evidence | AbsentChampion) -> tuple[Section, ...]:
+def _evidence_sections(evidence: Evidence | NoEvidence) -> tuple[Section, ...]:
     """How sure the differences are, in all and by slice; nothing where there is no champion."""
-    if isinstance(evidence, AbsentChampion):
+    if isinstance(evidence, NoEvidence):
         return ()
     intervals = {name: evidence.figures[figure] for name, figure in RATES.items() if figure in evidence.figures}
     plot = plots.interval_plot("Differences and their bounds", intervals)
@@ -144,18 +148,21 @@ def _confusion_section(comparison: Comparison) -> Section:
 
 
 def _training_section(store: Store, comparison: Comparison) -> Section:
-    folder = store.open("trainings", comparison.trained.model)
-    epochs = json.loads((folder / "training.json").read_text(encoding="utf-8"))["epochs"]
+    epochs = _read_training(store, comparison)["epochs"]
     note = f"The candidate, epoch by epoch, labels at threshold 0.5; epoch {comparison.trained.best_epoch} was kept."
     return _pictures("Training", note, plots.loss_plot(epochs), plots.validation_plot(epochs))
 
 
 def _model_section(store: Store, comparison: Comparison) -> Section:
-    folder = store.open("trainings", comparison.trained.model)
-    summary = (folder / "summary.txt").read_text(encoding="utf-8")
-    plot = Markup((folder / "plot.svg").read_text(encoding="utf-8"))  # noqa: S704, drawn by the training step
+    summary = (store.open("trainings", comparison.trained.model) / "summary.txt").read_text(encoding="utf-8")
+    plot = plots.layers_plot(_read_training(store, comparison)["layers"])
     body = fragment(_MODEL, summary=summary, plot=plot)
     return Section(heading="Model", body=body, note=f"Encoder: {comparison.trained.encoder}")
+
+
+def _read_training(store: Store, comparison: Comparison) -> Any:
+    folder = store.open("trainings", comparison.trained.model)
+    return json.loads((folder / "training.json").read_text(encoding="utf-8"))
 
 
 def _mistakes_section(store: Store, comparison: Comparison, scores: Scores) -> Section:

@@ -11,11 +11,11 @@ from sklearn.metrics import precision_recall_curve
 
 from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, svg
-from ml.records import Evaluation, Interval
-from ml.registry import HistoryEntry
+from ml.records import Evaluation, HistoryEntry, Interval
 
 COLOURS = {"candidate": BLUE, "champion": ORANGE, "baseline": GREY}
 _DARK_SHARE = 0.65
+_INCHES_PER_LAYER = 0.3
 _HISTOGRAM_BINS = np.linspace(0, 1, 41)
 _VERDICT_MARKERS = {
     "promote": ("^", "#3a8f6b"),
@@ -134,6 +134,22 @@ def interval_plot(title: str, intervals: Mapping[str, Interval]) -> Markup:
     axes.axvline(0, color="#1d2733", linestyle="--", linewidth=1)
     axes.set_yticks(list(places), list(intervals))
     axes.invert_yaxis()
+    return svg(figure)
+
+
+def layers_plot(parameters: Mapping[str, int]) -> Markup:
+    """The classifier from input to output: a bar for each layer that has parameters."""
+    counts = list(parameters.values())
+    figure = Figure(figsize=(8, 1.2 + _INCHES_PER_LAYER * len(counts)))
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(counts)), counts, color=BLUE)
+    axes.bar_label(bars, [f"{count:,}" for count in counts], padding=4)
+    axes.set_yticks(range(len(counts)), list(parameters))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * max(counts))
+    axes.set_xlabel("parameters")
+    axes.set_title(f"{sum(counts):,} parameters, from the input (top) to the output")
+    axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)
 
 

@@ -1,14 +1,83 @@
-"""The verdict of each run as text, beside its reports: what a person reads at the end of `make retrain`."""
+"""The verdict of a run: made of its records or of the error that ended it, worded, and written beside its reports.
 
+It is what a person reads at the end of `make retrain`. The decision's verdict is written before the registry is asked
+to carry it out, and once more when that is done or has failed.
+"""
+
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-from ml.errors import DataError
+from ml.errors import DataError, RegistryConflict, RegistryRefused, RegistryUnavailable, SincereError, TransientError
+from ml.records import (
+    Change,
+    Comparison,
+    Contamination,
+    Decision,
+    ModelVersion,
+    Promotion,
+    Record,
+    Rival,
+)
+from ml.registry import CHAMPION_ALIAS
+from ml.report.figures import WIDTH, aligned, champion_name, check_lines, columns_by_role, data_warnings, figure_rows
 from ml.run import Run
 
 _NAME = "verdict.txt"
 
 
-def keep_verdict(run: Run, text: str) -> None:
+def unchanged_text(change: Change, *, dry_run: bool) -> str:
+    """What a run without any change says."""
+    return "\n".join(
+        [
+            _headline("unchanged", change.reason, dry_run=dry_run),
+            "",
+            "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
+            f"{CHAMPION_ALIAS}: {champion_name(change.champion)}, as before",
+        ]
+    )
+
+
+def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome: str) -> str:
+    """The verdict, a line for each check, the figures side by side, what became of the alias, and the report."""
+    return "\n".join(
+        [
+            _headline(decision.verdict, decision.reason, dry_run=run.dry_run),
+            "",
+            *_grounds(comparison, decision),
+            "",
+            f"{CHAMPION_ALIAS}: {outcome}",
+            f"report: reports/{run.run_id}/evaluation.html",
+        ]
+    )
+
+
+def outcome_before(decision: Decision) -> str:
+    """What is to be said of the alias before the decision is carried out."""
+    return f"{champion_name(decision.champion)} (the decision is not carried out yet)"
+
+
+def outcome_after(promotion: Promotion) -> str:
+    """What became of the alias."""
+    before = champion_name(promotion.previous)
+    if not isinstance(promotion.candidate, ModelVersion):
+        return f"{before}, as before (a dry run writes nothing to the registry)"
+    if promotion.promoted:
+        return f"{promotion.candidate.version} (before: {before})"
+    return f"{before}, as before (the candidate is version {promotion.candidate.version})"
+
+
+def failure_text(step: str, records: Sequence[Record], error: Exception) -> str:
+    """What a run says that ended in an error: what is wrong, where, what to do, and what had been decided by then."""
+    decided = [record for record in records if isinstance(record, Decision)]
+    compared = [record for record in records if isinstance(record, Comparison)]
+    said = [str(error)] if isinstance(error, SincereError) else [f"an unforeseen error: {type(error).__name__}"]
+    grounds = _grounds(compared[-1], decided[-1]) if decided and compared else []
+    headline = textwrap.fill(_failure_headline(step, decided, error), WIDTH)
+    return "\n".join([headline, "", *said, *(["", *grounds] if grounds else [])])
+
+
+def write_verdict(run: Run, text: str) -> None:
     """Write the run's verdict, whole."""
     path = run.run_reports / _NAME
     beside = path.with_suffix(".part")
@@ -22,8 +91,48 @@ def read_verdict(run_reports: Path) -> str:
 
 
 def newest_verdict(reports: Path) -> str:
-    """The verdict of the run that came to one last; raises DataError if none did."""
+    """The verdict that was written last, of any run; raises DataError if there is none."""
     verdicts = sorted(reports.glob(f"*/{_NAME}"), key=lambda path: path.stat().st_mtime_ns)
     if not verdicts:
         raise DataError("no run has come to a verdict yet", where="the reports", fix="run `make retrain`")
     return read_verdict(verdicts[-1].parent)
+
+
+def _headline(verdict: str, reason: str, *, dry_run: bool) -> str:
+    return textwrap.fill(f"{'DRY RUN, ' if dry_run else ''}{verdict.upper()}: {reason}", WIDTH)
+
+
+def _failure_headline(step: str, decided: Sequence[Decision], error: Exception) -> str:
+    if decided and step == "promote" and isinstance(error, (RegistryUnavailable, RegistryRefused)):
+        return f"PROMOTION PENDING: {decided[-1].reason}"
+    if isinstance(error, RegistryConflict):
+        return "NOT PROMOTED: the alias was moved meanwhile."
+    if isinstance(error, TransientError):
+        return f"NOT FINISHED: the step {step} did not get an answer, and may be tried again."
+    return f"FAILED: the step {step} ended the run."
+
+
+def _grounds(comparison: Comparison, decision: Decision) -> list[str]:
+    header = ("", *(_column_name(role, comparison) for role in columns_by_role(comparison)))
+    figures = [header, *((name, *values) for name, values in figure_rows(comparison))]
+    return [
+        *check_lines(decision.checks),
+        "",
+        *_remarks(comparison, decision),
+        *aligned(figures, numbers_from=1),
+    ]
+
+
+def _column_name(role: str, comparison: Comparison) -> str:
+    return f"champion {champion_name(comparison.champion)}" if role == "champion" else role
+
+
+def _remarks(comparison: Comparison, decision: Decision) -> list[str]:
+    """Alarms, warnings, and test rows that were left out because the champion may know them; mostly nothing."""
+    lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
+    if comparison.warnings:
+        lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)
+    match comparison.rival:
+        case Rival(contamination=Contamination(rows=rows)) if rows:
+            lines.append(f"{rows:,} test rows may have been in the champion's training: they were left out")
+    return [*lines, ""] if lines else []

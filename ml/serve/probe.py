@@ -12,7 +12,7 @@ from ml.config import Config
 from ml.errors import ServingError
 from ml.judge.scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
-from ml.records import AbsentChampion, Comparison, Probe, Rival, digest
+from ml.records import Comparison, NoChampion, Probe, Rival, digest
 from ml.registry import Registry
 from ml.run import Run
 from ml.serve.costs import measure_costs
@@ -83,10 +83,10 @@ def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
 
 
 def _serve_champion(
-    stack: ExitStack, registry: Registry, rival: Rival | AbsentChampion, texts: Sequence[str]
+    stack: ExitStack, registry: Registry, rival: Rival | NoChampion, texts: Sequence[str]
 ) -> list[Server]:
     """The champion's server after the same work; none where there is no champion, or it does not serve."""
-    if isinstance(rival, AbsentChampion):
+    if isinstance(rival, NoChampion):
         return []
     try:
         server = stack.enter_context(serve(registry.fetch(rival.champion.version)))

@@ -4,12 +4,13 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve
 
 from ml.config import PolicyConfig
+from ml.judge.evidence import slice_members
 from ml.judge.scores import Scores, read_scores, read_texts
-from ml.judge.statistics import BoolArray, slice_members
+from ml.judge.statistics import BoolArray
 from ml.metrics import IntArray
 from ml.records import Comparison, Evaluation
 from ml.report import plots
-from ml.report.wording import RATES, columns_by_role, evaluations_by_role
+from ml.report.figures import RATES, columns_by_role, evaluations_by_role
 from ml.store import Store
 from ml.tracking.tables import Table
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml.records import Comparison, Decision, Promotion, from_json, to_json
-from ml.report.wording import champion_name, columns_by_role, figure_rows
+from ml.report.figures import champion_name, columns_by_role, figure_rows
 
 _PLAIN = ("entity", "project", "run_id", "run_url")
 _RECORDS = {"comparison": Comparison, "decision": Decision, "promotion": Promotion}

@@ -11,21 +11,19 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from ml.config import Config, config_digest
+from ml.config import Config, training_digest
 from ml.config.redaction import public_name
 from ml.data.rows import read_part
 from ml.encoder.bert import PretrainedBert
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, read_encoder
 from ml.encoder.tokenizer import Tokenizer
 from ml.errors import DataError
-from ml.model.classifier import start_at_share, summarize
+from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
 from ml.model.predict import LoadedModel, load_model
 from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
-from ml.page import svg
-from ml.records import AbsentChampion, Champion, Split, Splits, TrainedModel, digest, to_json
+from ml.records import Champion, ModelDescription, NoChampion, Split, Splits, TrainedModel, digest, to_json
 from ml.registry import CHAMPION_ALIAS
-from ml.report.layers import plot_layers
 from ml.run import Run
 from ml.store import Store, tree_digest
 from ml.training.checkpoint import open_checkpoints, training_key
@@ -77,20 +75,21 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
             seed=config.train.seed,
         )
         threshold = _choose_threshold(config, run, saved_model, champion, validation_rows)
-        _write_json(staged / "model" / "model.json", _description(config, splits, threshold, start, pretrained))
+        description = _description(config, splits, threshold, start, pretrained)
+        (staged / "model" / "model.json").write_text(to_json(description), encoding="utf-8")
         _write_training(staged / "training", fitted, trainer)
         model = _commit(run.store, staged)
     return TrainedModel(
         model=model,
         splits=digest(splits),
-        config=config_digest(config),
+        config=training_digest(config),
         encoder=public_name(config.encoder.source),
         threshold=threshold,
         best_epoch=fitted.best_epoch,
         examples_per_second=round(fitted.examples_per_second, 1),
         train_seconds=round(time.monotonic() - started, 1),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_MAXRSS,
-        started_from=start.champion,
+        started_from=start.weights,
     )
 
 
@@ -115,7 +114,7 @@ def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Cha
         texts, "score the candidate for its threshold"
     )
     positive_rate = config.threshold.positive_rate
-    if isinstance(champion, AbsentChampion):
+    if isinstance(champion, NoChampion):
         return choose_threshold(labels, scores, positive_rate=positive_rate)
     rival = load_model(run.registry.fetch(champion.version))
     rival_scores = rival.score_many(texts, "score the champion for the threshold")
@@ -133,25 +132,26 @@ def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Cha
 
 def _description(
     config: Config, splits: Splits, threshold: float, start: Start, pretrained: PretrainedEncoder
-) -> dict[str, object]:
+) -> ModelDescription:
     parts = [splits.part("train").digest, splits.part("validation").digest]
-    return {
-        "threshold": threshold,
-        "encoder": public_name(config.encoder.source),
-        "max_tokens": config.encoder.max_tokens,
-        "config": config_digest(config),
-        "splits": digest(splits),
-        "fitted_to": list(dict.fromkeys([*start.fitted_to, *parts])),
-        "started_from": json.loads(to_json(start.champion)),
-        "vocabulary": vocabulary_digest(pretrained),
-    }
+    return ModelDescription(
+        threshold=threshold,
+        encoder=public_name(config.encoder.source),
+        max_tokens=config.encoder.max_tokens,
+        config=training_digest(config),
+        splits=digest(splits),
+        fitted_to=tuple(dict.fromkeys([*start.fitted_to, *parts])),
+        started_from=start.weights,
+        vocabulary=vocabulary_digest(pretrained),
+    )
 
 
 def _write_training(folder: Path, fitted: Fitted, trainer: Trainer) -> None:
     folder.mkdir()
-    _write_json(folder / "training.json", {"epochs": [asdict(epoch) for epoch in fitted.epochs]})
+    epochs = [asdict(epoch) for epoch in fitted.epochs]
+    course = {"epochs": epochs, "layers": count_parameters(trainer.classifier)}
+    (folder / "training.json").write_text(json.dumps(course, indent=2), encoding="utf-8")
     (folder / "summary.txt").write_text(summarize(trainer.classifier), encoding="utf-8")
-    (folder / "plot.svg").write_text(svg(plot_layers(trainer.classifier)), encoding="utf-8")
 
 
 def _commit(store: Store, staged: Path) -> str:
@@ -160,7 +160,3 @@ def _commit(store: Store, staged: Path) -> str:
     store.commit(staged / "training", "trainings", model)
     store.commit(staged / "model", "models", model)
     return model
-
-
-def _write_json(path: Path, content: dict[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

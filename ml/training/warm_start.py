@@ -12,7 +12,7 @@ from ml.config import TrainConfig
 from ml.encoder.pretrained import PretrainedEncoder
 from ml.errors import ConfigError
 from ml.model.predict import load_model
-from ml.records import AbsentChampion, Champion
+from ml.records import Champion, ModelDescription, ModelVersion, NoChampion, PretrainedWeights, from_json
 from ml.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Whose weights a training began with; absent: the pretrained encoder's.
+    """Whose weights a training began with.
 
     `fitted_to` has the digests of the parts that those, and their own ancestors, were fitted to.
     """
 
-    champion: Champion
+    weights: ModelVersion | PretrainedWeights
     fitted_to: tuple[str, ...]
 
 
@@ -40,18 +40,18 @@ def begin(
 
     Raises ConfigError if the champion's encoder has another vocabulary or other layers than the configured one.
     """
-    if settings.warm_start and not isinstance(champion, AbsentChampion):
+    if settings.warm_start and not isinstance(champion, NoChampion):
         folder = registry.fetch(champion.version)
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if description.get("vocabulary") != vocabulary_digest(pretrained):
+        description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
+        if description.vocabulary != vocabulary_digest(pretrained):
             raise _misfit(champion.version, "was not trained with the vocabulary of the configured encoder")
         if not _copy_weights(load_model(folder).weights, classifier):
             raise _misfit(champion.version, "has not the layers and sizes of the configured encoder")
         logger.info("warm start: training begins with the weights of champion %s", champion.version)
-        return Start(champion=champion, fitted_to=tuple(description["fitted_to"]))
+        return Start(weights=champion, fitted_to=description.fitted_to)
     if settings.warm_start:
         logger.info("no warm start, since there is no champion yet: training begins with the pretrained encoder")
-    return Start(champion=AbsentChampion(), fitted_to=())
+    return Start(weights=PretrainedWeights(), fitted_to=())
 
 
 def vocabulary_digest(pretrained: PretrainedEncoder) -> str:

@@ -163,10 +163,11 @@ class PromoteOperator(StepOperator):
         """Promote or keep, say which, and tell those who wait for a new champion."""
         promotion = super().execute(context)
         if promotion["promoted"]:
-            extra = {"version": promotion["version"], "decision": promotion["decision"]}
+            version = promotion["candidate"]["version"]
+            extra = {"version": version, "decision": promotion["decision"]}
             context["outlet_events"][_promotions(self.champion)].add(self.champion, extra=extra)
-            logger.info("promoted: version %s is the champion now", promotion["version"])
-        elif promotion["dry_run"]:
+            logger.info("promoted: version %s is the champion now", version)
+        elif promotion["candidate"]["record"] == "Unregistered":
             logger.info("dry run: the verdict is %s, nothing was written to the registry", promotion["verdict"])
         else:
             logger.info("not promoted: the verdict is %s, the champion stays as it is", promotion["verdict"])

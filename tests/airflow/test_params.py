@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 from retraining.params import config_overrides, folder_name, retraining_params, run_flags, trigger
 
-from ml.config import load_config
+from ml.config.load import load_config
 from ml.errors import ConfigError
 
 AWKWARD_PATH = """/data/Jane's "new" 50% = é 😀/a\\b.csv"""

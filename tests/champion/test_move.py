@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.move import Move, kept_move, move_champion, record_cut_off
+from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import RegistryConflict
-from ml.records import AbsentChampion, Rollback, digest
+from ml.records import NoChampion, Rollback, digest
 from ml.registry import CHAMPION_ALIAS
 from tests.judge.examples import FIRST_ENTRY, open_run, store_model
 
@@ -20,7 +20,7 @@ def home(tmp_path):
     run = open_run(tmp_path)
     first = register(run, "first")
     register(run, "second")
-    run.registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    run.registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
     run.registry.record(FIRST_ENTRY, a_move(run).grounds)
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_a_move_is_made_and_recorded(home):
 
     assert run.registry.resolve(CHAMPION_ALIAS) == move.target
     assert run.registry.history()[-1] == move.entry
-    assert kept_move(run.store, run.run_id) == move
+    assert kept_moves(run.store, run.run_id) == [move]
 
 
 def test_a_move_that_cannot_be_made_is_not_recorded_by_the_next(home):

@@ -1,22 +1,20 @@
 """A registry that cannot be reached: a file lies where its folder belongs, until it is back."""
 
-import json
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from ml.champion.pending import pending_runs, read_pending
-from ml.champion.promote import promote
 from ml.config import Config, SourceConfig, TrainConfig
 from ml.config.redaction import public_settings
 from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
-from ml.records import AbsentChampion, FoundChampion, Rival
+from ml.records import ModelVersion, NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
 from ml.report.verdict import read_verdict
-from ml.steps import promote_pending
-from tests.judge.examples import CHAMPION, compare, judged, open_run, probed, store_model
+from ml.steps import promote_pending, run_step
+from tests.judge.examples import CHAMPION, RIVAL, compare, judged, open_run, probed, store_model
 from tests.wandb_server.state import ORGANIZATION_ENTITY, Place
 
 
@@ -33,11 +31,11 @@ def outage(home):
 
 
 def carry_out(run, comparison):
-    return promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    return run_step("promote", Config(), run, (comparison, judged(comparison), probed(comparison)))
 
 
 def first_candidate(run, content="first"):
-    return compare(store_model(run.store, content), AbsentChampion())
+    return compare(store_model(run.store, content), NoChampion())
 
 
 def leave_pending(home, run_id, comparison):
@@ -65,9 +63,9 @@ def test_a_pending_promotion_is_finished_later_as_the_run_that_decided(tmp_path)
     comparison = first_candidate(run)
     leave_pending(tmp_path, "run-1", comparison)
 
-    assert list(promote_pending(Config(), open_run(tmp_path, "by-hand"))) == ["run-1"]
+    assert list(promote_pending(open_run(tmp_path, "by-hand"))) == ["run-1"]
 
-    assert run.registry.resolve(CHAMPION_ALIAS) == FoundChampion(version="v1", model=comparison.candidate.model)
+    assert run.registry.resolve(CHAMPION_ALIAS) == ModelVersion(version="v1", model=comparison.candidate.model)
     (entry,) = run.registry.history()
     assert (entry.run_id, entry.triggered_by) == ("run-1", "command line")
     assert pending_runs(run.store) == []
@@ -89,8 +87,9 @@ def test_a_pending_promotion_whose_champion_was_replaced_is_told_and_pending_no_
     run = open_run(tmp_path, "run-0")
     first = first_candidate(run)
     carry_out(run, first)
-    rival = Rival(
-        champion=FoundChampion(version="v1", model=first.candidate.model),
+    rival = replace(
+        RIVAL,
+        champion=ModelVersion(version="v1", model=first.candidate.model),
         evaluation=replace(CHAMPION, model=first.candidate.model),
     )
     overtaken, winner = (compare(store_model(run.store, content), rival) for content in ("second", "third"))
@@ -98,7 +97,7 @@ def test_a_pending_promotion_whose_champion_was_replaced_is_told_and_pending_no_
     carry_out(open_run(tmp_path, "run-2"), winner)
 
     with pytest.raises(RegistryConflict, match="points at v2, not at v1"):
-        list(promote_pending(Config(), open_run(tmp_path, "by-hand")))
+        list(promote_pending(open_run(tmp_path, "by-hand")))
 
     assert run.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
     assert pending_runs(run.store) == []
@@ -111,7 +110,7 @@ def test_a_second_try_of_the_run_replaces_what_waits(tmp_path):
     newer = first_candidate(run, "newer")
     leave_pending(tmp_path, "run-1", newer)
 
-    list(promote_pending(Config(), run))
+    list(promote_pending(run))
 
     assert run.registry.resolve(CHAMPION_ALIAS).model == newer.candidate.model
 
@@ -121,7 +120,7 @@ def test_pending_promotions_are_finished_in_the_order_of_their_decisions(tmp_pat
     for run_id in ("run-b", "run-a"):
         leave_pending(tmp_path, run_id, first_candidate(run))
 
-    assert list(promote_pending(Config(), run)) == ["run-b", "run-a"]
+    assert list(promote_pending(run)) == ["run-b", "run-a"]
 
 
 def test_a_dry_run_leaves_nothing_pending(tmp_path):
@@ -146,7 +145,7 @@ def test_a_promotion_that_is_not_allowed_waits_for_the_right(wandb_server, tmp_p
     assert verdict.startswith("PROMOTION PENDING: There is no champion yet")
     assert "may not set the protected alias production" in verdict
     wandb_server.state.protected.clear()
-    assert list(promote_pending(Config(), run)) == [run.run_id]
+    assert list(promote_pending(run)) == [run.run_id]
     assert run.registry.resolve(CHAMPION_ALIAS).version == "v0"
 
 
@@ -157,24 +156,10 @@ def test_a_pending_promotion_is_finished_as_its_own_run_by_its_own_settings(tmp_
     asked = replace(open_run(tmp_path), triggered_by="the timetable", run_url="http://airflow/run-1", force=True)
     comparison = first_candidate(asked)
     with outage(tmp_path), pytest.raises(PromotionPending):
-        promote(config, asked, comparison, judged(comparison), probed(comparison))
+        run_step("promote", config, asked, (comparison, judged(comparison), probed(comparison)))
 
-    pending, own = read_pending(Config(), open_run(tmp_path, "by-hand"), "run-1")
+    pending, own = read_pending(open_run(tmp_path, "by-hand"), "run-1")
 
     assert own == replace(asked, registry=own.registry, store=own.store)
     assert public_settings(pending.config) == public_settings(config)
     assert b"sesame" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.json"))
-
-
-@pytest.mark.parametrize("settings", [{}, {"settings": {"train": {"a key of another version": 1}}}])
-def test_a_promotion_that_another_version_left_pending_is_finished(tmp_path, settings):
-    run = open_run(tmp_path)
-    leave_pending(tmp_path, "run-1", first_candidate(run))
-    kept = run.store.open("pending", "run-1") / "run.json"
-    kept.write_text(json.dumps(settings))
-    if not settings:
-        kept.unlink()
-
-    assert list(promote_pending(Config(), open_run(tmp_path, "by-hand"))) == ["run-1"]
-    (entry,) = run.registry.history()
-    assert (entry.run_id, entry.triggered_by) == ("run-1", "command line")

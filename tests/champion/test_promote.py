@@ -5,47 +5,46 @@ import pytest
 from ml.champion.promote import promote
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
-from ml.judge.decide import keep_decision
+from ml.judge.decisions import keep_decision
 from ml.records import (
-    UNRECORDED,
-    AbsentChampion,
     ChampionFigures,
-    FoundChampion,
+    ChampionUnmeasured,
     Gains,
     Interval,
-    Rival,
-    Unrecorded,
+    ModelVersion,
+    NoChampion,
+    NoGains,
+    Unregistered,
     digest,
 )
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
-from ml.report.verdict import read_verdict
 from ml.store import tree_digest
-from tests.judge.examples import CHAMPION, EVIDENCE, compare, judged, open_run, probed, store_model
+from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, open_run, probed, store_model
 
 
 def promote_first(home):
     """A first run that promoted v1; gives its run and version."""
     run = open_run(home, "run-0")
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
-    return FoundChampion(version="v1", model=comparison.candidate.model)
+    return ModelVersion(version="v1", model=comparison.candidate.model)
 
 
 def compare_with(champion, run, content="second", **figures):
-    rival = Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    rival = replace(RIVAL, champion=champion, evaluation=replace(CHAMPION, model=champion.model))
     return compare(store_model(run.store, content), rival, **figures)
 
 
 def test_a_first_promotion_makes_the_candidate_the_champion(tmp_path):
     run = open_run(tmp_path)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     decision = judged(comparison)
 
     promotion = promote(Config(), run, comparison, decision, probed(comparison))
 
-    version = FoundChampion(version="v1", model=comparison.candidate.model)
-    assert (promotion.promoted, promotion.version, promotion.previous) == (True, "v1", AbsentChampion())
+    version = ModelVersion(version="v1", model=comparison.candidate.model)
+    assert (promotion.promoted, promotion.version, promotion.previous) == (True, "v1", NoChampion())
     assert promotion.decision == digest(decision)
     assert run.registry.resolve(CHAMPION_ALIAS) == version
     assert run.registry.resolve(CANDIDATE_ALIAS) == version
@@ -87,7 +86,7 @@ def test_the_gains_over_the_champion_are_kept_with_their_bounds(tmp_path):
 
     gain = Interval(difference=0.05, lower=0.02, upper=0.08)
     first, second = run.registry.history()
-    assert first.gains == AbsentChampion()
+    assert first.gains == NoGains()
     assert second.gains == Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
 
 
@@ -100,7 +99,7 @@ def test_what_the_champion_reaches_on_the_fresh_rows_is_kept_whatever_the_verdic
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
 
     first, second = run.registry.history()
-    assert first.watch == AbsentChampion()
+    assert first.watch == ChampionUnmeasured()
     assert second.watch == ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
 
 
@@ -120,7 +119,7 @@ def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
     champion = promote_first(tmp_path)
     run = open_run(tmp_path)
     comparison = compare_with(champion, run)
-    promoted = FoundChampion(version="v2", model=comparison.candidate.model)
+    promoted = ModelVersion(version="v2", model=comparison.candidate.model)
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
     run.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
 
@@ -148,18 +147,18 @@ def test_a_champion_that_changed_since_the_decision_stops_the_promotion(tmp_path
 def test_a_decision_about_another_comparison_is_refused(tmp_path):
     run = open_run(tmp_path)
     model = store_model(run.store, "first")
-    good, bad = compare(model, AbsentChampion()), compare(model, AbsentChampion(), precision=0.1)
+    good, bad = compare(model, NoChampion()), compare(model, NoChampion(), precision=0.1)
 
     with pytest.raises(LineageError, match="not about"):
         promote(Config(), run, bad, judged(good), probed(bad))
 
-    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+    assert run.registry.resolve(CANDIDATE_ALIAS) == NoChampion()
 
 
 def test_a_decision_that_names_another_champion_is_refused(tmp_path):
     run = open_run(tmp_path)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
-    other = replace(judged(comparison), champion=FoundChampion(version="v1", model="c" * 64))
+    comparison = compare(store_model(run.store, "first"), NoChampion())
+    other = replace(judged(comparison), champion=ModelVersion(version="v1", model="c" * 64))
 
     with pytest.raises(LineageError, match="not about"):
         promote(Config(), run, comparison, other, probed(comparison))
@@ -167,32 +166,24 @@ def test_a_decision_that_names_another_champion_is_refused(tmp_path):
 
 def test_a_probe_of_another_model_is_refused(tmp_path):
     run = open_run(tmp_path)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     other = replace(probed(comparison), model="c" * 64)
 
-    with pytest.raises(LineageError, match="the probe is about"):
+    with pytest.raises(LineageError, match="the decision is about"):
         promote(Config(), run, comparison, judged(comparison), other)
 
-    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
-
-
-def test_a_decision_from_before_probes_were_named_is_carried_out(tmp_path):
-    run = open_run(tmp_path)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
-    earlier = replace(judged(comparison), probe=UNRECORDED, circumstances=Unrecorded())
-
-    assert promote(Config(), run, comparison, earlier, probed(comparison)).promoted
+    assert run.registry.resolve(CANDIDATE_ALIAS) == NoChampion()
 
 
 def test_a_decision_by_another_probe_of_the_same_model_is_refused(tmp_path):
     run = open_run(tmp_path)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     again = replace(probed(comparison), largest_difference=2e-6)
 
     with pytest.raises(LineageError, match="and probe"):
         promote(Config(), run, comparison, judged(comparison), again)
 
-    assert run.registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+    assert run.registry.resolve(CANDIDATE_ALIAS) == NoChampion()
 
 
 @pytest.mark.parametrize("figures", [{}, {"precision": 0.6}], ids=["promote", "keep"])
@@ -205,15 +196,14 @@ def test_a_dry_run_writes_not_one_byte_to_the_registry(tmp_path, figures):
 
     promotion = promote(Config(), dry, comparison, judged(comparison), probed(comparison))
 
-    assert (promotion.promoted, promotion.dry_run, promotion.version) == (False, True, "unregistered")
+    assert (promotion.promoted, promotion.candidate, promotion.version) == (False, Unregistered(), "unregistered")
     assert tree_digest(tmp_path / "registry") == before
-    assert read_verdict(dry.run_reports).startswith(f"DRY RUN, {promotion.verdict.upper()}: ")
 
 
 def test_a_first_dry_run_does_not_even_make_the_registry(tmp_path):
     run = open_run(tmp_path)
     dry = replace(run, registry=ReadOnlyRegistry(run.registry), dry_run=True)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
 
     promote(Config(), dry, comparison, judged(comparison), probed(comparison))
 

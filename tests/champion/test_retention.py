@@ -1,19 +1,11 @@
-from dataclasses import replace
-
 import pytest
 
 from ml.champion.promote import promote
-from ml.champion.retention import former_champions
 from ml.config import Config, RetentionConfig
 from ml.errors import LineageError
-from tests.contracts.test_registry import ENTRY
 from tests.judge.examples import compare_next, judged, open_run, probed
 
 CONFIG = Config(retention=RetentionConfig(predecessors=1))
-
-
-def entries(*versions):
-    return [replace(ENTRY, version=version) for version in versions]
 
 
 def promote_next(home, content, run_id, **figures):
@@ -21,16 +13,6 @@ def promote_next(home, content, run_id, **figures):
     comparison = compare_next(run, content, **figures)
     promote(CONFIG, run, comparison, judged(comparison), probed(comparison))
     return comparison.candidate.model
-
-
-def test_the_champion_and_so_many_before_it_are_kept_each_once():
-    assert former_champions(entries("v1", "v2", "v3", "v2"), 1) == ["v2", "v3"]
-
-
-def test_versions_that_were_never_champion_do_not_count():
-    kept = replace(ENTRY, version="v2", promoted=False)
-
-    assert former_champions([*entries("v1"), kept, *entries("v3")], 5) == ["v3", "v1"]
 
 
 def test_a_promotion_drops_what_retention_does_not_keep_from_registry_and_store(tmp_path, caplog):

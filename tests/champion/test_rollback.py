@@ -1,6 +1,5 @@
 """Rollback on real models in a real registry; each is served in a fresh process before the alias moves."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -11,10 +10,10 @@ from ml.champion.promote import promote
 from ml.champion.rollback import plan_rollback, roll_back
 from ml.config import Config
 from ml.errors import ConfigError, LineageError, ServingError
-from ml.records import AbsentChampion, FoundChampion, Rival
+from ml.records import ModelVersion, NoChampion, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.store import tree_digest
-from tests.judge.examples import CHAMPION, compare, judged, open_run, probed, store_model
+from tests.judge.examples import CHAMPION, DESCRIPTION, RIVAL, compare, judged, open_run, probed, store_model
 
 
 class Measurer(tf.Module):
@@ -36,7 +35,7 @@ def saved_model(tmp_path_factory):
 def store_measurer(store, saved_model, threshold):
     with store.staging() as folder:
         shutil.copytree(saved_model, folder / "saved_model")
-        (folder / "model.json").write_text(json.dumps({"threshold": threshold}), encoding="utf-8")
+        (folder / "model.json").write_text(to_json(replace(DESCRIPTION, threshold=threshold)), encoding="utf-8")
         model = tree_digest(folder)
         store.commit(folder, "models", model)
     return model
@@ -45,8 +44,8 @@ def store_measurer(store, saved_model, threshold):
 def promote_model(home, model, run_id):
     run = open_run(home, run_id)
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    first = isinstance(champion, AbsentChampion)
-    rival = champion if first else Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    first = isinstance(champion, NoChampion)
+    rival = champion if first else replace(RIVAL, champion=champion, evaluation=replace(CHAMPION, model=champion.model))
     comparison = compare(model, rival)
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
 
@@ -145,6 +144,6 @@ def test_a_version_that_was_never_judged_is_no_target(tmp_path):
     model = store_model(run.store, "third")
     version = run.registry.register(run.store.open("models", model), model)
 
-    assert version == FoundChampion(version="v3", model=model)
+    assert version == ModelVersion(version="v3", model=model)
     with pytest.raises(LineageError, match="no verdict on v3"):
         plan_rollback(run, "v3", "a try")

@@ -12,38 +12,14 @@ from uuid import uuid4
 import pytest
 
 from ml.errors import LineageError, RegistryConflict
-from ml.records import AbsentChampion, Decision, FoundChampion, Inputs, digest
-from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry, Registry
+from ml.records import ModelVersion, NoChampion, digest
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.store import Store, tree_digest
+from tests.judge.examples import FIRST_ENTRY, compare, judged
 
-DECISION = Decision(
-    verdict="promote",
-    reason="There is no champion yet, and the candidate reaches every floor.",
-    checks=(),
-    policy="8" * 64,
-    candidate="a" * 64,
-    champion=AbsentChampion(),
-    comparison="9" * 64,
-    inputs=Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64),
-    splits="5" * 64,
-    test="7" * 64,
-    triggered_by="command line",
-)
-ENTRY = HistoryEntry(
-    time="2026-01-04T00:00:00+00:00",
-    run_id="run-1",
-    promoted=True,
-    verdict="promote",
-    reason=DECISION.reason,
-    version="v1",
-    previous=AbsentChampion(),
-    decision=digest(DECISION),
-    precision=0.7,
-    recall=0.6,
-    f1=0.65,
-    average_precision=0.68,
-)
+DECISION = judged(compare("a" * 64, NoChampion()))
+ENTRY = replace(FIRST_ENTRY, reason=DECISION.reason, decision=digest(DECISION))
 
 
 def open_local(request, folder: Path) -> Registry:
@@ -88,7 +64,7 @@ def second(registry, first, tmp_path):
 
 
 def test_an_alias_of_a_new_registry_is_proven_absent(registry):
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_a_registered_model_comes_back_byte_for_byte(registry, tmp_path):
@@ -103,7 +79,7 @@ def test_a_registered_model_comes_back_byte_for_byte(registry, tmp_path):
 
 def test_the_newest_registered_model_is_the_candidate_and_not_the_champion(registry, first, second):
     assert registry.resolve(CANDIDATE_ALIAS) == second
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_the_same_model_again_is_the_same_version(registry, first, second, tmp_path):
@@ -120,19 +96,19 @@ def test_files_that_are_not_the_named_model_are_refused(registry, tmp_path):
     with pytest.raises(LineageError, match="not those that the record names"):
         registry.register(artifact, "0" * 64)
 
-    assert registry.resolve(CANDIDATE_ALIAS) == AbsentChampion()
+    assert registry.resolve(CANDIDATE_ALIAS) == NoChampion()
 
 
 def test_an_alias_moves_from_where_it_is_expected(registry, first, second):
-    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
     registry.move_alias(CHAMPION_ALIAS, second.version, expected=first)
 
     assert registry.resolve(CHAMPION_ALIAS) == second
 
 
-@pytest.mark.parametrize("expected", [AbsentChampion(), FoundChampion(version="v1", model="0" * 64)])
+@pytest.mark.parametrize("expected", [NoChampion(), ModelVersion(version="v1", model="0" * 64)])
 def test_an_alias_that_is_not_where_it_is_expected_stays(registry, first, second, expected):
-    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
 
     with pytest.raises(RegistryConflict, match=f"points at {first.version}"):
         registry.move_alias(CHAMPION_ALIAS, second.version, expected=expected)
@@ -141,8 +117,8 @@ def test_an_alias_that_is_not_where_it_is_expected_stays(registry, first, second
 
 
 def test_moving_an_alias_where_it_is_already_changes_nothing(registry, first):
-    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
-    registry.move_alias(CHAMPION_ALIAS, first.version, expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
 
     assert registry.resolve(CHAMPION_ALIAS) == first
 
@@ -152,7 +128,7 @@ def test_an_unknown_version_can_neither_be_fetched_nor_aliased(registry, first, 
     with pytest.raises(LineageError, match="there is no version"):
         registry.fetch(version)
     with pytest.raises(LineageError, match="there is no version"):
-        registry.move_alias(CHAMPION_ALIAS, version, expected=AbsentChampion())
+        registry.move_alias(CHAMPION_ALIAS, version, expected=NoChampion())
 
 
 def test_the_history_gives_back_what_was_recorded_oldest_first(registry, first):

@@ -23,7 +23,7 @@ SNAPSHOT = RawSnapshot(
     quarantined_rows=0,
 )
 REPORT = ValidationReport(
-    snapshot="a" * 64, suite="raw", suite_digest="b" * 64, passed=True, worst_severity="none", checks=(), docs="docs"
+    snapshot="a" * 64, suite="raw", suite_digest="b" * 64, passed=True, worst_severity="none", checks=()
 )
 
 

@@ -33,14 +33,14 @@ def test_a_generated_sample_holds_every_expectation(tmp_path):
     report = validate(settings, places, snapshot(settings, places))
     assert report.passed
     assert report.worst_severity == "none"
-    assert (places.reports / report.docs).is_file()
+    assert (places.run_reports / "data_docs" / "index.html").is_file()
     assert (places.run_reports / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
 
 
 def test_data_docs_open_at_the_result_and_bring_a_style_of_their_own(tmp_path):
-    report = run(tmp_path, rows(), SMALL[0])
+    run(tmp_path, rows(), SMALL[0])
 
-    index = tmp_path / "reports" / report.docs
+    index = tmp_path / "reports" / "run-1" / "data_docs" / "index.html"
     (address,) = re.findall(r'href="([^"]+)"', index.read_text(encoding="utf-8"))
     page = (index.parent / address).read_text(encoding="utf-8")
     assert page.index(".fa-check-circle::before") < page.index("bootstrap.min.css")

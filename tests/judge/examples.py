@@ -1,32 +1,41 @@
 """Records and stores small enough to read, for the tests of the gate."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from ml.config import Config
 from ml.config.slices import BUILT_IN_SLICES
-from ml.judge.decide import champion_of
-from ml.judge.evidence import FIGURES, Evidence, Slice
 from ml.judge.policy import judge
 from ml.records import (
-    AbsentChampion,
-    Circumstances,
+    COMPARED_FIGURES,
+    ChampionUnmeasured,
     Comparison,
     Decision,
     Evaluation,
-    FoundChampion,
+    Evidence,
+    HistoryEntry,
     Inputs,
     Interval,
+    ModelDescription,
+    ModelVersion,
+    NoChampion,
+    NoEvidence,
+    NoGains,
+    NothingWithdrawn,
     PairedCosts,
+    Past,
     PastPromotion,
+    PretrainedWeights,
     Probe,
     Rival,
     ServingCosts,
+    Slice,
     TrainedModel,
+    UnknownContamination,
     digest,
+    to_json,
 )
-from ml.registry import CHAMPION_ALIAS, HistoryEntry
+from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.run import Run
 from ml.store import Store, tree_digest
@@ -53,26 +62,49 @@ EVALUATION = Evaluation(
 CHAMPION = replace(EVALUATION, model="c" * 64, precision=0.65, recall=0.55)
 INPUTS = Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64)
 BASELINE = replace(EVALUATION, model="b" * 64, precision=0.5, recall=0.5, f1=0.5, average_precision=0.54)
-RIVAL = Rival(champion=FoundChampion(version="v1", model="c" * 64), evaluation=CHAMPION)
+RIVAL = Rival(
+    champion=ModelVersion(version="v1", model="c" * 64), evaluation=CHAMPION, contamination=UnknownContamination()
+)
 GAIN = Interval(difference=0.05, lower=0.02, upper=0.08)
+COSTS = ServingCosts(
+    question_seconds=0.012, batch_seconds=1.5, peak_memory_bytes=800 * 2**20, artifact_bytes=90 * 2**20
+)
+PAST = Past(
+    time="2026-01-11T00:00:00+00:00",
+    last_promotion=PastPromotion(version="v1", time="2026-01-04T00:00:00+00:00"),
+    after_rollback=False,
+    withdrawn=NothingWithdrawn(),
+    forced=False,
+)
+PROBE = Probe(
+    model="a" * 64,
+    comparison="e" * 64,
+    questions=8,
+    rows=256,
+    largest_difference=1e-6,
+    time="2026-01-11T00:00:00+00:00",
+    costs=PairedCosts(candidate=COSTS, champion=COSTS, question_ratio=1.0, batch_ratio=1.0),
+)
+DESCRIPTION = ModelDescription(
+    threshold=0.4,
+    encoder="tiny",
+    max_tokens=64,
+    config="6" * 64,
+    splits="5" * 64,
+    fitted_to=("8" * 64, "9" * 64),
+    started_from=PretrainedWeights(),
+    vocabulary="0" * 64,
+)
 EVIDENCE = Evidence(
     confidence=0.95,
     resamples=1000,
-    figures=dict.fromkeys(FIGURES, GAIN),
+    figures=dict.fromkeys(COMPARED_FIGURES, GAIN),
     slices=dict.fromkeys(BUILT_IN_SLICES, Slice(rows=100, positives=30, f1=GAIN)),
     candidate_alone_right=30,
     champion_alone_right=10,
     mcnemar_p=0.0022,
-)
-COSTS = ServingCosts(
-    question_seconds=0.012, batch_seconds=1.5, peak_memory_bytes=800 * 2**20, artifact_bytes=90 * 2**20
-)
-CIRCUMSTANCES = Circumstances(
-    time="2026-01-11T00:00:00+00:00",
-    last_promotion=PastPromotion(version="v1", time="2026-01-04T00:00:00+00:00"),
-    after_rollback=False,
-    withdrawn=AbsentChampion(),
-    forced=False,
+    probe=PROBE,
+    past=PAST,
 )
 FIRST_ENTRY = HistoryEntry(
     time="2026-01-04T00:00:00+00:00",
@@ -81,12 +113,16 @@ FIRST_ENTRY = HistoryEntry(
     verdict="promote",
     reason="There is no champion yet, and the candidate passes every guard.",
     version="v1",
-    previous=AbsentChampion(),
+    previous=NoChampion(),
     decision="d" * 64,
     precision=0.7,
     recall=0.6,
     f1=0.6461538,
     average_precision=0.68,
+    triggered_by="command line",
+    inputs=digest(INPUTS),
+    watch=ChampionUnmeasured(),
+    gains=NoGains(),
 )
 
 
@@ -104,13 +140,13 @@ def store_model(store: Store, content: str) -> str:
     with store.staging() as folder:
         (folder / "saved_model").mkdir()
         (folder / "saved_model" / "weights").write_text(content, encoding="utf-8")
-        (folder / "model.json").write_text(json.dumps({"threshold": 0.4}), encoding="utf-8")
+        (folder / "model.json").write_text(to_json(DESCRIPTION), encoding="utf-8")
         model = tree_digest(folder)
         store.commit(folder, "models", model)
     return model
 
 
-def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comparison:
+def compare(model: str, rival: Rival | NoChampion, **figures: float) -> Comparison:
     return Comparison(
         snapshot="1" * 64,
         trained=TrainedModel(
@@ -123,27 +159,29 @@ def compare(model: str, rival: Rival | AbsentChampion, **figures: float) -> Comp
             examples_per_second=100.0,
             train_seconds=10.0,
             peak_memory_bytes=1000,
+            started_from=PretrainedWeights(),
         ),
         candidate=replace(EVALUATION, model=model, **figures),
         baseline=BASELINE,
         rival=rival,
-        report="run-1/evaluation.html",
+        warnings=(),
     )
 
 
 def compare_next(run: Run, content: str, **figures: float) -> Comparison:
     """A new model beside the champion of now."""
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    first = isinstance(champion, AbsentChampion)
-    rival = champion if first else Rival(champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    first = isinstance(champion, NoChampion)
+    evaluation = CHAMPION if first else replace(CHAMPION, model=champion.model)
+    rival = champion if first else replace(RIVAL, champion=champion, evaluation=evaluation)
     return compare(store_model(run.store, content), rival, **figures)
 
 
 def judged(comparison: Comparison) -> Decision:
     """The decision on a comparison, without scores and report: with a champion, by EVIDENCE and a good past."""
-    first = isinstance(comparison.rival, AbsentChampion)
-    known = replace(EVIDENCE, probe=probed(comparison), circumstances=CIRCUMSTANCES)
-    evidence = AbsentChampion() if first else known
+    first = isinstance(comparison.rival, NoChampion)
+    known = replace(EVIDENCE, probe=probed(comparison), past=PAST)
+    evidence = NoEvidence() if first else known
     verdict, reason, checks = judge(comparison, evidence, Config().policy)
     return Decision(
         verdict=verdict,
@@ -151,25 +189,18 @@ def judged(comparison: Comparison) -> Decision:
         checks=checks,
         policy="8" * 64,
         candidate=comparison.candidate.model,
-        champion=champion_of(comparison),
+        champion=comparison.champion,
         comparison=digest(comparison),
         inputs=INPUTS,
         splits=comparison.trained.splits,
         test=comparison.candidate.test,
         triggered_by="command line",
+        alarms=(),
         probe=digest(probed(comparison)),
-        circumstances=CIRCUMSTANCES,
+        past=PAST,
     )
 
 
 def probed(comparison: Comparison) -> Probe:
     """The probe of a candidate that served well, at the champion's costs."""
-    return Probe(
-        model=comparison.candidate.model,
-        comparison=digest(comparison),
-        questions=8,
-        rows=256,
-        largest_difference=1e-6,
-        time="2026-01-11T00:00:00+00:00",
-        costs=PairedCosts(candidate=COSTS, champion=COSTS, question_ratio=1.0, batch_ratio=1.0),
-    )
+    return replace(PROBE, model=comparison.candidate.model, comparison=digest(comparison))

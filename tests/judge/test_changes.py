@@ -6,8 +6,7 @@ from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
 from ml.inputs import inputs_of
 from ml.judge.changes import detect
-from ml.records import AbsentChampion, RawSnapshot
-from ml.report.verdict import read_verdict
+from ml.records import NoChampion, RawSnapshot
 from tests.judge.examples import compare, judged, open_run, probed, store_model
 
 SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=("qid",), bytes=30, quarantined_rows=0)
@@ -17,7 +16,7 @@ SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=
 def champion(tmp_path):
     """A champion from the snapshot, by the default settings and this code."""
     run = open_run(tmp_path, "run-0")
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256))
     promote(Config(), run, comparison, decision, probed(comparison))
     return run.registry.resolve("production")
@@ -38,7 +37,6 @@ def test_the_inputs_of_the_champions_run_are_no_work_and_that_is_recorded(tmp_pa
     entry = run.registry.history()[-1]
     assert (entry.verdict, entry.promoted, entry.version, entry.previous) == ("unchanged", False, "v1", champion)
     assert entry.reason == "Nothing has changed. CSV, settings and code are those of the run of champion v1."
-    assert read_verdict(run.run_reports).startswith("UNCHANGED: Nothing has changed.")
     assert run.registry.resolve("production") == champion
 
 
@@ -89,4 +87,3 @@ def test_a_dry_run_without_a_change_records_nothing(tmp_path, champion):
     detect(Config(), run, SNAPSHOT)
 
     assert [entry.verdict for entry in run.registry.history()] == ["promote"]
-    assert read_verdict(run.run_reports).startswith("DRY RUN, UNCHANGED: ")

@@ -1,19 +1,16 @@
-import json
 from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ml.config import PolicyConfig, SplitConfig
+from ml.config import SplitConfig
 from ml.data.rows import read_part, store_part
 from ml.data.split import divide
-from ml.judge.contamination import alarms, leave_out_seen
-from ml.records import AbsentChampion, Contamination, UnknownContamination
+from ml.judge.contamination import leave_out_seen
+from ml.records import Contamination, UnknownContamination, to_json
 from ml.store import Store
-from tests.judge.examples import CHAMPION, RIVAL
-
-POLICY = PolicyConfig(min_precision=0.5, min_recall=0.4, min_average_precision=0.5)
+from tests.judge.examples import DESCRIPTION
 
 
 @pytest.fixture
@@ -33,7 +30,8 @@ def keep(store, name, texts, targets):
 def describe(folder, *fitted_to):
     """The folder of a champion that was fitted to these parts."""
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps({"fitted_to": [part.digest for part in fitted_to]}))
+    described = replace(DESCRIPTION, fitted_to=tuple(part.digest for part in fitted_to))
+    (folder / "model.json").write_text(to_json(described))
     return folder
 
 
@@ -81,24 +79,9 @@ def test_the_hash_split_of_a_grown_file_shares_no_row_with_the_training_before(s
     assert contamination == Contamination(rows=0)
 
 
-@pytest.mark.parametrize("description", [{}, {"fitted_to": ["0" * 64]}], ids=["does not say", "not in this store"])
-def test_where_the_training_rows_are_not_known_nothing_is_left_out(store, tmp_path, description, caplog):
+def test_where_the_training_rows_are_not_in_this_store_nothing_is_left_out(store, tmp_path, caplog):
     test = keep(store, "test", ["when", "who"], [0, 1])
-    (tmp_path / "model.json").write_text(json.dumps(description))
+    (tmp_path / "model.json").write_text(to_json(DESCRIPTION))
 
     assert leave_out_seen(store, test, tmp_path) == (test, UnknownContamination())
     assert "is not known here" in caplog.text
-
-
-def test_a_champion_under_a_floor_raises_an_alarm_for_each():
-    weak = replace(RIVAL, evaluation=replace(CHAMPION, precision=0.49, average_precision=0.3))
-
-    assert alarms(weak, POLICY) == (
-        "champion v1: precision 0.4900 is under 0.5000",
-        "champion v1: average precision 0.3000 is under 0.5000",
-    )
-
-
-@pytest.mark.parametrize("rival", [AbsentChampion(), RIVAL], ids=["no champion", "strong"])
-def test_without_a_weak_champion_there_is_no_alarm(rival):
-    assert alarms(rival, POLICY) == ()

@@ -12,27 +12,27 @@ import tensorflow as tf
 from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig
 from ml.errors import LineageError, RegistryDamaged
-from ml.judge.decide import decide
-from ml.judge.evaluate import evaluate
 from ml.judge.replay import replay
 from ml.judge.scores import read_scores
 from ml.records import (
-    AbsentChampion,
     Comparison,
     Contamination,
     DataCheck,
     Decision,
     Evaluation,
-    FoundChampion,
+    ModelVersion,
+    NoChampion,
+    PretrainedWeights,
     Split,
     Splits,
     TrainedModel,
-    UnmeasuredCosts,
     digest,
     from_json,
+    to_json,
 )
+from ml.steps import run_step
 from ml.store import tree_digest
-from tests.judge.examples import FIRST_ENTRY, compare, judged, open_run, probed
+from tests.judge.examples import DESCRIPTION, FIRST_ENTRY, compare, judged, open_run, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
@@ -64,9 +64,8 @@ class Reader(tf.Module):
 
 def store_training(store, model):
     with store.staging() as folder:
-        (folder / "training.json").write_text(json.dumps({"epochs": [EPOCH]}), encoding="utf-8")
+        (folder / "training.json").write_text(json.dumps({"epochs": [EPOCH], "layers": {"head": 1}}), encoding="utf-8")
         (folder / "summary.txt").write_text("Total params: 1", encoding="utf-8")
-        (folder / "plot.svg").write_text("<svg></svg>", encoding="utf-8")
         store.commit(folder, "trainings", model)
 
 
@@ -74,9 +73,8 @@ def train_reader(run, splits, *, power, threshold, fitted_to=()):
     reader = Reader(power)
     with run.store.staging() as folder:
         tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
-        (folder / "model.json").write_text(
-            json.dumps({"threshold": threshold, "fitted_to": list(fitted_to)}), encoding="utf-8"
-        )
+        described = replace(DESCRIPTION, threshold=threshold, fitted_to=tuple(fitted_to))
+        (folder / "model.json").write_text(to_json(described), encoding="utf-8")
         model = tree_digest(folder)
         run.store.commit(folder, "models", model)
     store_training(run.store, model)
@@ -90,7 +88,16 @@ def train_reader(run, splits, *, power, threshold, fitted_to=()):
         examples_per_second=100.0,
         train_seconds=1.0,
         peak_memory_bytes=1000,
+        started_from=PretrainedWeights(),
     )
+
+
+def evaluate(config, run, splits, trained):
+    return run_step("evaluate", config, run, (splits, trained))
+
+
+def decide(config, run, comparison, probe):
+    return run_step("decide", config, run, (comparison, probe))
 
 
 def store_splits(store, texts, targets):
@@ -114,6 +121,7 @@ def store_splits(store, texts, targets):
         parts=(replace(part, name="train"), replace(part, name="validation"), part),
         duplicate_texts=0,
         conflicting_texts=0,
+        warnings=(),
     )
 
 
@@ -137,7 +145,7 @@ def champion(run, splits, trained):
     """A champion whose scores are the squares of the candidate's, judged at 0.3."""
     reader = train_reader(run, splits, power=2.0, threshold=0.3)
     version = run.registry.register(run.store.open("models", reader.model), reader.model)
-    run.registry.move_alias("production", version.version, expected=AbsentChampion())
+    run.registry.move_alias("production", version.version, expected=NoChampion())
     return version
 
 
@@ -163,7 +171,7 @@ def test_warnings_about_the_data_are_in_the_record_and_on_the_page(run, splits):
 def test_a_first_candidate_is_measured_at_its_own_threshold(run, splits, trained):
     comparison = evaluate(CONFIG, run, splits, trained)
 
-    assert comparison.rival == AbsentChampion()
+    assert comparison.rival == NoChampion()
     assert comparison.candidate == Evaluation(
         model=trained.model,
         test="7" * 64,
@@ -212,7 +220,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(run, splits
     store_part(run.store, "9" * 64, ["Who is 0.6?"])
     reader = train_reader(run, splits, power=2.0, threshold=0.3, fitted_to=["9" * 64])
     version = run.registry.register(run.store.open("models", reader.model), reader.model)
-    run.registry.move_alias("production", version.version, expected=AbsentChampion())
+    run.registry.move_alias("production", version.version, expected=NoChampion())
 
     comparison = evaluate(CONFIG, run, splits, trained)
 
@@ -310,7 +318,7 @@ def test_decide_stores_the_decision_and_puts_it_on_the_page(run, splits, trained
     assert decision.reason in read_page(run)
     evidence = json.loads((kept.parent / "evidence.json").read_text(encoding="utf-8"))
     assert evidence["figures"]["recall"]["difference"] == -0.5
-    assert evidence["slices"]["up to 8 words"] == {"rows": 5, "positives": 2}
+    assert evidence["slices"]["up to 8 words"] == {"record": "RareSlice", "rows": 5, "positives": 2}
     assert "too few to tell" in read_page(run)
     assert "McNemar" in read_page(run)
     assert "higher than 0.6667" in read_page(run)
@@ -319,7 +327,7 @@ def test_decide_stores_the_decision_and_puts_it_on_the_page(run, splits, trained
 def test_decide_refuses_a_comparison_that_is_not_stored(run, splits, trained):
     comparison = evaluate(CONFIG, run, splits, trained)
 
-    elsewhere = replace(comparison, report="elsewhere.html")
+    elsewhere = replace(comparison, warnings=("another",))
     with pytest.raises(LineageError, match="is not in the store"):
         decide(CONFIG, run, elsewhere, probed(elsewhere))
 
@@ -328,17 +336,10 @@ def test_decide_refuses_a_comparison_that_is_not_stored(run, splits, trained):
 
 def test_decide_refuses_a_probe_of_another_comparison(run, splits, trained):
     comparison = evaluate(CONFIG, run, splits, trained)
-    other = probed(replace(comparison, report="elsewhere.html"))
+    other = probed(replace(comparison, warnings=("another",)))
 
     with pytest.raises(LineageError, match="the probe is about comparison"):
         decide(CONFIG, run, comparison, other)
-
-
-def test_decide_refuses_a_probe_without_costs(run, splits, trained):
-    comparison = evaluate(CONFIG, run, splits, trained)
-
-    with pytest.raises(LineageError, match="run the step probe again"):
-        decide(CONFIG, run, comparison, replace(probed(comparison), costs=UnmeasuredCosts()))
 
 
 def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
@@ -350,11 +351,11 @@ def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
 
 def roll_back_from(run, candidate, champion):
     """A history in which the candidate was promoted as v2, and rolled back from."""
-    withdrawn = FoundChampion(version="v2", model=candidate.model)
+    withdrawn = ModelVersion(version="v2", model=candidate.model)
     promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion)
     back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)
     for entry in (promotion, back):
-        run.registry.record(entry, judged(compare(candidate.model, AbsentChampion())))
+        run.registry.record(entry, judged(compare(candidate.model, NoChampion())))
 
 
 def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(run, splits, trained, champion):
@@ -365,7 +366,7 @@ def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(run, split
 
     assert decision.verdict == "blocked"
     assert decision.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
-    assert decision.circumstances.withdrawn == FoundChampion(version="v2", model=trained.model)
+    assert decision.past.withdrawn == ModelVersion(version="v2", model=trained.model)
     assert "rolled back before" in read_page(run)
     assert replay(run.store, decision, CONFIG.policy).reproduced
 
@@ -376,7 +377,7 @@ def test_a_forced_run_is_not_blocked_by_a_rollback(run, splits, trained, champio
 
     decision = decide(CONFIG, replace(run, force=True), comparison, probed(comparison))
 
-    assert (decision.verdict, decision.circumstances.forced) == ("keep", True)
+    assert (decision.verdict, decision.past.forced) == ("keep", True)
 
 
 def test_the_same_model_a_second_time_keeps_itself(run, splits, trained):
@@ -388,5 +389,5 @@ def test_the_same_model_a_second_time_keeps_itself(run, splits, trained):
     promotion = promote(CONFIG, again, second, decide(CONFIG, again, second, probed(second)), probed(second))
 
     assert (promotion.verdict, promotion.version) == ("keep", "v1")
-    assert again.registry.resolve("production") == FoundChampion(version="v1", model=trained.model)
+    assert again.registry.resolve("production") == ModelVersion(version="v1", model=trained.model)
     assert [entry.verdict for entry in again.registry.history()] == ["promote", "keep"]

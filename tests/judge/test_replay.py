@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +6,15 @@ import pytest
 
 from ml.config import PolicyConfig, config_digest
 from ml.errors import LineageError
-from ml.judge.decide import champion_of, gather, keep_decision
+from ml.judge.decisions import keep_decision, policy_of
+from ml.judge.evidence import gather_evidence
 from ml.judge.policy import judge
-from ml.judge.replay import policy_of, replay, replay_text
+from ml.judge.replay import replay
 from ml.judge.scores import Scores, keep_scores
 from ml.metrics import measure
-from ml.records import UNRECORDED, AbsentChampion, Decision, FoundChampion, RuleCheck, Unrecorded, digest
-from tests.judge.examples import BASELINE, CHAMPION, CIRCUMSTANCES, INPUTS, RIVAL, compare, open_run, probed
+from ml.records import Decision, ModelVersion, NoChampion, NoEvidence, RuleCheck, digest
+from ml.report.replay_text import replay_text
+from tests.judge.examples import BASELINE, CHAMPION, INPUTS, PAST, RIVAL, compare, open_run, probed
 
 TARGET = np.array([1, 0, 1, 0, 0])
 SCORES = {
@@ -35,18 +36,17 @@ def store(tmp_path):
     return store
 
 
-def decided(store, rival, circumstances=CIRCUMSTANCES):
+def decided(store, rival, past=PAST):
     """A stored decision on the scores above."""
     comparison = replace(
         compare("a" * 64, rival, **measure(TARGET, SCORES["candidate"], 0.4)),
         baseline=replace(BASELINE, **measure(TARGET, SCORES["baseline"], 0.4)),
     )
-    roles = ["candidate", "baseline"] if isinstance(rival, AbsentChampion) else list(SCORES)
+    roles = ["candidate", "baseline"] if isinstance(rival, NoChampion) else list(SCORES)
     kept = Scores(qid=np.array(list("abcde")), target=TARGET, by_model={role: SCORES[role] for role in roles})
     keep_scores(store, comparison, kept)
-    recorded = not isinstance(circumstances, Unrecorded)
-    probe = probed(comparison) if recorded else Unrecorded()
-    evidence = gather(store, comparison, POLICY, probe, circumstances)
+    probe = probed(comparison)
+    evidence = gather_evidence(store, comparison, POLICY, probe, past)
     verdict, reason, checks = judge(comparison, evidence, POLICY)
     decision = Decision(
         verdict=verdict,
@@ -54,14 +54,15 @@ def decided(store, rival, circumstances=CIRCUMSTANCES):
         checks=checks,
         policy=config_digest(POLICY),
         candidate=comparison.candidate.model,
-        champion=champion_of(comparison),
+        champion=comparison.champion,
         comparison=digest(comparison),
         inputs=INPUTS,
         splits="5" * 64,
         test="7" * 64,
         triggered_by="command line",
-        probe=digest(probe) if recorded else UNRECORDED,
-        circumstances=circumstances,
+        alarms=(),
+        probe=digest(probe),
+        past=past,
     )
     keep_decision(store, decision, POLICY, evidence, probed(comparison))
     return decision
@@ -70,8 +71,8 @@ def decided(store, rival, circumstances=CIRCUMSTANCES):
 def keep_edited(store, decision, **changes):
     """A decision that was edited and stored as if it were a real one."""
     edited = replace(decision, **changes)
-    comparison = compare("a" * 64, AbsentChampion())
-    keep_decision(store, edited, POLICY, AbsentChampion(), probed(comparison))
+    comparison = compare("a" * 64, NoChampion())
+    keep_decision(store, edited, POLICY, NoEvidence(), probed(comparison))
     return edited
 
 
@@ -79,7 +80,7 @@ def rival():
     return replace(RIVAL, evaluation=replace(CHAMPION, **measure(TARGET, SCORES["champion"], 0.4)))
 
 
-@pytest.mark.parametrize("champion", [AbsentChampion(), rival()], ids=["first", "against a champion"])
+@pytest.mark.parametrize("champion", [NoChampion(), rival()], ids=["first", "against a champion"])
 def test_the_policy_of_then_gives_the_verdict_of_then(store, champion):
     decision = decided(store, champion)
 
@@ -90,7 +91,7 @@ def test_the_policy_of_then_gives_the_verdict_of_then(store, champion):
 
 
 def test_another_policy_shows_what_the_verdict_would_have_been(store):
-    decision = decided(store, AbsentChampion())
+    decision = decided(store, NoChampion())
 
     result = replay(store, decision, replace(POLICY, min_gain_over_baseline=0.5))
 
@@ -99,7 +100,7 @@ def test_another_policy_shows_what_the_verdict_would_have_been(store):
 
 
 def test_a_record_that_the_scores_do_not_bear_out_is_not_the_same(store):
-    edited = keep_edited(store, decided(store, AbsentChampion()), verdict="keep")
+    edited = keep_edited(store, decided(store, NoChampion()), verdict="keep")
 
     result = replay(store, edited, POLICY)
 
@@ -115,26 +116,8 @@ def test_a_single_edited_check_is_noticed(store):
     assert not replay(store, edited, POLICY).reproduced
 
 
-LATER_SETTINGS = ("max_latency_ratio", "max_memory_ratio", "max_size_ratio", "cooldown_hours", "hysteresis_f1_gain")
-
-
-def test_a_decision_from_before_costs_and_history_were_asked_is_replayed_by_the_rules_of_then(store):
-    decision = decided(store, rival(), Unrecorded())
-    folder = store.open("decisions", digest(decision))
-    (folder / "probe.json").unlink()
-    policy = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
-    of_then = {name: value for name, value in policy.items() if name not in LATER_SETTINGS}
-    (folder / "policy.json").write_text(json.dumps(of_then), encoding="utf-8")
-
-    result = replay(store, decision, policy_of(store, decision))
-
-    assert not {"probe", "circumstances"} & json.loads((folder / "decision.json").read_text(encoding="utf-8")).keys()
-    assert (result.same_policy, result.reproduced) == (True, True)
-    assert "cool-down" not in replay_text(result)
-
-
 def test_costs_and_history_are_judged_again_as_they_were_then(store):
-    withdrawn = replace(CIRCUMSTANCES, withdrawn=FoundChampion(version="v2", model="a" * 64))
+    withdrawn = replace(PAST, withdrawn=ModelVersion(version="v2", model="a" * 64))
     decision = decided(store, rival(), withdrawn)
 
     text = replay_text(replay(store, decision, replace(POLICY, max_memory_ratio=1.1)))

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import LoadedModel, load_model, predict_csv
+from ml.records import to_json
+from tests.judge.examples import DESCRIPTION
 
 
 class LetterCounter(tf.Module):
@@ -23,7 +26,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     counter = LetterCounter()
     tf.saved_model.save(counter, str(folder / "saved_model"), signatures={"serving_default": counter.score})
-    (folder / "model.json").write_text('{"threshold": 0.5}')
+    (folder / "model.json").write_text(to_json(replace(DESCRIPTION, threshold=0.5)))
     return folder
 
 
@@ -97,5 +100,5 @@ def test_an_output_folder_that_is_missing_is_refused(model, tmp_path):
 def test_a_model_without_a_threshold_is_refused(folder, tmp_path, content):
     (tmp_path / "saved_model").symlink_to(folder / "saved_model")
     (tmp_path / "model.json").write_text(content)
-    with pytest.raises(LineageError, match="cannot be loaded"):
+    with pytest.raises(LineageError, match="unreadable record"):
         load_model(tmp_path)

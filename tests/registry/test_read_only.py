@@ -1,7 +1,7 @@
 import pytest
 
 from ml.errors import ConfigError
-from ml.records import AbsentChampion
+from ml.records import NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.read_only import ReadOnlyRegistry
@@ -29,7 +29,7 @@ def test_questions_get_the_answers_of_the_registry_behind(registry):
     "write",
     [
         lambda registry, folder: registry.register(*write_artifact(folder, "second")),
-        lambda registry, folder: registry.move_alias(CHAMPION_ALIAS, "v1", expected=AbsentChampion()),
+        lambda registry, folder: registry.move_alias(CHAMPION_ALIAS, "v1", expected=NoChampion()),
         lambda registry, folder: registry.record(ENTRY, DECISION),
         lambda registry, folder: registry.prune([]),
     ],

@@ -18,7 +18,7 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from ml.records import AbsentChampion, FoundChampion, Gains, Interval, to_json
+from ml.records import Gains, Interval, ModelVersion, NoChampion, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
@@ -30,7 +30,7 @@ from tests.judge.examples import compare, judged, open_run, probed, store_model
 from tests.wandb_server import KEY
 from tests.wandb_server.state import ENTITY, ORGANIZATION_ENTITY, Place
 
-FIRST, SECOND, THIRD = (FoundChampion(version=f"v{number}", model=str(number) * 64) for number in range(3))
+FIRST, SECOND, THIRD = (ModelVersion(version=f"v{number}", model=str(number) * 64) for number in range(3))
 MODEL = Place(ENTITY, "quora", "insincere")
 LINKED = Place(ORGANIZATION_ENTITY, "wandb-registry-model", "insincere")
 LINK = "link=wandb-registry-model/insincere"
@@ -131,19 +131,19 @@ def test_a_champion_is_found(state, registry):
 def test_a_project_without_models_has_no_champion(wandb_server, registry):
     wandb_server.state.put("questions", {"train.csv": b""}, type_="dataset")
 
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_a_project_with_another_model_has_no_champion(wandb_server, registry):
     wandb_server.state.put("another", {"weights": b""}, aliases=[CHAMPION_ALIAS])
 
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_versions_without_the_alias_are_no_champion(state, registry):
     state.remove(MODEL, CHAMPION_ALIAS, state.version("insincere", "v0"))
 
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_an_entity_that_the_account_does_not_belong_to_is_unknown(wandb_server, tmp_path):
@@ -223,7 +223,7 @@ def test_files_that_somebody_else_uploaded_are_recognised(wandb_server, registry
         "insincere", {"saved_model/weights": b"first", "model.json": b"{}"}, model=model, by="training"
     )
 
-    assert registry.register(artifact, model) == FoundChampion(version="v0", model=model)
+    assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
     assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "training"}
     assert "upload" not in wandb_server.requests
 
@@ -235,7 +235,7 @@ def test_files_that_somebody_else_uploaded_by_hand_become_a_version_of_ours(wand
         by_hand.add_dir(str(artifact))
         run.log_artifact(by_hand).wait()
 
-    assert registry.register(artifact, model) == FoundChampion(version="v0", model=model)
+    assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
     assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "hand"}
 
 
@@ -278,7 +278,7 @@ def test_an_upload_that_fails_leaves_no_version_and_can_be_done_again(wandb_serv
     assert wandb_server.state.collections == {}
 
     wandb_server.mend()
-    assert hasty.register(artifact, model) == FoundChampion(version="v0", model=model)
+    assert hasty.register(artifact, model) == ModelVersion(version="v0", model=model)
 
 
 def test_an_upload_that_the_server_never_takes_ends_in_time(wandb_server, hasty, tmp_path):
@@ -393,7 +393,7 @@ def test_an_alias_that_the_account_may_not_set_is_an_error_that_names_the_right(
 def test_the_metadata_of_a_version_stays_as_it_is_when_it_becomes_the_champion(wandb_server, registry):
     wandb_server.state.put("insincere", {"weights": b"first"}, model=FIRST.model, note="from the training run")
 
-    registry.move_alias(CHAMPION_ALIAS, "v0", expected=AbsentChampion())
+    registry.move_alias(CHAMPION_ALIAS, "v0", expected=NoChampion())
 
     assert wandb_server.state.version("insincere", "v0").facts == {
         "model": FIRST.model,
@@ -440,7 +440,7 @@ def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once
     wandb_server, hasty, tmp_path, operation, how
 ):
     run = replace(open_run(tmp_path), registry=hasty)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(operation, **how)
     with pytest.raises(PromotionPending):
@@ -448,7 +448,7 @@ def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once
     assert hasty.history() == []
 
     wandb_server.mend()
-    assert list(promote_pending(Config(), run)) == ["run-1"]
+    assert list(promote_pending(run)) == ["run-1"]
 
     state = wandb_server.state
     assert state.version("insincere", CHAMPION_ALIAS).facts["model"] == comparison.candidate.model
@@ -458,7 +458,7 @@ def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once
 def test_work_offline_is_for_runs_and_a_promotion_still_asks_the_registry(wandb_server, hasty, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     run = replace(open_run(tmp_path), registry=hasty)
-    comparison = compare(store_model(run.store, "first"), AbsentChampion())
+    comparison = compare(store_model(run.store, "first"), NoChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(status=500)
     with pytest.raises(PromotionPending, match="W&B gave no definite answer"):
@@ -494,9 +494,9 @@ def test_a_protected_alias_leaves_a_registry_without_champion_without_one(state,
     registry = open_here(LINK)
 
     with pytest.raises(RegistryRefused):
-        registry.move_alias(CHAMPION_ALIAS, "v1", expected=AbsentChampion())
+        registry.move_alias(CHAMPION_ALIAS, "v1", expected=NoChampion())
 
-    assert registry.resolve(CHAMPION_ALIAS) == AbsentChampion()
+    assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
 
 
 def test_a_link_that_was_not_answered_is_made_on_the_next_try(wandb_server, state, open_here):

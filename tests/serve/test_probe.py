@@ -13,7 +13,7 @@ import tensorflow as tf
 from ml.config import Config
 from ml.errors import ServingError
 from ml.judge.scores import Scores, keep_scores
-from ml.records import AbsentChampion, FoundChampion, ServingCosts, digest
+from ml.records import ModelVersion, NoChampion, ServingCosts, digest
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
 from ml.store import tree_digest
 from tests.judge.examples import RIVAL, compare, open_run, store_model
@@ -84,7 +84,7 @@ def store_comparison(run):
     with run.store.staging() as folder:
         pd.DataFrame({"question_text": TEXTS}).to_parquet(folder / "rows.parquet")
         run.store.commit(folder, "splits", "7" * 64)
-    return compare(model, AbsentChampion())
+    return compare(model, NoChampion())
 
 
 def keep(run, comparison, scores):
@@ -96,7 +96,7 @@ def keep(run, comparison, scores):
 
 def register(run, model):
     version = run.registry.register(run.store.open("models", model), model)
-    return replace(RIVAL, champion=FoundChampion(version=version.version, model=model))
+    return replace(RIVAL, champion=ModelVersion(version=version.version, model=model))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from ml.config import Config, TrackingConfig
 from ml.errors import PromotionPending
 from ml.judge.decide import keep_decision
 from ml.judge.scores import Scores, keep_scores
-from ml.records import AbsentChampion, Promotion
+from ml.records import NoChampion, NoEvidence, Promotion
 from ml.steps import run_step
 from ml.tracking import open_tracker, recorded
 from tests.judge.examples import compare, judged, open_run, probed, store_model
@@ -40,7 +40,7 @@ def run(home):
 def records(run):
     """What `promote` is given, with all that the store has of it."""
     store = run.store
-    comparison = compare(store_model(store, "first"), AbsentChampion())
+    comparison = compare(store_model(store, "first"), NoChampion())
     decision, probe = judged(comparison), probed(comparison)
     rows, positives = comparison.candidate.rows, comparison.candidate.positives
     with store.staging() as folder:
@@ -57,7 +57,7 @@ def records(run):
             by_model={"candidate": scores, "baseline": scores},
         ),
     )
-    keep_decision(store, decision, CONFIG.policy, AbsentChampion(), probe)
+    keep_decision(store, decision, CONFIG.policy, NoEvidence(), probe)
     return comparison, decision, probe
 
 

@@ -2,7 +2,7 @@ import json
 
 import wandb
 
-from ml.records import AbsentChampion, Promotion, digest
+from ml.records import ModelVersion, NoChampion, Promotion, digest
 from ml.tracking.report import PromotionReport
 from tests.judge.examples import RIVAL, compare, judged
 from tests.wandb_server.state import ENTITY
@@ -16,11 +16,10 @@ def write(wandb_server, rival):
     promotion = Promotion(
         promoted=True,
         verdict="promote",
-        version="v2",
+        candidate=ModelVersion(version="v2", model=CANDIDATE),
         alias="production",
         previous=decision.champion,
         decision=digest(decision),
-        report="run-1/evaluation.html",
     )
     report = PromotionReport(
         entity=ENTITY,
@@ -67,7 +66,7 @@ def test_a_report_shows_curves_and_slices_of_its_run_alone(wandb_server):
 
 
 def test_a_first_champion_took_over_from_none(wandb_server):
-    _, spec = write(wandb_server, AbsentChampion())
+    _, spec = write(wandb_server, NoChampion())
 
     assert "**v2** took over `production` from none." in markdown(spec)
     assert "confusion_champion" not in json.dumps(spec)

@@ -12,7 +12,7 @@ import wandb
 
 from ml.config import Config, SourceConfig, TrackingConfig
 from ml.errors import ConfigError
-from ml.records import AbsentChampion, FoundChampion, ValidationReport
+from ml.records import ModelVersion, NoChampion, ValidationReport
 from ml.registry.local import LocalRegistry
 from ml.registry.wandb import WandbRegistry
 from ml.registry.wandb.address import parse_address
@@ -35,7 +35,6 @@ REPORT = ValidationReport(
     passed=True,
     worst_severity="none",
     checks=(),
-    docs="week-1/data_docs/index.html",
 )
 
 
@@ -172,19 +171,19 @@ def test_questions_are_uploaded_only_if_the_config_says_so(week, questions, uplo
 
 def test_the_model_of_a_training_is_the_version_that_is_registered(week):
     store = week.run.store
-    trained = compare(store_model(store, "weights"), AbsentChampion()).trained
+    trained = compare(store_model(store, "weights"), NoChampion()).trained
     address = f"wandb://{ENTITY}/quora/model"
     replace(week, environment={**week.environment, "SINCERE_REGISTRY": address}).track("train", result=trained)
 
     version = WandbRegistry(parse_address(address), store).register(store.open("models", trained.model), trained.model)
 
-    assert version == FoundChampion(version="v0", model=trained.model)
+    assert version == ModelVersion(version="v0", model=trained.model)
     assert len(week.server.state.collection("model").versions) == 1
     assert week.runs["train"].logged == [week.server.state.version("model", "candidate").id]
 
 
 def test_a_dry_run_leaves_the_collection_of_the_registry_alone(week):
-    trained = compare(store_model(week.run.store, "weights"), AbsentChampion()).trained
+    trained = compare(store_model(week.run.store, "weights"), NoChampion()).trained
     environment = {**week.environment, "SINCERE_REGISTRY": f"wandb://{ENTITY}/quora/model"}
     dry = replace(week, environment=environment, run=replace(week.run, dry_run=True))
 

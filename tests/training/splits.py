@@ -12,7 +12,7 @@ from ml.run import Run
 from ml.store import Store
 
 
-def make_workspace(folder: Path) -> Run:
+def make_run(folder: Path) -> Run:
     """An empty store and registry."""
     return Run(
         store=Store(folder / "store"),
@@ -34,6 +34,7 @@ def store_splits(store: Store, *, rows: int = 96, positives: int = 24) -> Splits
         parts=(train, validation, test),
         duplicate_texts=0,
         conflicting_texts=0,
+        warnings=(),
     )
 
 

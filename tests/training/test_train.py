@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.config import Config, EncoderConfig, TrainConfig, config_digest
+from ml.config import Config, EncoderConfig, TrainConfig, training_digest
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import load_model
 from ml.model.threshold import choose_dominating_threshold, operating_point
-from ml.records import AbsentChampion, digest
+from ml.records import ModelDescription, NoChampion, PretrainedWeights, digest, from_json, to_json
 from ml.store import tree_digest
 from ml.training.train import train
 from tests.tiny import WORDS, write_tiny_encoder
-from tests.training.splits import make_workspace, store_splits
+from tests.training.splits import make_run, store_splits
 
 SETTINGS = TrainConfig(epochs=6, patience_epochs=6, batch_size=8, learning_rate=1e-2)
 TEXTS = ["why do cats sleep ?", "", "bad dogs bark " * 30, "how good"]
@@ -39,13 +39,13 @@ UNRECOGNISED_MODULE = """
 import sys
 from pathlib import Path
 from ml.config import TrainConfig
-from ml.model import tfhub
+from ml.encoder import tfhub
 from ml.model.predict import load_model
 from ml.training.train import train
-from tests.training.splits import make_workspace, store_splits
+from tests.training.splits import make_run, store_splits
 from tests.training.test_train import make_config
 tfhub._gives_the_same = lambda *_: False
-run = make_workspace(Path(sys.argv[2]))
+run = make_run(Path(sys.argv[2]))
 config = make_config(Path(sys.argv[1]), TrainConfig(epochs=1, batch_size=32))
 record = train(config, run, store_splits(run.store))
 scores = load_model(run.store.open("models", record.model)).score(["why", "how do cats sleep"])
@@ -56,10 +56,10 @@ print(len(scores), "scores")
 KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
-from ml.model import checkpoint, train as step
+from ml.training import checkpoint, train as step
 from ml.training.trainer import Trainer
 from ml.store import Store
-from tests.training.splits import make_workspace, store_splits
+from tests.training.splits import make_run, store_splits
 from tests.training.test_train import make_config
 
 def die(*_, **__):
@@ -87,7 +87,7 @@ for place in (*PLACES, lambda: None):
     child = os.fork()
     if child == 0:
         place()
-        run = make_workspace(Path(sys.argv[2]))
+        run = make_run(Path(sys.argv[2]))
         print(step.train(make_config(Path(sys.argv[1])), run, store_splits(run.store)).model, flush=True)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -101,12 +101,12 @@ def make_config(tiny_encoder: Path, settings: TrainConfig = SETTINGS) -> Config:
 
 @pytest.fixture
 def run(tmp_path):
-    return make_workspace(tmp_path)
+    return make_run(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_encoder, tmp_path_factory):
-    run = make_workspace(tmp_path_factory.mktemp("trained"))
+    run = make_run(tmp_path_factory.mktemp("trained"))
     splits = store_splits(run.store)
     return run, splits, train(make_config(tiny_encoder), run, splits)
 
@@ -117,7 +117,7 @@ def test_a_trained_model_is_stored_whole_and_tells_the_classes_apart(trained, ti
     model = load_model(folder)
 
     assert record.splits == digest(splits)
-    assert record.config == config_digest(make_config(tiny_encoder))
+    assert record.config == training_digest(make_config(tiny_encoder))
     assert record.encoder == tiny_encoder.name
     assert record.threshold == model.threshold
     assert record.model == tree_digest(folder)
@@ -161,7 +161,7 @@ def test_a_training_that_is_killed_again_and_again_gives_the_model_of_one_that_i
         "going on from a checkpoint: 6 whole epochs and 0 of 12 steps were made before",
         "going on from a checkpoint: 6 whole epochs and 0 of 12 steps were made before",
     ]
-    store = make_workspace(tmp_path).store
+    store = make_run(tmp_path).store
     assert store.contains("models", trained[2].model)
     assert list((store.root / "checkpoints").iterdir()) == []
 
@@ -175,9 +175,10 @@ def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tin
     rows = pd.read_parquet(run.store.open("splits", splits.part("validation").digest) / "rows.parquet")
     labels, scores = rows["target"].to_numpy(np.float32), load_model(folder).score(rows["question_text"].tolist())
     worse = float(np.sort(scores)[-20])
-    (folder / "model.json").write_text(json.dumps({"threshold": worse}))
+    description = from_json((folder / "model.json").read_text(), ModelDescription)
+    (folder / "model.json").write_text(to_json(replace(description, threshold=worse)))
     champion = run.registry.register(folder, tree_digest(folder))
-    run.registry.move_alias("production", champion.version, expected=AbsentChampion())
+    run.registry.move_alias("production", champion.version, expected=NoChampion())
 
     second = train(config, run, splits)
 
@@ -193,7 +194,7 @@ def promoted(trained, tiny_encoder, run):
     """A run whose champion is the trained model, with the splits of a later week."""
     first_workspace, first_splits, first = trained
     champion = run.registry.register(first_workspace.store.open("models", first.model), first.model)
-    run.registry.move_alias("production", champion.version, expected=AbsentChampion())
+    run.registry.move_alias("production", champion.version, expected=NoChampion())
     return run, champion, first_splits, store_splits(run.store, rows=80, positives=20)
 
 
@@ -209,7 +210,7 @@ def test_a_warm_start_begins_with_all_of_the_champions_weights_and_says_so(promo
     np.testing.assert_allclose(load_model(folder).score(TEXTS), expected, atol=1e-3)
     assert record.started_from == champion
     description = json.loads((folder / "model.json").read_text())
-    assert description["started_from"] == {"record": "FoundChampion", "version": "v1", "model": champion.model}
+    assert description["started_from"] == {"record": "ModelVersion", "version": "v1", "model": champion.model}
     assert description["fitted_to"] == [
         parts.part(name).digest for parts in (first_splits, splits) for name in ("train", "validation")
     ]
@@ -218,7 +219,7 @@ def test_a_warm_start_begins_with_all_of_the_champions_weights_and_says_so(promo
 def test_a_warm_start_without_a_champion_begins_with_the_pretrained_encoder(tiny_encoder, run, caplog):
     caplog.set_level("INFO", logger="ml")
     record = train(warm(tiny_encoder), run, store_splits(run.store))
-    assert record.started_from == AbsentChampion()
+    assert record.started_from == PretrainedWeights()
     assert "no warm start, since there is no champion yet" in caplog.text
 
 

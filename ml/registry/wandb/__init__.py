@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
-from ml.records import AbsentChampion, Champion, Decision, FoundChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, HistoryEntry, refuse_other_files
+from ml.records import Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
 from ml.registry.wandb.history_page import draw_history
@@ -48,7 +48,7 @@ class WandbRegistry:
         with self._client.answering():
             return self._resolve(alias)
 
-    def register(self, artifact: Path, model: str) -> FoundChampion:
+    def register(self, artifact: Path, model: str) -> ModelVersion:
         """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`.
 
         A version of the same digest is used, whoever uploaded it.
@@ -114,7 +114,7 @@ class WandbRegistry:
         with self._client.answering():
             return self._history()
 
-    def prune(self, keep: Collection[str]) -> Sequence[FoundChampion]:
+    def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Let go of the files of all versions but these and those with an alias; gives all versions without files.
 
         W&B itself deletes them a day later (TTL); until then the same model comes back under its name.
@@ -139,7 +139,7 @@ class WandbRegistry:
 
     def _resolve(self, alias: str) -> Champion:
         if alias not in self._client.aliases(_MODEL, self.address.model):
-            return AbsentChampion()
+            return NoChampion()
         return self._named(self._client.artifact(self.address.model, alias))
 
     def _versions(self) -> list[Any]:
@@ -156,14 +156,14 @@ class WandbRegistry:
             )
         return versions[version]
 
-    def _named(self, version: Any) -> FoundChampion:
+    def _named(self, version: Any) -> ModelVersion:
         if not isinstance(version.metadata.get("model"), str):
             raise RegistryDamaged(
                 f"{version.version} does not say which model it is: it was not registered from here, or was edited",
                 where=self.address.where,
                 fix="point the alias at a version that `python -m ml history` lists",
             )
-        return FoundChampion(version=version.version, model=version.metadata["model"])
+        return ModelVersion(version=version.version, model=version.metadata["model"])
 
     def _upload(self, artifact: Path, model: str) -> str:
         """Gives the version's number."""
@@ -236,7 +236,7 @@ class WandbRegistry:
     def _put_back(self, alias: str, target: Any, before: Champion) -> None:
         if self._resolve(alias) != self._named(target):
             return
-        if isinstance(before, FoundChampion):
+        if isinstance(before, ModelVersion):
             self._point(alias, self._version(before.version))
         else:
             target.aliases.remove(alias)
@@ -292,4 +292,4 @@ def _key(entry: HistoryEntry) -> tuple[str, str]:
 
 
 def _name(champion: Champion) -> str:
-    return champion.version if isinstance(champion, FoundChampion) else "nothing"
+    return champion.version if isinstance(champion, ModelVersion) else "nothing"

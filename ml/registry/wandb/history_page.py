@@ -6,8 +6,7 @@ Drawn anew from the history after each entry: nothing is read from it, so nothin
 from collections.abc import Sequence
 from typing import Any
 
-from ml.records import AbsentChampion, Champion, ChampionFigures, FoundChampion, Gains
-from ml.registry import HistoryEntry
+from ml.records import Champion, ChampionFigures, ChampionUnmeasured, Gains, HistoryEntry, ModelVersion, NoGains
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
 
@@ -82,9 +81,9 @@ def _row(entry: HistoryEntry, links: _Links) -> list[Any]:
     ]
 
 
-def _gains(gains: Gains | AbsentChampion) -> list[str]:
+def _gains(gains: Gains | NoGains) -> list[str]:
     """Each with its interval; both bounds together hold at 2 x confidence - 1."""
-    if isinstance(gains, AbsentChampion):
+    if isinstance(gains, NoGains):
         return ["none", "none", "none"]
     return [
         f"{gain.difference:+.4f} ({gain.lower:+.4f} to {gain.upper:+.4f}, {2 * gains.confidence - 1:.0%})"
@@ -92,9 +91,9 @@ def _gains(gains: Gains | AbsentChampion) -> list[str]:
     ]
 
 
-def _watched(watch: ChampionFigures | AbsentChampion) -> list[float | None]:
+def _watched(watch: ChampionFigures | ChampionUnmeasured) -> list[float | None]:
     """A table's column of numbers has null where there is none."""
-    return [None, None] if isinstance(watch, AbsentChampion) else [watch.precision, watch.recall]
+    return [None, None] if isinstance(watch, ChampionUnmeasured) else [watch.precision, watch.recall]
 
 
 def _charts(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
@@ -116,4 +115,4 @@ def _charts(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
 
 
 def _name(champion: Champion) -> str:
-    return champion.version if isinstance(champion, FoundChampion) else "none"
+    return champion.version if isinstance(champion, ModelVersion) else "none"

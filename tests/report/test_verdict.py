@@ -1,8 +1,11 @@
 from dataclasses import replace
 
-from ml.records import AbsentChampion, ChampionFigures, Change, Contamination, Promotion, digest
-from ml.report.wording import history_text, unchanged_text, verdict_text
-from tests.judge.examples import FIRST_ENTRY, INPUTS, RIVAL, compare, judged
+import pytest
+
+from ml.errors import LineageError, RegistryConflict, RegistryUnavailable, SourceUnavailable
+from ml.records import Change, Contamination, ModelVersion, NoChampion, Promotion, Unregistered, digest
+from ml.report.verdict import decision_text, failure_text, outcome_after, outcome_before, unchanged_text
+from tests.judge.examples import INPUTS, RIVAL, compare, judged, open_run
 
 KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
@@ -44,41 +47,52 @@ true negatives                 925          925       925
 production: v1, as before (the candidate is version v2)
 report: reports/run-1/evaluation.html"""
 
-WATCH = ChampionFigures(version="v1", rows=1000, precision=0.65, recall=0.55, average_precision=0.68)
+
+def version(name):
+    return ModelVersion(version=name, model="a" * 64)
 
 
-def carried_out(comparison, version):
+def text_of(run, comparison, decision, candidate):
+    return decision_text(run, comparison, decision, outcome_after(carried_out(comparison, candidate)))
+
+
+def carried_out(comparison, candidate):
     decision = judged(comparison)
     return Promotion(
         promoted=decision.verdict == "promote",
         verdict=decision.verdict,
-        version=version,
+        candidate=candidate,
         alias="production",
         previous=decision.champion,
         decision=digest(decision),
-        report=comparison.report,
     )
 
 
-def test_a_kept_champion_is_shown_beside_the_candidate():
-    assert verdict_text(KEPT, judged(KEPT), carried_out(KEPT, "v2")) == KEPT_TEXT
+def test_a_kept_champion_is_shown_beside_the_candidate(tmp_path):
+    assert text_of(open_run(tmp_path), KEPT, judged(KEPT), version("v2")) == KEPT_TEXT
 
 
-def test_a_first_promotion_has_no_column_for_a_champion_and_names_no_champion():
-    first = compare("a" * 64, AbsentChampion())
+def test_a_decision_that_is_not_carried_out_yet_says_so(tmp_path):
+    text = decision_text(open_run(tmp_path), KEPT, judged(KEPT), outcome_before(judged(KEPT)))
 
-    lines = verdict_text(first, judged(first), carried_out(first, "v1")).splitlines()
+    assert text.splitlines()[-2] == "production: v1 (the decision is not carried out yet)"
+
+
+def test_a_first_promotion_has_no_column_for_a_champion_and_names_no_champion(tmp_path):
+    first = compare("a" * 64, NoChampion())
+
+    lines = text_of(open_run(tmp_path), first, judged(first), version("v1")).splitlines()
 
     assert lines[0] == "PROMOTE: There is no champion yet, and the candidate passes every guard."
     assert "precision                   0.7000    0.5000" in lines
     assert lines[-2] == "production: v1 (before: none)"
 
 
-def test_a_dry_run_says_so_first_and_last():
-    first = compare("a" * 64, AbsentChampion())
-    promotion = replace(carried_out(first, "unregistered"), promoted=False, dry_run=True)
+def test_a_dry_run_says_so_first_and_last(tmp_path):
+    first = compare("a" * 64, NoChampion())
+    dry = replace(open_run(tmp_path), dry_run=True)
 
-    lines = verdict_text(first, judged(first), promotion).splitlines()
+    lines = text_of(dry, first, judged(first), Unregistered()).splitlines()
 
     assert lines[0] == "DRY RUN, PROMOTE: There is no champion yet, and the candidate passes every guard."
     assert lines[-2] == "production: none, as before (a dry run writes nothing to the registry)"
@@ -95,54 +109,22 @@ def test_a_run_without_a_change_says_so_and_how_to_train_all_the_same():
     ]
 
 
-def test_no_line_is_wider_than_a_hundred_columns():
+def test_no_line_is_wider_than_a_hundred_columns(tmp_path):
     long_name = replace(RIVAL, champion=replace(RIVAL.champion, version="v123456"))
     comparison = compare("a" * 64, long_name, precision=0.1, recall=0.1, average_precision=0.1)
     comparison = replace(comparison, warnings=("label drift", "text length drift") * 3)
 
-    text = verdict_text(comparison, judged(comparison), carried_out(comparison, "v123457"))
+    text = text_of(open_run(tmp_path), comparison, judged(comparison), version("v123457"))
 
     assert max(len(line) for line in text.splitlines()) <= 100
 
 
-def test_the_history_is_a_table_with_a_line_for_each_decision():
-    kept = replace(
-        FIRST_ENTRY,
-        time="2026-01-11T00:00:00+00:00",
-        verdict="keep",
-        version="v2",
-        previous=RIVAL.champion,
-        watch=WATCH,
-    )
-
-    assert history_text([FIRST_ENTRY, kept]) == (
-        "time                       verdict  version  champion before  precision  recall      F1  av. precision"
-        "  its precision  its recall\n"
-        "2026-01-04T00:00:00+00:00  promote  v1       none                0.7000  0.6000  0.6462         0.6800"
-        "           none        none\n"
-        "2026-01-11T00:00:00+00:00  keep     v2       v1                  0.7000  0.6000  0.6462         0.6800"
-        "         0.6500      0.5500"
-    )
-
-
-def test_an_empty_history_says_so():
-    assert history_text([]) == "no decision was carried out yet"
-
-
-def test_a_rollback_in_the_history_says_why_and_by_whom():
-    back = replace(
-        FIRST_ENTRY, verdict="rollback", reason="too many false alarms", triggered_by="Airflow, manual run by eve"
-    )
-
-    assert history_text([back]).splitlines()[-1] == "    too many false alarms (Airflow, manual run by eve)"
-
-
-def test_an_alarm_a_warning_and_rows_that_were_left_out_are_said_below_the_checks():
+def test_an_alarm_a_warning_and_rows_that_were_left_out_are_said_below_the_checks(tmp_path):
     comparison = compare("a" * 64, replace(RIVAL, contamination=Contamination(rows=1234)))
     comparison = replace(comparison, warnings=("label drift", "text length drift"))
     decision = replace(judged(comparison), alarms=("champion v1: recall 0.3500 is under 0.4000",))
 
-    lines = verdict_text(comparison, decision, carried_out(comparison, "v2")).splitlines()
+    lines = text_of(open_run(tmp_path), comparison, decision, version("v2")).splitlines()
 
     after_checks = lines.index("", 2) + 1
     assert lines[after_checks : after_checks + 4] == [
@@ -151,3 +133,46 @@ def test_an_alarm_a_warning_and_rows_that_were_left_out_are_said_below_the_check
         "1,234 test rows may have been in the champion's training: they were left out",
         "",
     ]
+
+
+PENDING = RegistryUnavailable("the folder did not answer", where="the registry", fix="run it again")
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "headline"),
+    [
+        ("promote", PENDING, "PROMOTION PENDING: Champion v1 stays: the candidate shows no precision gain."),
+        (
+            "promote",
+            RegistryConflict("moved", where="there", fix="see"),
+            "NOT PROMOTED: the alias was moved meanwhile.",
+        ),
+        ("promote", LineageError("other", where="there", fix="see"), "FAILED: the step promote ended the run."),
+    ],
+)
+def test_a_promotion_that_failed_says_what_had_been_decided(step, error, headline):
+    lines = failure_text(step, (KEPT, judged(KEPT)), error).splitlines()
+
+    assert lines[0] == headline
+    assert lines[2:5] == str(error).splitlines()
+    assert " ✗  precision gain            0.6400 (-0.01)                 higher than 0.6500" in lines
+
+
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [
+        (
+            SourceUnavailable("no answer", where="https://a.invalid", fix="try later"),
+            [
+                "NOT FINISHED: the step snapshot did not get an answer, and may be tried again.",
+                "",
+                "no answer",
+                "  where: https://a.invalid",
+                "  what to do: try later",
+            ],
+        ),
+        (KeyError("a question"), ["FAILED: the step snapshot ended the run.", "", "an unforeseen error: KeyError"]),
+    ],
+)
+def test_a_run_that_ends_early_says_where_and_why(error, lines):
+    assert failure_text("snapshot", (), error).splitlines() == lines

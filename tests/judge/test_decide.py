@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from ml.judge.past import circumstances_of
-from ml.records import AbsentChampion, FoundChampion, NoPromotion, PastPromotion, digest
+from ml.judge.decide import read_past
+from ml.records import ModelVersion, NoChampion, NoPromotion, NothingWithdrawn, PastPromotion, digest
 from tests.judge.examples import FIRST_ENTRY, INPUTS, compare, judged, open_run, probed
 
-V1 = FoundChampion(version="v1", model="1" * 64)
-V2 = FoundChampion(version="v2", model="2" * 64)
+V1 = ModelVersion(version="v1", model="1" * 64)
+V2 = ModelVersion(version="v2", model="2" * 64)
 OTHER_INPUTS = replace(INPUTS, snapshot="9" * 64)
 SECOND = replace(FIRST_ENTRY, run_id="run-2", version="v2", previous=V1, inputs=digest(INPUTS))
 BACK = replace(FIRST_ENTRY, run_id="back", verdict="rollback", previous=V2, inputs="unrecorded")
@@ -18,18 +18,18 @@ KEPT = replace(FIRST_ENTRY, run_id="run-3", verdict="keep", promoted=False, vers
 
 def known(home, *entries, model="a" * 64, inputs=OTHER_INPUTS, force=False):
     run = replace(open_run(home), force=force)
-    grounds = judged(compare("a" * 64, AbsentChampion()))
+    grounds = judged(compare("a" * 64, NoChampion()))
     for entry in entries:
         run.registry.record(entry, grounds)
-    return circumstances_of(run, probed(compare(model, AbsentChampion())), inputs)
+    return read_past(run, probed(compare(model, NoChampion())), inputs)
 
 
 def test_without_a_history_there_is_nothing_to_hold_against_a_candidate(tmp_path):
-    circumstances = known(tmp_path)
+    past = known(tmp_path)
 
-    assert circumstances.last_promotion == NoPromotion()
-    assert circumstances.withdrawn == AbsentChampion()
-    assert not circumstances.after_rollback
+    assert past.last_promotion == NoPromotion()
+    assert past.withdrawn == NothingWithdrawn()
+    assert not past.after_rollback
 
 
 def test_the_time_is_that_of_the_probe(tmp_path):
@@ -68,15 +68,15 @@ def test_what_was_rolled_back_from_is_known_again_by(tmp_path, candidate):
 
 @pytest.mark.parametrize("candidate", [{"model": V1.model}, {"model": "a" * 64}], ids=["the target", "another model"])
 def test_a_rollback_says_nothing_about(tmp_path, candidate):
-    assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == AbsentChampion()
+    assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == NothingWithdrawn()
 
 
 def test_a_version_that_became_champion_again_is_not_withdrawn_any_more(tmp_path):
     restored = replace(BACK, run_id="forth", version="v2", previous=V1)
 
-    circumstances = known(tmp_path, FIRST_ENTRY, SECOND, BACK, restored, model=V2.model)
+    past = known(tmp_path, FIRST_ENTRY, SECOND, BACK, restored, model=V2.model)
 
-    assert circumstances.withdrawn == AbsentChampion()
+    assert past.withdrawn == NothingWithdrawn()
 
 
 def test_a_forced_run_is_recorded_as_such(tmp_path):
