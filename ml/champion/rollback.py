@@ -10,7 +10,7 @@ from ml.records import AbsentChampion, Champion, FoundChampion, Rollback, digest
 from ml.registry import CHAMPION_ALIAS, HistoryEntry
 from ml.run import Run
 from ml.serve.probe import probe_model
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 
 
 def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ml.errors import LineageError
 from ml.records import AbsentChampion, Champion, ChampionFigures, Change, Decision, FoundChampion, Gains, Rollback
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"

@@ -20,7 +20,7 @@ from ml.records import (
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.report.verdict import read_verdict
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.judge.examples import CHAMPION, EVIDENCE, compare, judged, open_run, probed, store_model
 
 
@@ -207,7 +207,7 @@ def test_a_dry_run_writes_not_one_byte_to_the_registry(tmp_path, figures):
 
     assert (promotion.promoted, promotion.dry_run, promotion.version) == (False, True, "unregistered")
     assert tree_digest(tmp_path / "registry") == before
-    assert read_verdict(dry.run_reports).startswith(f"DRY RUN, {promotion.verdict.upper()}: ")
+    assert read_verdict(dry.report_folder).startswith(f"DRY RUN, {promotion.verdict.upper()}: ")
 
 
 def test_a_first_dry_run_does_not_even_make_the_registry(tmp_path):

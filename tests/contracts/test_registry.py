@@ -15,7 +15,8 @@ from ml.errors import LineageError, RegistryConflict
 from ml.records import AbsentChampion, Decision, FoundChampion, Inputs, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, HistoryEntry, Registry
 from ml.registry.open import open_registry
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 
 DECISION = Decision(
     verdict="promote",

@@ -34,7 +34,7 @@ def test_a_generated_sample_holds_every_expectation(tmp_path):
     assert report.passed
     assert report.worst_severity == "none"
     assert (places.reports / report.docs).is_file()
-    assert (places.run_reports / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
+    assert (places.report_folder / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
 
 
 def test_data_docs_open_at_the_result_and_bring_a_style_of_their_own(tmp_path):

@@ -38,7 +38,7 @@ def test_the_inputs_of_the_champions_run_are_no_work_and_that_is_recorded(tmp_pa
     entry = run.registry.history()[-1]
     assert (entry.verdict, entry.promoted, entry.version, entry.previous) == ("unchanged", False, "v1", champion)
     assert entry.reason == "Nothing has changed. CSV, settings and code are those of the run of champion v1."
-    assert read_verdict(run.run_reports).startswith("UNCHANGED: Nothing has changed.")
+    assert read_verdict(run.report_folder).startswith("UNCHANGED: Nothing has changed.")
     assert run.registry.resolve("production") == champion
 
 
@@ -89,4 +89,4 @@ def test_a_dry_run_without_a_change_records_nothing(tmp_path, champion):
     detect(Config(), run, SNAPSHOT)
 
     assert [entry.verdict for entry in run.registry.history()] == ["promote"]
-    assert read_verdict(run.run_reports).startswith("DRY RUN, UNCHANGED: ")
+    assert read_verdict(run.report_folder).startswith("DRY RUN, UNCHANGED: ")

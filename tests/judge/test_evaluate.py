@@ -31,7 +31,7 @@ from ml.records import (
     digest,
     from_json,
 )
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.judge.examples import FIRST_ENTRY, compare, judged, open_run, probed
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
@@ -246,7 +246,7 @@ def test_a_registry_that_gives_no_definite_answer_stops_the_run(run, splits, tra
     with pytest.raises(RegistryDamaged):
         evaluate(CONFIG, run, splits, trained)
 
-    assert not (run.store.root / "comparisons").exists()
+    assert run.store.names("comparisons") == []
 
 
 def test_a_champion_whose_files_changed_is_never_measured(run, splits, trained, champion):
@@ -323,7 +323,7 @@ def test_decide_refuses_a_comparison_that_is_not_stored(run, splits, trained):
     with pytest.raises(LineageError, match="is not in the store"):
         decide(CONFIG, run, elsewhere, probed(elsewhere))
 
-    assert not (run.store.root / "decisions").exists()
+    assert run.store.names("decisions") == []
 
 
 def test_decide_refuses_a_probe_of_another_comparison(run, splits, trained):

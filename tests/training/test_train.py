@@ -15,7 +15,7 @@ from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import load_model
 from ml.model.threshold import choose_dominating_threshold, operating_point
 from ml.records import AbsentChampion, digest
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from ml.training.train import train
 from tests.tiny import WORDS, write_tiny_encoder
 from tests.training.splits import make_workspace, store_splits
@@ -163,7 +163,7 @@ def test_a_training_that_is_killed_again_and_again_gives_the_model_of_one_that_i
     ]
     store = make_workspace(tmp_path).store
     assert store.contains("models", trained[2].model)
-    assert list((store.root / "checkpoints").iterdir()) == []
+    assert store.names("checkpoints") == []
 
 
 def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tiny_encoder, run, tmp_path):
@@ -276,5 +276,5 @@ def test_one_class_only_is_refused(tiny_encoder, run, positives):
 def test_an_unusable_encoder_leaves_nothing_behind(tmp_path, run):
     with pytest.raises(ConfigError, match="no encoder at the source"):
         train(make_config(tmp_path / "nowhere"), run, store_splits(run.store))
-    assert not (run.store.root / "models").exists()
-    assert list((run.store.root / "staging").iterdir()) == []
+    assert run.store.names("models") == []
+    assert list((tmp_path / "store" / "staging").iterdir()) == []
