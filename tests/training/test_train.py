@@ -39,7 +39,7 @@ UNRECOGNISED_MODULE = """
 import sys
 from pathlib import Path
 from ml.config import TrainConfig
-from ml.model import tfhub
+from ml.encoder import tfhub
 from ml.model.predict import load_model
 from ml.training.train import train
 from tests.training.splits import make_workspace, store_splits
@@ -56,7 +56,7 @@ print(len(scores), "scores")
 KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
-from ml.model import checkpoint, train as step
+from ml.training import checkpoint, train as step
 from ml.training.trainer import Trainer
 from ml.store import Store
 from tests.training.splits import make_workspace, store_splits
@@ -69,17 +69,19 @@ def die_after(steps):
     made = Trainer.update
     Trainer.update = lambda self, batch: made(self, batch) if self.steps() < steps else die()
 
-def die_between_the_commits():
+def die_before_it_stores(what):
     commit = Store.commit
-    Store.commit = lambda self, staged, kind, digest: die() if kind == "models" else commit(self, staged, kind, digest)
-
-def die_while_a_checkpoint_is_written():
-    checkpoint._sync = die
+    Store.commit = lambda self, staged, kind, digest: die() if kind == what else commit(self, staged, kind, digest)
 
 def die_before_the_export():
     step.export_classifier = die
 
-PLACES = (lambda: die_after(17), die_while_a_checkpoint_is_written, die_before_the_export, die_between_the_commits)
+PLACES = (
+    lambda: die_after(17),
+    lambda: die_before_it_stores("checkpoints"),
+    die_before_the_export,
+    lambda: die_before_it_stores("models"),
+)
 logging.getLogger("ml").setLevel(logging.INFO)
 logging.getLogger("ml").addHandler(logging.StreamHandler())
 checkpoint.Checkpoints.due = lambda self: True
