@@ -20,13 +20,14 @@ def measure() -> list[dict[str, object]]:
 
 
 def _measure(size: str) -> dict[str, object]:
+    from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
 
     trainer = _trainer(size)
     writing, reading = [], []
     with (
         tempfile.TemporaryDirectory(prefix="sincere-bench-", dir=os.environ.get("SINCERE_HOME")) as folder,
-        open_checkpoints(Path(folder), "key", trainer, minutes=10) as checkpoints,
+        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=10) as checkpoints,
     ):
         for step in range(ROUNDS):
             started = time.perf_counter()

@@ -81,6 +81,7 @@ def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray)
 def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
     """Examples per second of our own epochs, after a fifth of the steps as warm-up."""
     from ml.encoder.pretrained import build_tokenizer, read_encoder
+    from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
     from ml.training.fit import LabelledTexts, fit
     from ml.training.runtime import prepare_runtime
@@ -96,7 +97,10 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
         return LabelledTexts(tokenizer.tokenize(texts[rows]), labels[rows].astype(np.float32))
 
     def speed(rows: int) -> float:
-        with tempfile.TemporaryDirectory() as folder, open_checkpoints(Path(folder), "x", trainer, minutes=10) as kept:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            open_checkpoints(Store(Path(folder)), "x", trainer, minutes=10) as kept,
+        ):
             return fit(trainer, tokenized(slice(0, rows)), validation, settings, kept).examples_per_second
 
     counted = steps * settings.batch_size

@@ -25,6 +25,7 @@ from ml.registry.read_only import ReadOnlyRegistry
 from ml.run import Run
 from ml.steps import STEPS, promote_pending, run_step
 from ml.store import Store
+from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
 
 _ENVIRONMENT = {
@@ -75,7 +76,7 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         print(to_json(result))
     else:
-        _write_whole(arguments.output, to_json(result))
+        write_whole(arguments.output, to_json(result))
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -101,7 +102,7 @@ def _run_all_steps(arguments: argparse.Namespace) -> None:
         if isinstance(record, Change) and not record.changed:
             break
         records.append(record)
-    print(read_verdict(run.run_reports))
+    print(read_verdict(run.report_folder))
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
@@ -117,7 +118,7 @@ def _show_history(arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         from ml.report.plots import history_plot
 
-        _write_whole(arguments.plot, history_plot(history))
+        write_whole(arguments.plot, history_plot(history))
     print(history_text(history))
 
 
@@ -148,7 +149,7 @@ def _roll_back(arguments: argparse.Namespace) -> None:
 
     rollback = roll_back(_run(arguments), to=arguments.to, reason=arguments.reason)
     if arguments.output is not None:
-        _write_whole(arguments.output, to_json(rollback))
+        write_whole(arguments.output, to_json(rollback))
     print(f"ROLLBACK: {CHAMPION_ALIAS} is {rollback.target.version} (before: {rollback.previous.version})")
 
 
@@ -186,7 +187,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
     )
     print(outcome_table(outcomes, weeks=weeks, years=years))
     if arguments.plot is not None:
-        _write_whole(arguments.plot, outcome_plot(outcomes))
+        write_whole(arguments.plot, outcome_plot(outcomes))
 
 
 def _sample(arguments: argparse.Namespace) -> None:
@@ -243,12 +244,6 @@ def _read_record(path: Path) -> Record:
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(f"{path.name} cannot be read: {reason}", where="--input", fix="name a step's output") from None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml.config import PROJECT, Config, RetentionConfig, SourceConfig, TrackingConfig, config_digest
 from ml.records import Inputs
-from ml.store import file_digest
+from ml.store.files import file_digest
 
 _CODE_SUFFIXES = {".py", ".toml", ".jinja"}
 

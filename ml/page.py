@@ -10,6 +10,8 @@ from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from ml.store.files import write_whole
+
 BLUE, ORANGE, GREY = "#2f6fb3", "#d9822b", "#8a94a0"
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -27,9 +29,7 @@ class Section:
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write a page whole or not at all."""
     template = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    beside = path.with_suffix(".part")
-    beside.write_text(template.render(title=title, lead=lead, sections=sections), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, template.render(title=title, lead=lead, sections=sections))
 
 
 def fragment(template: str, **values: object) -> Markup:

@@ -34,13 +34,6 @@ class Run:
     observe: Observer = unobserved
 
     @property
-    def checkpoints(self) -> Path:
-        """Where a training that was killed left its state."""
-        return self.store.root / "checkpoints"
-
-    @property
-    def run_reports(self) -> Path:
-        """This run's reports; made when asked for."""
-        folder = self.reports / self.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def report_folder(self) -> Path:
+        """Where this run's reports go."""
+        return self.reports / self.run_id

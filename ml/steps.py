@@ -121,9 +121,9 @@ def promote_pending(run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
     Each is the step of its own run, with that run's settings. One whose champion is no longer the one that was compared
     waits no more.
     """
-    from ml.champion.pending import pending_runs, read_pending
+    from ml.champion.pending import read_pending
 
-    for run_id in pending_runs(run.store):
+    for run_id in run.store.names("pending"):
         pending, own = read_pending(run, run_id)
         run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
         yield run_id

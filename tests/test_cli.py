@@ -12,7 +12,7 @@ import pytest
 from ml.cli import main
 from ml.records import RawSnapshot, read_any
 from ml.source.sample import write_sample
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.tiny import write_tiny_config
 
 

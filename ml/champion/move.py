@@ -61,8 +61,7 @@ def kept_moves(store: Store, run_id: str) -> Sequence[Move]:
 
 def _kept(store: Store) -> Iterator[Move]:
     """The most recent first."""
-    folders = sorted(store.root.glob("moves/*"), key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
-    return (_read(store, folder.name) for folder in folders)
+    return (_read(store, name) for name in reversed(store.names("moves")))
 
 
 def _read(store: Store, run_id: str) -> Move:

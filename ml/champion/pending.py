@@ -1,7 +1,6 @@
 """Decisions that wait for the registry: a run's records, kept in the store until they are carried out."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ from ml.config.load import read_settings
 from ml.config.redaction import public_settings
 from ml.records import Comparison, Decision, Probe, from_json, to_json
 from ml.run import Run
-from ml.store import Store
 
 
 class Pending(NamedTuple):
@@ -38,12 +36,6 @@ def keep_pending(run: Run, pending: Pending) -> None:
 def forget_pending(run: Run) -> None:
     """The run's decision waits no more."""
     run.store.drop("pending", run.run_id)
-
-
-def pending_runs(store: Store) -> Sequence[str]:
-    """The runs whose decisions wait, oldest first."""
-    folders = sorted(store.root.glob("pending/*"), key=lambda folder: folder.stat().st_mtime_ns)
-    return [folder.name for folder in folders]
 
 
 def read_pending(run: Run, run_id: str) -> tuple[Pending, Run]:

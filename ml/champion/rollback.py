@@ -11,7 +11,7 @@ from ml.registry import CHAMPION_ALIAS
 from ml.registry.history import is_last_moved
 from ml.run import Run
 from ml.serve.probe import probe_model
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 
 
 def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:

@@ -22,6 +22,7 @@ from great_expectations.data_context.types.base import (
 from ml.config import PROJECT, ValidateConfig
 from ml.errors import ConfigError
 from ml.records import DataCheck, Severity
+from ml.store.files import rename_whole
 
 _OBSERVED_CHARACTERS = 80
 _SEVERITIES: tuple[Severity, ...] = ("none", "info", "warning", "critical")
@@ -139,7 +140,7 @@ def _whole_folder(place: Path) -> Iterator[Path]:
     for earlier in (beside, place):
         shutil.rmtree(earlier, ignore_errors=True)
     yield beside
-    beside.rename(place)
+    rename_whole(beside, place)
 
 
 def _make_readable_offline(docs: Path) -> None:

@@ -46,9 +46,9 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
     logger.info(note)
 
     whole_suite, suite = read_suites(config.validate)
-    findings = run_suite(suite, _figures(parts, text_ids, targets), run.run_reports / SPLITS_DOCS)
+    findings = run_suite(suite, _figures(parts, text_ids, targets), run.report_folder / SPLITS_DOCS)
     write_exploration(
-        run.run_reports / "exploration.html",
+        run.report_folder / "exploration.html",
         findings={WHOLE_DOCS: explain(whole_suite, report.checks), SPLITS_DOCS: findings},
         tables=[("The whole file", rows), *tables.items()],
         note=note,

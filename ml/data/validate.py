@@ -23,9 +23,9 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     suite, _ = read_suites(config.validate)
     table = pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
     logger.info("validating %d rows by %d expectations", table.num_rows, len(suite.content["expectations"]))
-    findings = run_suite(suite, _measured(table), run.run_reports / WHOLE_DOCS)
+    findings = run_suite(suite, _measured(table), run.report_folder / WHOLE_DOCS)
     write_exploration(
-        run.run_reports / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
+        run.report_folder / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
     )
     docs = f"{run.run_id}/{WHOLE_DOCS}/index.html"
     require(findings, suite, docs)

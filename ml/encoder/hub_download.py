@@ -16,6 +16,7 @@ from ml.config import SourceConfig
 from ml.config.address import public_address
 from ml.errors import ConfigError, PermanentError
 from ml.source.download import download, open_http
+from ml.store.files import rename_whole
 
 
 def download_module(handle: str) -> Path:
@@ -65,7 +66,7 @@ def _is_module(folder: Path) -> bool:
 
 def _rename(module: Path, folder: Path) -> None:
     try:
-        module.rename(folder)
+        rename_whole(module, folder)
     except OSError:
         if not _is_module(folder):  # else another process was the first
             raise

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
+from ml.store.files import writing_whole
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -80,14 +81,11 @@ def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
     """
     if not source.is_file():
         raise ConfigError("there is no such file", where=f"--input {source.name}", fix="name a CSV file")
-    beside = output.with_name(f"{output.name}.part")
+    if not output.parent.is_dir():
+        raise ConfigError("there is no such folder", where=f"--output {output.name}", fix="make it first")
     try:
-        with (
-            source.open(encoding="utf-8-sig", newline="") as rows,
-            beside.open("w", encoding="utf-8", newline="") as to,
-        ):
+        with source.open(encoding="utf-8-sig", newline="") as rows, writing_whole(output) as to:
             _score_rows(model, csv.reader(rows), csv.writer(to, lineterminator="\n"), source.name)
-        beside.replace(output)
     except UnicodeDecodeError:
         raise DataError("the file is not UTF-8", where=source.name, fix="convert it to UTF-8") from None
     except csv.Error as error:
@@ -96,8 +94,6 @@ def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
         raise ConfigError(
             f"{error.strerror}", where=f"--input {source.name} or --output {output.name}", fix="check both places"
         ) from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _score_rows(model: LoadedModel, rows: Iterator[list[str]], writer: Any, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ml.errors import LineageError
 from ml.records import Champion, Change, Decision, HistoryEntry, ModelVersion, Rollback
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 
 CHAMPION_ALIAS = "production"
 CANDIDATE_ALIAS = "candidate"

@@ -5,7 +5,6 @@ aliases.json             alias -> version         decisions/<digest>.json    the
 history.jsonl            one entry a line         lock                       held while anything is written
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -19,7 +18,8 @@ from typing import TypeVar
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
 from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
-from ml.store import tree_digest
+from ml.store.files import rename_whole, tree_digest, write_whole
+from ml.store.locks import locked
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class LocalRegistry:
             version = self._find(model) or self._add(artifact, model)
             if not self._artifact(version).is_dir():
                 with self._staged(artifact) as staged:
-                    (staged / "artifact").rename(self._artifact(version))
+                    rename_whole(staged / "artifact", self._artifact(version))
             self._write_aliases({**self._aliases(), CANDIDATE_ALIAS: version.version})
             return version
 
@@ -84,7 +84,7 @@ class LocalRegistry:
         with _answering(), self._locked():
             if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
                 return
-            self._write(self.root / "decisions" / f"{entry.decision}.json", to_json(grounds))
+            write_whole(self.root / "decisions" / f"{entry.decision}.json", to_json(grounds))
             self._append(to_json(entry))
 
     def history(self) -> Sequence[HistoryEntry]:
@@ -104,9 +104,7 @@ class LocalRegistry:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.root / "lock", waiting="waiting for another process that writes to the registry"):
             self._empty_staging()
             # There is an aliases.json before there is anything else: where it is missing later, it was lost.
             self._write_aliases(self._aliases())
@@ -137,7 +135,7 @@ class LocalRegistry:
             raise _damaged("there are versions or a history, but no aliases.json", "aliases.json")
 
     def _write_aliases(self, aliases: dict[str, str]) -> None:
-        self._write(self.root / "aliases.json", json.dumps(aliases, sort_keys=True, indent=2) + "\n")
+        write_whole(self.root / "aliases.json", json.dumps(aliases, sort_keys=True, indent=2) + "\n")
 
     def _place(self, version: str) -> Path:
         if not _VERSION.fullmatch(version):
@@ -161,11 +159,9 @@ class LocalRegistry:
     def _add(self, artifact: Path, model: str) -> ModelVersion:
         numbers = [_number(name) for name in self._names()]
         version = ModelVersion(version=f"v{max(numbers, default=0) + 1}", model=model)
-        place = self._place(version.version)
-        place.parent.mkdir(exist_ok=True)
         with self._staged(artifact) as staged:
             (staged / "version.json").write_text(to_json(version), encoding="utf-8")
-            staged.rename(place)
+            rename_whole(staged, self._place(version.version))
         return version
 
     @contextmanager
@@ -207,15 +203,6 @@ class LocalRegistry:
             file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-
-    def _write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(exist_ok=True)
-        beside = path.with_suffix(".part")
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) 
     candidate = comparison.candidate
     lead = f"Run {run.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere"
     write_page(
-        run.run_reports / "evaluation.html",
+        run.report_folder / "evaluation.html",
         title="Evaluation",
         lead=f"{lead}; {data_warnings(comparison)}" if comparison.warnings else lead,
         sections=sections,

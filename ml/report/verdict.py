@@ -22,6 +22,7 @@ from ml.records import (
 from ml.registry import CHAMPION_ALIAS
 from ml.report.figures import WIDTH, aligned, champion_name, check_lines, columns_by_role, data_warnings, figure_rows
 from ml.run import Run
+from ml.store.files import write_whole
 
 _NAME = "verdict.txt"
 
@@ -79,15 +80,12 @@ def failure_text(step: str, records: Sequence[Record], error: Exception) -> str:
 
 def write_verdict(run: Run, text: str) -> None:
     """Write the run's verdict, whole."""
-    path = run.run_reports / _NAME
-    beside = path.with_suffix(".part")
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_whole(run.report_folder / _NAME, text + "\n")
 
 
-def read_verdict(run_reports: Path) -> str:
+def read_verdict(report_folder: Path) -> str:
     """The verdict among a run's reports."""
-    return (run_reports / _NAME).read_text(encoding="utf-8").rstrip("\n")
+    return (report_folder / _NAME).read_text(encoding="utf-8").rstrip("\n")
 
 
 def newest_verdict(reports: Path) -> str:

@@ -239,8 +239,9 @@ def read_two_trainings(store: Store) -> tuple[IntArray, FloatArray, FloatArray]:
     """Targets, and the scores of two models, of the stored comparison with the most rows; raises DataError without."""
     found = [
         (arrays["target"], arrays["candidate"], arrays["champion"])
-        for path in sorted((store.root / "comparisons").glob("*/scores.npz"))
-        if "champion" in (arrays := np.load(path)) and not np.array_equal(arrays["candidate"], arrays["champion"])
+        for name in sorted(store.names("comparisons"))
+        if "champion" in (arrays := np.load(store.open("comparisons", name) / "scores.npz"))
+        and not np.array_equal(arrays["candidate"], arrays["champion"])
     ]
     if not found:
         raise DataError(

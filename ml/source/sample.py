@@ -13,6 +13,7 @@ from typing import Literal, TextIO
 import numpy as np
 
 from ml.progress import progress
+from ml.store.files import writing_whole
 
 POSITIVE_RATE = 0.062
 _CHUNK_ROWS = 50_000
@@ -149,10 +150,8 @@ _CONTRASTS: Mapping[Kind, tuple[str, ...]] = {
 
 def write_sample(path: Path, rows: int, seed: int) -> None:
     """Write `rows` generated questions as CSV, whole or not at all; the same rows and seed give the same bytes."""
-    beside = path.with_name(f"{path.name}.part")
-    with beside.open("w", encoding="utf-8", newline="") as file:
+    with writing_whole(path) as file:
         _write(file, rows, np.random.default_rng(seed))
-    beside.replace(path)
 
 
 def _write(file: TextIO, rows: int, rng: np.random.Generator) -> None:

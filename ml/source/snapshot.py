@@ -13,7 +13,7 @@ from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run
 from ml.source.csv_table import Parsed, parse
 from ml.source.fetch import fetch
-from ml.store import file_digest
+from ml.store.files import file_digest
 
 logger = logging.getLogger(__name__)
 

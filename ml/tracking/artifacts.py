@@ -21,7 +21,7 @@ def make_artifact(content: Content, place: Place) -> Any:
         if place.config.tracking.upload_rows:
             _add(artifact, name, path)
         else:
-            kept = path.relative_to(place.pipeline_run.store.root).as_posix()
+            kept = place.pipeline_run.store.relative(path)
             artifact.add_reference(f"{HOME_SCHEME}:store/{kept}", name=name, checksum=False)
     for name, table in content.tables.items():
         artifact.add(make_table(table), name)

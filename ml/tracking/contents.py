@@ -137,7 +137,7 @@ def _promotion(record: Promotion, place: Place) -> Content:
         name="promotion",
         type="promotion",
         facts=_plain(record),
-        files={"promotion.json": to_json(record), "verdict.txt": place.pipeline_run.run_reports / "verdict.txt"},
+        files={"promotion.json": to_json(record), "verdict.txt": place.pipeline_run.report_folder / "verdict.txt"},
         description=f"{record.version} of run {place.pipeline_run.run_id}: {record.verdict}",
     )
 

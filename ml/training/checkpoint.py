@@ -3,39 +3,35 @@
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
 """
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from ml.config import Config, config_digest
 from ml.inputs import code_version
+from ml.store import Store
 from ml.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own, each whole or absent."""
+    """The checkpoints of one training, by its key in the store, each whole or absent."""
 
-    def __init__(self, root: Path, key: str, trainer: Trainer, *, minutes: float) -> None:
-        self._root, self._folder, self._trainer = root, root / key, trainer
+    def __init__(self, store: Store, key: str, trainer: Trainer, *, minutes: float) -> None:
+        self._store, self._key, self._trainer = store, key, trainer
         self._seconds = 60 * minutes
         self._last = time.monotonic()
         self._progress = tf.Variable("", dtype=tf.string)
         self._state = tf.train.Checkpoint(
             classifier=trainer.classifier, optimizer=trainer.optimizer, progress=self._progress
         )
-        self._folder.mkdir(exist_ok=True)
 
     def due(self) -> bool:
         """Whether the last one is older than the minutes that were set."""
@@ -47,16 +43,11 @@ class Checkpoints:
         if step in self._steps():
             return
         self._progress.assign(json.dumps(progress))
-        staged = self._root / "staged"
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
-        self._state.write(str(staged / "state"))
-        for path in (*staged.iterdir(), staged):
-            _sync(path)
-        staged.rename(self._folder / str(step))
-        _sync(self._folder)
+        with self._store.staging() as staged:
+            self._state.write(str(staged / "state"))
+            self._store.commit(staged, "checkpoints", f"{self._key}/{step}")
         for past in set(self._steps()) - {step, *keep}:
-            _discard(self._folder / str(past), self._root)
+            self._store.drop("checkpoints", f"{self._key}/{past}")
 
     def restore(self) -> dict[str, Any]:
         """Put the trainer where the last checkpoint was, and give its progress, which is empty if there is none.
@@ -69,8 +60,7 @@ class Checkpoints:
                 self._verify(step)
         except (ValueError, IndexError, tf.errors.OpError) as error:
             logger.warning("a checkpoint is damaged (%s): the training starts anew", type(error).__name__)
-            _discard(self._folder, self._root)
-            self._folder.mkdir()
+            self._store.drop("checkpoints", self._key)
             steps = []
         if not steps:
             return {}
@@ -84,10 +74,12 @@ class Checkpoints:
         weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
 
     def _steps(self) -> list[int]:
-        return sorted(int(path.name) for path in self._folder.iterdir())
+        if not self._store.contains("checkpoints", self._key):
+            return []
+        return sorted(int(path.name) for path in self._store.open("checkpoints", self._key).iterdir())
 
     def _prefix(self, step: int) -> str:
-        return str(self._folder / str(step) / "state")
+        return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
 
     def _verify(self, step: int) -> None:
         """Read all of it once: TensorFlow compares the checksums."""
@@ -97,22 +89,16 @@ class Checkpoints:
 
 
 @contextmanager
-def open_checkpoints(root: Path, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
+def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
     """Those of the training with that key, removed at the end if it comes; those of any other are removed at once.
 
-    One training at a time has the folder `root`: another waits until it ends, however it ends.
+    One training at a time has the checkpoints of a store: another waits until it ends, however it ends.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        _lock(descriptor)
-        for other in root.iterdir():
-            if other.name != key:
-                shutil.rmtree(other)
-        yield Checkpoints(root, key, trainer, minutes=minutes)
-        _discard(root / key, root)
-    finally:
-        os.close(descriptor)
+    with store.lock("training", waiting="waiting for another training in this store to end"):
+        for other in set(store.names("checkpoints")) - {key}:
+            store.drop("checkpoints", other)
+        yield Checkpoints(store, key, trainer, minutes=minutes)
+        store.drop("checkpoints", key)
 
 
 def training_key(config: Config, splits: str, trainer: Trainer) -> str:
@@ -126,27 +112,3 @@ def training_key(config: Config, splits: str, trainer: Trainer) -> str:
     for weights in trainer.classifier.get_weights():
         sha.update(weights.tobytes())
     return sha.hexdigest()
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("waiting for another training in this store to end")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _discard(path: Path, root: Path) -> None:
-    """By rename first: what a crash leaves half removed is no checkpoint any more."""
-    discarded = root / "discarded"
-    shutil.rmtree(discarded, ignore_errors=True)
-    path.rename(discarded)
-    shutil.rmtree(discarded)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

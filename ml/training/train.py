@@ -25,7 +25,8 @@ from ml.model.threshold import choose_dominating_threshold, choose_threshold, op
 from ml.records import Champion, ModelDescription, NoChampion, Split, Splits, TrainedModel, digest, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.fit import Fitted, LabelledTexts, count_steps, fit
 from ml.training.runtime import prepare_runtime
@@ -60,7 +61,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     start = begin(trainer.classifier, config.train, champion, run.registry, pretrained)
     key = training_key(config, digest(splits), trainer)
     with (
-        open_checkpoints(run.checkpoints, key, trainer, minutes=config.train.checkpoint_minutes) as checkpoints,
+        open_checkpoints(run.store, key, trainer, minutes=config.train.checkpoint_minutes) as checkpoints,
         run.store.staging() as staged,
     ):
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.pending import pending_runs, read_pending
+from ml.champion.pending import read_pending
 from ml.config import Config, SourceConfig, TrainConfig
 from ml.config.redaction import public_settings
 from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
@@ -50,8 +50,8 @@ def test_a_promotion_that_gets_no_answer_is_pending_by_name(tmp_path):
     with outage(tmp_path), pytest.raises(PromotionPending, match=r"promotion pending: .*\n.*run run-1\n.*--pending"):
         carry_out(run, comparison)
 
-    assert pending_runs(run.store) == ["run-1"]
-    assert read_verdict(run.run_reports).startswith("PROMOTION PENDING: There is no champion yet")
+    assert run.store.names("pending") == ["run-1"]
+    assert read_verdict(run.report_folder).startswith("PROMOTION PENDING: There is no champion yet")
 
 
 def test_an_outage_is_worth_a_retry():
@@ -68,8 +68,8 @@ def test_a_pending_promotion_is_finished_later_as_the_run_that_decided(tmp_path)
     assert run.registry.resolve(CHAMPION_ALIAS) == ModelVersion(version="v1", model=comparison.candidate.model)
     (entry,) = run.registry.history()
     assert (entry.run_id, entry.triggered_by) == ("run-1", "command line")
-    assert pending_runs(run.store) == []
-    assert read_verdict(run.run_reports).startswith("PROMOTE: ")
+    assert run.store.names("pending") == []
+    assert read_verdict(run.report_folder).startswith("PROMOTE: ")
 
 
 def test_the_task_run_again_finishes_it_too(tmp_path):
@@ -79,7 +79,7 @@ def test_the_task_run_again_finishes_it_too(tmp_path):
 
     assert carry_out(run, comparison).promoted
 
-    assert pending_runs(run.store) == []
+    assert run.store.names("pending") == []
     assert len(run.registry.history()) == 1
 
 
@@ -100,7 +100,7 @@ def test_a_pending_promotion_whose_champion_was_replaced_is_told_and_pending_no_
         list(promote_pending(open_run(tmp_path, "by-hand")))
 
     assert run.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
-    assert pending_runs(run.store) == []
+    assert run.store.names("pending") == []
     assert read_verdict(tmp_path / "reports" / "run-1").startswith("NOT PROMOTED: ")
 
 
@@ -128,7 +128,7 @@ def test_a_dry_run_leaves_nothing_pending(tmp_path):
 
     carry_out(run, first_candidate(run))
 
-    assert pending_runs(run.store) == []
+    assert run.store.names("pending") == []
 
 
 def test_a_promotion_that_is_not_allowed_waits_for_the_right(wandb_server, tmp_path):
@@ -141,7 +141,7 @@ def test_a_promotion_that_is_not_allowed_waits_for_the_right(wandb_server, tmp_p
     with pytest.raises(RegistryRefused):
         carry_out(run, first_candidate(run))
 
-    verdict = read_verdict(run.run_reports)
+    verdict = read_verdict(run.report_folder)
     assert verdict.startswith("PROMOTION PENDING: There is no champion yet")
     assert "may not set the protected alias production" in verdict
     wandb_server.state.protected.clear()

@@ -19,7 +19,7 @@ from ml.records import (
 )
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, open_run, probed, store_model
 
 

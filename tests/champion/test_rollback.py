@@ -12,7 +12,7 @@ from ml.config import Config
 from ml.errors import ConfigError, LineageError, ServingError
 from ml.records import ModelVersion, NoChampion, to_json
 from ml.registry import CHAMPION_ALIAS
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.judge.examples import CHAMPION, DESCRIPTION, RIVAL, compare, judged, open_run, probed, store_model
 
 

@@ -15,7 +15,8 @@ from ml.errors import LineageError, RegistryConflict
 from ml.records import ModelVersion, NoChampion, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 from tests.judge.examples import FIRST_ENTRY, compare, judged
 
 DECISION = judged(compare("a" * 64, NoChampion()))

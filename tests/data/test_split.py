@@ -101,7 +101,7 @@ def test_one_page_shows_the_whole_file_and_each_split(tmp_path):
     settings, places = config("sample:2000"), open_run(tmp_path)
     pulled = snapshot(settings, places)
     split(settings, places, pulled, validate(settings, places, pulled))
-    page = (places.run_reports / "exploration.html").read_text(encoding="utf-8")
+    page = (places.report_folder / "exploration.html").read_text(encoding="utf-8")
     for heading in ("The whole file", "train", "validation", "test", "Expectations of the splits"):
         assert f"<h2>{heading}</h2>" in page
     assert page.count("<svg") == 12

@@ -33,8 +33,8 @@ def test_a_generated_sample_holds_every_expectation(tmp_path):
     report = validate(settings, places, snapshot(settings, places))
     assert report.passed
     assert report.worst_severity == "none"
-    assert (places.run_reports / "data_docs" / "index.html").is_file()
-    assert (places.run_reports / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
+    assert (places.report_folder / "data_docs" / "index.html").is_file()
+    assert (places.report_folder / "exploration.html").read_text(encoding="utf-8").count("<svg") == 3
 
 
 def test_data_docs_open_at_the_result_and_bring_a_style_of_their_own(tmp_path):

@@ -38,7 +38,8 @@ from ml.records import (
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.run import Run
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 
 EVALUATION = Evaluation(
     model="a" * 64,

@@ -92,7 +92,7 @@ def test_a_missing_input_is_refused(model, tmp_path):
 
 def test_an_output_folder_that_is_missing_is_refused(model, tmp_path):
     (tmp_path / "questions.csv").write_text("question_text\nabc\n")
-    with pytest.raises(ConfigError, match="No such file or directory"):
+    with pytest.raises(ConfigError, match="there is no such folder"):
         predict_csv(model, tmp_path / "questions.csv", tmp_path / "absent" / "scored.csv")
 
 

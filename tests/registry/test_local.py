@@ -12,7 +12,8 @@ from ml.records import NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 
 

@@ -5,7 +5,7 @@ from ml.records import NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.registry.read_only import ReadOnlyRegistry
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 
 

@@ -24,7 +24,8 @@ from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
 from ml.registry.wandb.address import Address, parse_address
 from ml.steps import promote_pending
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 from tests.judge.examples import compare, judged, open_run, probed, store_model
 from tests.wandb_server import KEY

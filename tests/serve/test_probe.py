@@ -15,7 +15,7 @@ from ml.errors import ServingError
 from ml.judge.scores import Scores, keep_scores
 from ml.records import ModelVersion, NoChampion, ServingCosts, digest
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
-from ml.store import tree_digest
+from ml.store.files import tree_digest
 from tests.judge.examples import RIVAL, compare, open_run, store_model
 
 PROJECT = Path(__file__).parents[2]
@@ -162,7 +162,7 @@ def test_a_failing_model_is_refused_without_quoting_the_question(tmp_path):
     assert "why" not in str(raised.value)
 
 
-def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison):
+def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison, tmp_path):
     other = replace(comparison, candidate=replace(comparison.candidate, model="e" * 64))
     keep(run, other, SCORES)
     with run.store.staging() as folder:
@@ -172,7 +172,7 @@ def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison
     with pytest.raises(ServingError, match="ended with status 1") as raised:
         probe(Config(), run, other)
 
-    assert str(run.store.root) not in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
 
 
 def test_the_hard_questions_are_those_that_break_tokenizers():

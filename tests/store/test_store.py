@@ -1,5 +1,6 @@
 """The store: whole or absent, and never changed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ml.errors import LineageError
-from ml.store import Store, file_digest, tree_digest
+from ml.store import Store
+from ml.store.locks import try_lock
 
 
 @pytest.fixture
@@ -44,22 +46,26 @@ def test_what_is_not_stored_is_a_broken_lineage(store):
         store.open("models", "0123456789abcdef")
 
 
-def _kill_while_staging(store):
-    script = (
+def _kill(place, script):
+    """Run a script that has a store and `die`, and ends by it."""
+    start = (
         "import os, signal; from pathlib import Path; from ml.store import Store\n"
-        f"with Store(Path({str(store.root)!r})).staging() as folder:\n"
-        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+        "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"store = Store(Path({str(place)!r}))\n"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", start + script], check=False).returncode == -signal.SIGKILL
 
 
-def test_a_process_killed_while_staging_stores_nothing(store):
-    _kill_while_staging(store)
-    assert [path.name for path in store.root.iterdir()] == ["staging"]
+KILLED_WHILE_STAGING = "with store.staging() as folder: (folder / 'half').write_text('x'); die()"
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next(store):
-    _kill_while_staging(store)
+def test_a_process_killed_while_staging_stores_nothing(store, tmp_path):
+    _kill(tmp_path / "store", KILLED_WHILE_STAGING)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["staging"]
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next(store, tmp_path):
+    _kill(tmp_path / "store", KILLED_WHILE_STAGING)
     with store.staging() as alive:
         assert [path for path in alive.parent.iterdir() if path.is_dir()] == [alive]
 
@@ -70,25 +76,11 @@ def test_what_another_process_is_staging_is_left_alone(store):
         assert second.is_dir()
 
 
-def test_many_that_stage_at_once_are_in_nobodys_way(store):
+def test_many_that_stage_at_once_are_in_nobodys_way(store, tmp_path):
     with ThreadPoolExecutor(8) as threads:
         places = list(threads.map(lambda number: _put(store, str(number)), range(2000)))
     assert set(places) == {store.open("models", "digest")}
-    assert list((store.root / "staging").iterdir()) == []
-
-
-def test_the_digest_of_a_file_is_its_sha256(tmp_path):
-    (tmp_path / "f").write_bytes(b"abc")
-    assert file_digest(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_the_digest_of_a_tree_depends_on_names_and_contents(tmp_path):
-    for folder, name, text in (("a", "x", "1"), ("b", "x", "1"), ("c", "y", "1"), ("d", "x", "2")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / name).write_text(text)
-    a, b, c, d = (tree_digest(tmp_path / folder) for folder in "abcd")
-    assert a == b
-    assert len({a, c, d}) == 3
+    assert list((tmp_path / "store" / "staging").iterdir()) == []
 
 
 def test_what_is_dropped_is_gone_and_dropping_it_again_changes_nothing(store):
@@ -99,3 +91,56 @@ def test_what_is_dropped_is_gone_and_dropping_it_again_changes_nothing(store):
     store.drop("models", "a" * 64)
 
     assert not store.contains("models", "a" * 64)
+
+
+def _kept(store):
+    return (store.open("moves", "run-1") / "a.txt").read_text()
+
+
+def test_what_is_put_under_a_name_takes_the_place_of_what_was_there(store):
+    store.put("moves", "run-1", {"a.txt": "first", "b.txt": "first"})
+    store.put("moves", "run-1", {"a.txt": "second"})
+
+    assert [(path.name, path.read_text()) for path in store.open("moves", "run-1").iterdir()] == [("a.txt", "second")]
+    assert store.names("moves") == ["run-1"]
+
+
+def test_a_process_killed_between_dropping_and_putting_keeps_what_was_there(store, tmp_path):
+    store.put("moves", "run-1", {"a.txt": "first"})
+    _kill(tmp_path / "store", "Store.commit = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
+
+    assert store.contains("moves", "run-1")
+    assert store.names("moves") == ["run-1"]
+    assert _kept(store) == "first"
+
+    store.put("moves", "run-1", {"a.txt": "third"})
+    assert _kept(store) == "third"
+
+    store.drop("moves", "run-1")
+    assert store.names("moves") == []
+
+
+def test_what_was_there_does_not_come_back_when_it_is_dropped_after_a_crash(store, tmp_path):
+    store.put("moves", "run-1", {"a.txt": "first"})
+    _kill(tmp_path / "store", "Store.commit = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
+
+    store.drop("moves", "run-1")
+
+    assert not store.contains("moves", "run-1")
+
+
+def test_names_come_in_the_order_in_which_they_were_stored(store):
+    for name in ("b", "c", "a"):
+        store.put("pending", name, {"a.txt": "x"})
+    os.utime(store.open("pending", "c"), ns=(0, 0))
+    assert store.names("pending") == ["c", "b", "a"]
+    assert store.names("moves") == []
+
+
+def test_a_file_is_named_by_its_place_below_the_root(store):
+    assert store.relative(_put(store, "x") / "a.txt") == "models/digest/a.txt"
+
+
+def test_those_who_share_a_store_share_its_locks(store, tmp_path):
+    with store.lock("training", waiting=""), try_lock(tmp_path / "store" / "training.lock") as free:
+        assert not free

@@ -11,13 +11,16 @@ import tensorflow as tf
 import tf_keras
 
 from ml.config import Config, TrainConfig
+from ml.store import Store
 from ml.training.checkpoint import open_checkpoints, training_key
 
 HOLD_THE_LOCK = """
-import fcntl, os, sys
-fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
-print("held", flush=True)
-sys.stdin.read()
+import sys
+from pathlib import Path
+from ml.store import Store
+with Store(Path(sys.argv[1])).lock("training", waiting=""):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -42,18 +45,23 @@ def weight_of(trainer: SimpleNamespace) -> float:
     return float(trainer.classifier.get_weights()[0].item())
 
 
-def open_some(root: Path, trainer: SimpleNamespace, key: str = "a", minutes: float = 10):
-    return open_checkpoints(root, key, trainer, minutes=minutes)
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def open_some(store: Store, trainer: SimpleNamespace, key: str = "a", minutes: float = 10):
+    return open_checkpoints(store, key, trainer, minutes=minutes)
 
 
 class Killed(Exception):
     """In the place of a signal."""
 
 
-def leave_checkpoints(root: Path, *steps: int, keep: tuple[int, ...] = ()) -> float:
+def leave_checkpoints(store: Store, *steps: int, keep: tuple[int, ...] = ()) -> float:
     """A training that was killed after its last checkpoint; gives its weight."""
     trainer = make_trainer()
-    with pytest.raises(Killed), open_some(root, trainer) as checkpoints:
+    with pytest.raises(Killed), open_some(store, trainer) as checkpoints:
         for step in steps:
             make_steps(trainer, step - trainer.made)
             checkpoints.save(step, {"at": step}, keep=keep)
@@ -61,11 +69,11 @@ def leave_checkpoints(root: Path, *steps: int, keep: tuple[int, ...] = ()) -> fl
     return weight_of(trainer)
 
 
-def test_a_training_goes_on_where_the_last_checkpoint_was_with_its_moments(tmp_path):
-    weight = leave_checkpoints(tmp_path, 2, 5)
+def test_a_training_goes_on_where_the_last_checkpoint_was_with_its_moments(store):
+    weight = leave_checkpoints(store, 2, 5)
     uninterrupted, resumed = make_trainer(), make_trainer()
     make_steps(uninterrupted, 7)
-    with open_some(tmp_path, resumed) as checkpoints:
+    with open_some(store, resumed) as checkpoints:
         assert checkpoints.restore() == {"at": 5}
         assert weight_of(resumed) == weight
         make_steps(resumed, 2)
@@ -73,38 +81,38 @@ def test_a_training_goes_on_where_the_last_checkpoint_was_with_its_moments(tmp_p
     assert weight_of(resumed) == weight_of(uninterrupted)
 
 
-def test_only_the_last_checkpoint_stays_and_those_to_keep(tmp_path):
-    leave_checkpoints(tmp_path, 1, 2, 3, 4, keep=(2,))
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["2", "4"]
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+def test_only_the_last_checkpoint_stays_and_those_to_keep(store):
+    leave_checkpoints(store, 1, 2, 3, 4, keep=(2,))
+    assert sorted(path.name for path in store.open("checkpoints", "a").iterdir()) == ["2", "4"]
+    assert store.names("checkpoints") == ["a"]
 
 
-def test_the_weights_of_a_kept_step_come_back(tmp_path):
-    weight = leave_checkpoints(tmp_path, 2)
+def test_the_weights_of_a_kept_step_come_back(store):
+    weight = leave_checkpoints(store, 2)
     trainer = make_trainer()
-    with open_some(tmp_path, trainer) as checkpoints:
+    with open_some(store, trainer) as checkpoints:
         checkpoints.restore_weights(2)
     assert weight_of(trainer) == weight
 
 
-def test_a_training_that_comes_to_its_end_leaves_nothing(tmp_path):
-    with open_some(tmp_path, make_trainer()) as checkpoints:
+def test_a_training_that_comes_to_its_end_leaves_nothing(store):
+    with open_some(store, make_trainer()) as checkpoints:
         checkpoints.save(0, {}, keep=())
-    assert list(tmp_path.iterdir()) == []
+    assert store.names("checkpoints") == []
 
 
-def test_the_checkpoint_of_another_training_is_removed_and_not_used(tmp_path):
-    leave_checkpoints(tmp_path, 1)
-    with open_some(tmp_path, make_trainer(), key="b") as checkpoints:
+def test_the_checkpoint_of_another_training_is_removed_and_not_used(store):
+    leave_checkpoints(store, 1)
+    with open_some(store, make_trainer(), key="b") as checkpoints:
         assert checkpoints.restore() == {}
-        assert [path.name for path in tmp_path.iterdir()] == ["b"]
+        assert store.names("checkpoints") == []
 
 
 @pytest.mark.parametrize("file", ["state.index", "state.data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["cut off", "changed", "gone"])
-def test_a_damaged_checkpoint_is_one_warning_and_a_new_start(tmp_path, caplog, file, damage):
-    leave_checkpoints(tmp_path, 3)
-    path = tmp_path / "a" / "3" / file
+def test_a_damaged_checkpoint_is_one_warning_and_a_new_start(store, tmp_path, caplog, file, damage):
+    leave_checkpoints(store, 3)
+    path = store.open("checkpoints", "a") / "3" / file
     content = path.read_bytes()
     middle = len(content) // 2
     match damage:
@@ -115,16 +123,16 @@ def test_a_damaged_checkpoint_is_one_warning_and_a_new_start(tmp_path, caplog, f
         case "gone":
             path.unlink()
     trainer = make_trainer()
-    with open_some(tmp_path, trainer) as checkpoints:
+    with open_some(store, trainer) as checkpoints:
         assert checkpoints.restore() == {}
         assert weight_of(trainer) == 1.0
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         assert [warning.partition(" (")[0] for warning in warnings] == ["a checkpoint is damaged"]
-        assert list((tmp_path / "a").iterdir()) == []
+        assert store.names("checkpoints") == []
 
 
-def test_a_checkpoint_is_due_when_the_last_one_is_old(tmp_path):
-    with open_some(tmp_path, make_trainer(), minutes=0.5 / 60) as checkpoints:
+def test_a_checkpoint_is_due_when_the_last_one_is_old(store):
+    with open_some(store, make_trainer(), minutes=0.5 / 60) as checkpoints:
         assert not checkpoints.due()
         time.sleep(0.6)
         assert checkpoints.due()
@@ -132,13 +140,13 @@ def test_a_checkpoint_is_due_when_the_last_one_is_old(tmp_path):
         assert not checkpoints.due()
 
 
-def test_another_training_waits_until_this_one_ends(tmp_path, caplog):
+def test_another_training_waits_until_this_one_ends(store, tmp_path, caplog):
     caplog.set_level("INFO", logger="ml")
     command = [sys.executable, "-c", HOLD_THE_LOCK, os.fspath(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         end = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {holder.pid}"])
-        with open_some(tmp_path, make_trainer()):
+        with open_some(store, make_trainer()):
             assert "waiting for another training in this store to end" in caplog.text
         end.wait()
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ml.config import TrainConfig
 from ml.encoder.pretrained import build_tokenizer, read_encoder
+from ml.store import Store
 from ml.training.checkpoint import open_checkpoints
 from ml.training.fit import LabelledTexts, count_steps, fit
 from ml.training.runtime import Runtime
@@ -36,7 +37,7 @@ def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -
 def fit_once(trainer, data, settings, **how):
     with (
         TemporaryDirectory() as folder,
-        open_checkpoints(Path(folder), "key", trainer, minutes=settings.checkpoint_minutes) as checkpoints,
+        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=settings.checkpoint_minutes) as checkpoints,
     ):
         return fit(trainer, data, data, settings, checkpoints, **how)
 

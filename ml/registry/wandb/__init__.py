@@ -9,15 +9,13 @@ history is read by one listing. W&B has no compare-and-swap: processes that shar
 somebody else is noticed before and after ours, but not within the one request between our last look and our write.
 """
 
-import fcntl
 import logging
-import os
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
 from ml.records import Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
@@ -25,7 +23,8 @@ from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
 from ml.registry.wandb.history_page import draw_history
-from ml.store import Store, tree_digest
+from ml.store import Store
+from ml.store.files import tree_digest
 
 logger = logging.getLogger(__name__)
 
@@ -126,16 +125,9 @@ class WandbRegistry:
                     self._drop(version)
             return [self._named(version) for version in versions if _DROPPED in version.metadata]
 
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
+    def _in_turn(self) -> AbstractContextManager[BinaryIO]:
         """One process at a time of those that share the store."""
-        self._store.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._store.root, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        return self._store.lock("registry", waiting="waiting for another process that writes to the registry")
 
     def _resolve(self, alias: str) -> Champion:
         if alias not in self._client.aliases(_MODEL, self.address.model):
