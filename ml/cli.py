@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ml import __version__
 from ml.config import Config, load_config
 from ml.errors import ConfigError, DataError, LineageError, SincereError
 from ml.records import AbsentChampion, Change, Decision, Record, digest, read_any, to_json
@@ -249,7 +250,9 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ml", description="Retrain, judge and promote, step by step.")
+    prog = "sincere" if Path(sys.argv[0]).stem == "sincere" else "python -m ml"
+    parser = argparse.ArgumentParser(prog=prog, description="Retrain, judge and promote, step by step.")
+    parser.add_argument("--version", action="version", version=f"sincere {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=step.help, description=step.help)
