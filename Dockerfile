@@ -21,6 +21,7 @@ COPY requirements requirements
 
 FROM base AS airflow
 RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/airflow.txt
+COPY ml ml
 COPY dags dags
 COPY plugins plugins
 USER sincere

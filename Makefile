@@ -55,19 +55,22 @@ lock: $(UV)
 	$(COMPILE) pyproject.toml --group airflow --extra cuda --constraints requirements/all.txt --output-file requirements/cuda.txt
 
 clean:
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv var build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(UV):
 	@python=$$($(FIND_PYTHON)) && "$$python" -m venv .venv
 	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 
-$(ALL): requirements/all.txt | $(UV)
-	$(INSTALL) && touch $@
+$(ALL): requirements/all.txt pyproject.toml | $(UV)
+	$(INSTALL)
+	$(INSTALL_PROJECT) && touch $@
 
 $(DEV): requirements/dev.txt $(ALL)
 	$(INSTALL) && touch $@
 
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<
+# From this folder, by the locked setuptools: `import ml` and the command `sincere` then work in any folder.
+INSTALL_PROJECT = $(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(BIN)/airflow db migrate && touch "$$AIRFLOW_HOME/migrated"; }
 CONF = import json, os; asked = {name: os.environ[name] for name in ("SOURCE", "CONFIG", "FORCE", "DRY_RUN") if os.environ.get(name)}; print(json.dumps({name.lower(): name in ("FORCE", "DRY_RUN") or value for name, value in asked.items()}))

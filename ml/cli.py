@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from ml import __version__
 from ml.config import Config
 from ml.config.load import load_config
 from ml.errors import ConfigError, DataError, LineageError, SincereError
@@ -247,17 +249,19 @@ def _read_record(path: Path) -> Record:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ml", description="Retrain, judge and promote, step by step.")
+    prog = "sincere" if Path(sys.argv[0]).stem == "sincere" else "python -m ml"
+    parser = argparse.ArgumentParser(prog=prog, description="Retrain, judge and promote, step by step.")
+    parser.add_argument("--version", action="version", version=f"sincere {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, step in STEPS.items():
-        command = commands.add_parser(name, help=step.help, description=step.help)
+        command = _add_command(commands, name, step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
         command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
-    run = commands.add_parser("run", help="all steps in one process, without Airflow")
+    run = _add_command(commands, "run", "all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
     verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
@@ -271,6 +275,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands.add_parser("simulate", help="how often the gate errs, and what it sees, on stored scores"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
     return parser
+
+
+def _add_command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
+    """A command that is told settings: its help lists them all."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose)
+    command.format_help = lambda: f"{argparse.ArgumentParser.format_help(command)}\n{_settings_help()}"  # type: ignore[method-assign]
+    return command
+
+
+def _settings_help() -> str:
+    from ml.config.reference import help_lines
+
+    return f"settings, with their defaults:\n{help_lines()}\n"
 
 
 _BY_HAND = "command line"

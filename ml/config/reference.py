@@ -52,6 +52,11 @@ def settings_page() -> str:
     return "\n".join([_PAGE, *sections, *_presets()])
 
 
+def preset_names() -> list[str]:
+    """The names of the presets; `local`, which has the defaults, comes first."""
+    return sorted((path.stem for path in PRESETS.glob("*.toml")), key=lambda name: (name != "local", name))
+
+
 def _section_schema(kind: Any) -> dict[str, Any]:
     return TypeAdapter(kind).json_schema()
 
@@ -67,7 +72,7 @@ def _section(name: str, kind: Any) -> str:
 
 def _presets() -> list[str]:
     lines = ["## Presets", "", "`local` has the defaults.", ""]
-    for preset in sorted(path.stem for path in PRESETS.glob("*.toml")):
+    for preset in preset_names():
         config, schemas = load_config(preset), setting_schemas()
         values = {name: getattr(getattr(config, name.split(".")[0]), name.split(".")[1]) for name in schemas}
         changed = [f"`{name}` = {_code(value)}" for name, value in values.items() if value != _default(schemas[name])]

@@ -1,4 +1,7 @@
-"""What a person can set when triggering the DAG, and how it becomes overrides of the config."""
+"""What a person can set when triggering the DAG, and how it becomes overrides of the config.
+
+Bounds and descriptions are those of the settings in ml/config; they are read when the form is made.
+"""
 
 import json
 import re
@@ -7,7 +10,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-_CONFIG_KEYS = {
+_SETTINGS = {
     "source": "source.uri",
     "train_fraction": "split.train",
     "validation_fraction": "split.validation",
@@ -17,36 +20,24 @@ _CONFIG_KEYS = {
     "batch_size": "train.batch_size",
     "warm_start": "train.warm_start",
 }
-
-
 _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 
 
 def retraining_params() -> dict[str, Param]:
     """The DAG's Params; an empty one leaves the setting as the config preset has it."""
-    return {
-        "source": _optional(
-            "string", "Source", "The CSV: a path, https://, kaggle://, s3:// or gs://. Empty: as the preset says."
-        ),
-        "config": Param(
-            "local",
-            type="string",
-            minLength=1,
-            title="Config",
-            description="A preset or a .toml file with the settings that differ.",
-            examples=["local", "bert-base"],
-        ),
-        "train_fraction": _fraction("Train fraction", "training"),
-        "validation_fraction": _fraction("Validation fraction", "choosing the epoch and the threshold"),
-        "test_fraction": _fraction("Test fraction", "judging the candidate against the champion"),
-        "epochs": _optional("integer", "Epochs", "Passes over the training rows, at most.", minimum=1, maximum=100),
-        "learning_rate": _optional(
-            "number", "Learning rate", "Peak of the schedule; 1e-5 to 1e-4 is usual.", minimum=1e-8, maximum=1
-        ),
-        "batch_size": _optional("integer", "Batch size", "Rows in a training step.", minimum=1, maximum=4096),
-        "warm_start": _optional(
-            "boolean", "Warm start", "Begin with the champion's weights instead of the pretrained encoder's."
-        ),
+    from ml.config.reference import preset_names, setting_schemas
+
+    schemas = setting_schemas()
+    settings = {name: _optional(name, schemas[setting]) for name, setting in _SETTINGS.items()}
+    config = Param(
+        "local",
+        type="string",
+        minLength=1,
+        title="Config",
+        description="A preset or a .toml file with the settings that differ.",
+        examples=preset_names(),
+    )
+    switches = {
         "dry_run": _switch("Dry run", "Everything up to the verdict, and not one write to the registry."),
         "force": _switch(
             "Force",
@@ -54,6 +45,7 @@ def retraining_params() -> dict[str, Param]:
             " what was rolled back from before.",
         ),
     }
+    return {"source": settings.pop("source"), "config": config, **settings, **switches}
 
 
 def run_flags(params: Mapping[str, Any]) -> list[str]:
@@ -63,8 +55,9 @@ def run_flags(params: Mapping[str, Any]) -> list[str]:
 
 def rollback_params() -> dict[str, Param]:
     """Where to roll back to, and why."""
+    version = {"type": "string", "description": "As the history lists it. Empty: the champion's predecessor."}
     return {
-        "version": _optional("string", "Version", "As the history lists it. Empty: the champion's predecessor."),
+        "version": _optional("version", version),
         "reason": Param(
             "",
             type="string",
@@ -79,8 +72,8 @@ def rollback_params() -> dict[str, Param]:
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
     """A line of TOML for each Param that was filled in; a value's JSON is TOML too."""
     return [
-        f"{key} = {json.dumps(params[name], ensure_ascii=False)}"
-        for name, key in _CONFIG_KEYS.items()
+        f"{setting} = {json.dumps(params[name], ensure_ascii=False)}"
+        for name, setting in _SETTINGS.items()
         if params.get(name) is not None
     ]
 
@@ -101,13 +94,12 @@ def folder_name(run_id: str) -> str:
     return re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run_id)
 
 
-def _fraction(title: str, purpose: str) -> Param:
-    return _optional("number", title, f"Share of the rows for {purpose}.", minimum=0.0001, maximum=0.999)
+def _optional(name: str, schema: Mapping[str, Any]) -> Param:
+    """A field that may stay empty, with the bounds and the description of the setting's JSON schema."""
+    bounds = {key: value for key, value in schema.items() if key not in ("type", "default", "title")}
+    title = name.replace("_", " ").capitalize()
+    return Param(None, type=["null", schema["type"]], title=title, **bounds)
 
 
 def _switch(title: str, description: str) -> Param:
     return Param(False, type="boolean", title=title, description=description)
-
-
-def _optional(kind: str, title: str, description: str, **bounds: Any) -> Param:
-    return Param(None, type=["null", kind], title=title, description=description, **bounds)

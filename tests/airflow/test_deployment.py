@@ -56,6 +56,11 @@ def test_the_image_copies_only_what_is_there() -> None:
     assert {name for name in copied if not (PROJECT / name).exists()} == set()
 
 
+def test_both_images_have_the_library_whose_settings_the_dag_reads() -> None:
+    stages = (PROJECT / "Dockerfile").read_text(encoding="utf-8").split("FROM base AS ")[1:]
+    assert [stage.split()[0] for stage in stages if "\nCOPY ml ml\n" in stage] == ["airflow", "ml"]
+
+
 @pytest.mark.parametrize("lock", ["airflow", "dev", "cuda"])
 def test_the_locks_agree_with_the_one_that_has_everything(lock: str) -> None:
     everything, other = _pins("all"), _pins(lock)
