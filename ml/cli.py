@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ml import __version__
 from ml.config import Config
@@ -248,20 +247,30 @@ def _read_record(path: Path) -> Record:
         raise DataError(f"{path.name} cannot be read: {reason}", where="--input", fix="name a step's output") from None
 
 
+class _Parser(argparse.ArgumentParser):
+    """The help of a command that can be told settings lists them all."""
+
+    def format_help(self) -> str:
+        from ml.config.reference import help_lines
+
+        told = self.get_default("set") is not None
+        return super().format_help() + (f"\nsettings, with their defaults:\n{help_lines()}\n" if told else "")
+
+
 def _parser() -> argparse.ArgumentParser:
     prog = "sincere" if Path(sys.argv[0]).stem == "sincere" else "python -m ml"
-    parser = argparse.ArgumentParser(prog=prog, description="Retrain, judge and promote, step by step.")
+    parser = _Parser(prog=prog, description="Retrain, judge and promote, step by step.")
     parser.add_argument("--version", action="version", version=f"sincere {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, step in STEPS.items():
-        command = _add_command(commands, name, step.help)
+        command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
         command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
-    run = _add_command(commands, "run", "all steps in one process, without Airflow")
+    run = commands.add_parser("run", help="all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
     verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
@@ -275,19 +284,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_simulate(commands.add_parser("simulate", help="how often the gate errs, and what it sees, on stored scores"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
     return parser
-
-
-def _add_command(commands: Any, name: str, purpose: str) -> argparse.ArgumentParser:
-    """A command that is told settings: its help lists them all."""
-    command: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose)
-    command.format_help = lambda: f"{argparse.ArgumentParser.format_help(command)}\n{_settings_help()}"  # type: ignore[method-assign]
-    return command
-
-
-def _settings_help() -> str:
-    from ml.config.reference import help_lines
-
-    return f"settings, with their defaults:\n{help_lines()}\n"
 
 
 _BY_HAND = "command line"

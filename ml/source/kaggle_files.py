@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError
@@ -20,7 +21,8 @@ def kaggle_address(competition: str, file: str, config: SourceConfig, *, source:
 
     Uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
     """
-    client = _client(config.timeout_seconds)
+    client = _client()
+    download = client.competitions.competition_api_client.download_data_file
 
     def address() -> str:
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFileRequest
@@ -29,7 +31,7 @@ def kaggle_address(competition: str, file: str, config: SourceConfig, *, source:
         request.competition_name, request.file_name = competition, file
         with transport_errors(source):
             try:
-                response = client.competitions.competition_api_client.download_data_file(request)
+                response = _within(config.timeout_seconds, lambda: download(request))
             except requests.HTTPError as error:
                 raise _refusal(error.response, competition, source) from None
             response.close()
@@ -40,7 +42,7 @@ def kaggle_address(competition: str, file: str, config: SourceConfig, *, source:
     return address
 
 
-def _client(timeout_seconds: float) -> Any:
+def _client() -> Any:
     from kagglesdk.kaggle_client import KaggleClient
     from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -53,22 +55,24 @@ def _client(timeout_seconds: float) -> Any:
             where=_CREDENTIALS,
             fix="set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, and accept the competition's rules once",
         )
-    client = KaggleClient(username=username, password=key, api_token=token, user_agent="sincere")
-    with client:  # makes the session, which serves on after this
-        for scheme in ("http://", "https://"):
-            client.http_client()._session.mount(scheme, _TimedAdapter(timeout_seconds))
-    return client
+    return KaggleClient(username=username, password=key, api_token=token, user_agent="sincere")
 
 
-class _TimedAdapter(HTTPAdapter):
-    """Kaggle's client sets no timeout and takes none: a server that is silent would hold the step for ever."""
+def _within(seconds: float, ask: Callable[[], Any]) -> Any:
+    """The answer; raises BrokenOff without one in time. Kaggle's client knows no timeout, so a thread waits for it."""
+    answer: Future[Any] = Future()
+    Thread(target=_settle, args=(answer, ask), daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise BrokenOff("Kaggle did not answer in time") from None
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **settings: Any) -> requests.Response:
-        return super().send(request, *args, **{**settings, "timeout": self._seconds})
+def _settle(answer: "Future[Any]", ask: Callable[[], Any]) -> None:
+    try:
+        answer.set_result(ask())
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 def _refusal(response: requests.Response, competition: str, source: str) -> Exception:

@@ -18,19 +18,22 @@ class DropoutMasks:
         layers = [layer for layer in model.submodules if isinstance(layer, tf_keras.layers.Dropout)]
         self._layers = len(layers)
         for number, layer in enumerate(layers):
-            layer._random_generator = _LayerMasks(self, number)
+            layer.call = _MaskedCall(self, number, layer)
 
     def seed(self, layer: int) -> tf.Tensor:
         """Of one layer's mask in this pass, int64 [2]."""
         return tf.stack([tf.constant(self._seed, tf.int64), self.draw * self._layers + layer])
 
 
-class _LayerMasks:
-    """What a dropout layer asks for its output, in the place of Keras' own generator."""
+class _MaskedCall:
+    """What a dropout layer does when it is called, in the place of Keras' own way."""
 
-    def __init__(self, masks: DropoutMasks, layer: int) -> None:
-        self._masks, self._layer = masks, layer
+    def __init__(self, masks: DropoutMasks, number: int, layer: tf_keras.layers.Dropout) -> None:
+        self._masks, self._number = masks, number
+        self._rate, self._noise_shape = layer.rate, layer.noise_shape
 
-    def dropout(self, inputs: tf.Tensor, rate: float, noise_shape: tf.Tensor | None = None) -> tf.Tensor:
-        seed = self._masks.seed(self._layer)
-        return tf.nn.experimental.stateless_dropout(inputs, rate, seed=seed, noise_shape=noise_shape)
+    def __call__(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training or self._rate == 0:
+            return tf.identity(inputs)
+        seed = self._masks.seed(self._number)
+        return tf.nn.experimental.stateless_dropout(inputs, self._rate, seed=seed, noise_shape=self._noise_shape)

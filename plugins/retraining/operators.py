@@ -6,12 +6,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
 from airflow.sdk.exceptions import (
     AirflowException,
@@ -21,6 +19,7 @@ from airflow.sdk.exceptions import (
 )
 
 from retraining.params import config_overrides, folder_name, run_flags, run_url, trigger
+from retraining.process import StepProcess
 from retraining.reports import ReportsLink
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -36,27 +35,8 @@ TASK_DEFAULTS: dict[str, Any] = {
 }
 
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
-_FRAME = ("Tmp dir root location", "Running command", "Output:", "Command exited with")
 
 logger = logging.getLogger(__name__)
-
-
-class StepHook(SubprocessHook):
-    """Airflow's subprocess hook, but the log has the step's own lines only."""
-
-    @property
-    def log(self) -> Any:
-        """The hook's logger without the lines that frame a command's output."""
-        return _Unframed(super().log)
-
-
-class _Unframed:
-    def __init__(self, log: Any) -> None:
-        self._log = log
-
-    def info(self, message: str, *arguments: object) -> None:
-        if not message.startswith(_FRAME):
-            self._log.info(message, *arguments)
 
 
 class StepOperator(BaseOperator):
@@ -85,10 +65,7 @@ class StepOperator(BaseOperator):
         self.records = list(records)
         self.config = config
         self.connections = {**_WANDB, **(connections or {})}
-
-    @cached_property
-    def _hook(self) -> StepHook:
-        return StepHook()
+        self._running: list[StepProcess] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException for what no retry mends, AirflowException for the rest."""
@@ -101,11 +78,13 @@ class StepOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """End the step and all that it started."""
-        self._hook.send_sigterm()  # type: ignore[no-untyped-call]
+        for process in self._running:
+            process.terminate()
 
     def _run(self, command: list[str]) -> int:
         try:
-            return int(self._hook.run_command(command, env=self._environment(), cwd=str(PROJECT)).exit_code)
+            self._running = [StepProcess(command, environment=self._environment(), folder=PROJECT)]
+            return self._running[0].follow()
         except KeyboardInterrupt:  # the step has a session of its own, where a terminal's Ctrl-C does not arrive
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None

@@ -91,7 +91,7 @@ def test_params_say_their_type_and_bounds(dag: DAG) -> None:
     }
     fraction = {"default": None, "type": ["null", "number"], "minimum": 0.0001, "maximum": 0.999}
     assert params == {
-        "source": {"default": None, "type": ["null", "string"]},
+        "source": {"default": None, "type": ["null", "string"], "maxLength": 4096},
         "config": {"default": "local", "type": "string", "minLength": 1},
         "train_fraction": fraction,
         "validation_fraction": fraction,

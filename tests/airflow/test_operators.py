@@ -190,12 +190,13 @@ def test_settings_reach_the_step_in_a_file_not_on_the_command_line(
 
 
 def test_the_log_has_what_the_step_prints_and_no_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="retraining")
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "echo from the step; exit 65"))
     with pytest.raises(AirflowFailException):
         _run(StepOperator(step="snapshot"), source="https://user:sesame@host.invalid/a.csv")
-    printed = "".join(capfd.readouterr())
+    printed = caplog.text
     assert "from the step" in printed
     assert "Running command" not in printed
     assert "sesame" not in printed
@@ -205,7 +206,8 @@ def test_the_log_has_what_the_step_prints_and_no_command(
 def test_only_a_promotion_tells_those_who_wait_for_a_champion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promoted: bool, events: list[str]
 ) -> None:
-    record = {"promoted": promoted, "verdict": "keep", "version": "v1", "decision": "d1", "dry_run": False}
+    candidate = {"record": "ModelVersion", "version": "v1", "model": "m1"}
+    record = {"promoted": promoted, "verdict": "keep", "candidate": candidate, "decision": "d1"}
     (tmp_path / "promotion.json").write_text(json.dumps(record))
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'cp {tmp_path}/promotion.json "${{@: -1}}"'))
     operator, context = PromoteOperator(champion=Asset("quora_champion")), _context()

@@ -123,7 +123,7 @@ def test_a_server_that_is_down_is_transient(kaggle, tmp_path):
 
 
 def test_a_silent_server_is_transient(kaggle, tmp_path):
-    with kaggle(delay_seconds=1), pytest.raises(SourceUnavailable, match="ReadTimeout"):
+    with kaggle(delay_seconds=1), pytest.raises(SourceUnavailable, match="Kaggle did not answer in time"):
         pull(tmp_path, "source.timeout_seconds=0.1")
 
 
