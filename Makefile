@@ -25,7 +25,7 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
 # A terminal shows what the steps say; of Airflow itself errors only, and not the traceback below a step's own error.
 retrain: export AIRFLOW__LOGGING__LOGGING_LEVEL := ERROR
-retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := retraining=INFO task=CRITICAL
+retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := airflow.task.operators=INFO task=CRITICAL
 retrain: export AIRFLOW__LOGGING__LOG_FORMAT := %(message)s
 
 up: export AIRFLOW__API__HOST := 127.0.0.1

@@ -477,6 +477,13 @@ class Promotion:
 
 
 @record
+class Aliases:
+    """The version that each alias of a registry points at, by alias."""
+
+    versions: dict[str, str]
+
+
+@record
 class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 

@@ -5,7 +5,6 @@ aliases.json             alias -> version         decisions/<digest>.json    the
 history.jsonl            one entry a line         lock                       held while anything is written
 """
 
-import json
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
-from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.records import Aliases, Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
 from ml.store.files import rename_whole, tree_digest, write_whole
 from ml.store.locks import locked
@@ -116,15 +115,11 @@ class LocalRegistry:
 
     def _aliases(self) -> dict[str, str]:
         try:
-            aliases = json.loads((self.root / "aliases.json").read_bytes())
+            text = (self.root / "aliases.json").read_bytes()
         except FileNotFoundError:
             self._prove_empty()
             return {}
-        except ValueError:
-            raise _damaged("aliases.json is not JSON", "aliases.json") from None
-        if not isinstance(aliases, dict) or not all(isinstance(version, str) for version in aliases.values()):
-            raise _damaged("aliases.json is not a table of versions by alias", "aliases.json")
-        return aliases
+        return _read(text, Aliases, "aliases.json").versions
 
     def _prove_empty(self) -> None:
         try:
@@ -135,7 +130,7 @@ class LocalRegistry:
             raise _damaged("there are versions or a history, but no aliases.json", "aliases.json")
 
     def _write_aliases(self, aliases: dict[str, str]) -> None:
-        write_whole(self.root / "aliases.json", json.dumps(aliases, sort_keys=True, indent=2) + "\n")
+        write_whole(self.root / "aliases.json", to_json(Aliases(versions=aliases)) + "\n")
 
     def _place(self, version: str) -> Path:
         if not _VERSION.fullmatch(version):

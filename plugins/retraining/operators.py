@@ -84,7 +84,7 @@ class StepOperator(BaseOperator):
     def _run(self, command: list[str]) -> int:
         try:
             self._running = [StepProcess(command, environment=self._environment(), folder=PROJECT)]
-            return self._running[0].follow()
+            return self._running[0].follow(lambda line: self.log.info("%s", line))
         except KeyboardInterrupt:  # the step has a session of its own, where a terminal's Ctrl-C does not arrive
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None

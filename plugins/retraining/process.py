@@ -1,14 +1,11 @@
 """A step's process: its lines go to the task's log as they come, and it ends with all that it started."""
 
-import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-logger = logging.getLogger(__name__)
 
 
 class StepProcess:
@@ -26,11 +23,11 @@ class StepProcess:
             start_new_session=True,
         )
 
-    def follow(self) -> int:
-        """Log each line until the process ends; gives its status, negative for the signal that killed it."""
+    def follow(self, tell: Callable[[str], object]) -> int:
+        """Tell each line until the process ends; gives its status, negative for the signal that killed it."""
         assert self._process.stdout
         for line in self._process.stdout:
-            logger.info("%s", line.rstrip())
+            tell(line.rstrip())
         self._process.stdout.close()  # not after an interruption: a step that is told to end may still write
         return self._process.wait()
 

@@ -190,13 +190,12 @@ def test_settings_reach_the_step_in_a_file_not_on_the_command_line(
 
 
 def test_the_log_has_what_the_step_prints_and_no_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", logger="retraining")
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "echo from the step; exit 65"))
     with pytest.raises(AirflowFailException):
         _run(StepOperator(step="snapshot"), source="https://user:sesame@host.invalid/a.csv")
-    printed = caplog.text
+    printed = "".join(capfd.readouterr())
     assert "from the step" in printed
     assert "Running command" not in printed
     assert "sesame" not in printed

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
-from ml.records import Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.records import SCHEMA, Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
@@ -155,18 +155,24 @@ class WandbRegistry:
                 where=self.address.where,
                 fix="point the alias at a version that `python -m ml history` lists",
             )
+        if version.metadata.get("schema") != SCHEMA:
+            raise RegistryDamaged(
+                f"{version.version} is not of schema {SCHEMA}, which this version of the code reads and writes",
+                where=self.address.where,
+                fix="use the version of the code that wrote it, or register the model again in a new collection",
+            )
         return ModelVersion(version=version.version, model=version.metadata["model"])
 
     def _upload(self, artifact: Path, model: str) -> str:
         """Gives the version's number."""
         import wandb
 
-        draft = wandb.Artifact(self.address.model, type=_MODEL, metadata={"model": model})
+        draft = wandb.Artifact(self.address.model, type=_MODEL, metadata={"model": model, "schema": SCHEMA})
         draft.add_dir(str(artifact), skip_cache=True, policy="immutable")
         with self._client.run("register") as run:
             version = self._client.upload(run, draft)
         if "model" not in version.metadata:  # the same files were there already, uploaded by somebody else
-            version.metadata["model"] = model
+            version.metadata.update(model=model, schema=SCHEMA)
             version.save()
         return str(version.version)
 
