@@ -35,6 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else site.status)
         self.send_header("Content-Type", site.kind)
         self.send_header("Content-Length", str(len(site.body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
         if site.ranges:
             self.send_header("ETag", '"first"')
         self.end_headers()
