@@ -63,12 +63,19 @@ def _check_places(arguments: argparse.Namespace) -> None:
     """Before the work, which may take hours; raises ConfigError where a file cannot be written in the end."""
     for option in ("output", "plot"):
         path = getattr(arguments, option, None)
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+        if path is not None and not _can_be_written(path):
             raise ConfigError(
                 "no file can be written there",
                 where=f"--{option} {path.name}",
                 fix="name a file in a folder that exists and that you may write to",
             )
+
+
+def _can_be_written(path: Path) -> bool:
+    """A file in its folder; what is there and no file, such as a device or a pipe, by itself."""
+    if path.exists() and not path.is_file():
+        return not path.is_dir() and os.access(path, os.W_OK)
+    return os.access(path.resolve().parent, os.W_OK | os.X_OK)
 
 
 def _run_one_step(arguments: argparse.Namespace) -> None:
@@ -266,7 +273,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
+        command.add_argument(
+            "--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed"
+        )
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
@@ -331,10 +340,27 @@ def _add_replay(command: argparse.ArgumentParser) -> None:
 def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--alias", default=CHAMPION_ALIAS, help=f"default: {CHAMPION_ALIAS}")
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", help="one question")
-    what.add_argument("--input", type=Path, metavar="CSV", help="a CSV with a column question_text")
-    command.add_argument("--output", type=Path, metavar="CSV", help="default: scored.csv")
+    what.add_argument("--text", type=_utf8, help="one question")
+    what.add_argument("--input", type=_readable, metavar="CSV", help="a CSV with a column question_text; - for stdin")
+    command.add_argument("--output", type=_writable, metavar="CSV", help="default: scored.csv; - for stdout")
     command.set_defaults(run=_predict)
+
+
+def _readable(name: str) -> Path:
+    return Path("/dev/stdin" if name == "-" else name)
+
+
+def _writable(name: str) -> Path:
+    return Path("/dev/stdout" if name == "-" else name)
+
+
+def _utf8(text: str) -> str:
+    """The text; bytes of the command line that are not UTF-8 reach Python as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("the text is not UTF-8") from None
+    return text
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
@@ -350,5 +376,7 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 def _add_sample(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rows", type=int, default=20_000, help="default: 20000")
     command.add_argument("--seed", type=int, default=42, help="default: 42")
-    command.add_argument("--output", type=Path, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv")
+    command.add_argument(
+        "--output", type=_writable, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv; - for stdout"
+    )
     command.set_defaults(run=_sample)

@@ -12,6 +12,7 @@ from typing import TextIO
 from ml.errors import DataError
 
 ENCODING = "utf-8-sig"  # a byte-order mark is no part of the first column's name
+LONGEST_LINE = 1 << 22
 _BATCH_CHARACTERS = 1 << 22
 _LONGEST_FIELD = 131_072  # Python's csv.field_size_limit
 
@@ -85,7 +86,9 @@ class Records(Iterator[list[str]]):
         return batch
 
     def _read_lines(self) -> Iterator[str]:
-        while line := self._ahead.popleft() if self._ahead else self._file.readline():
+        while line := self._ahead.popleft() if self._ahead else self._file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise self._refused("a line is too long to hold a row", "see whether the line breaks were lost")
             self._record_lines.append(line)
             yield line
 

@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError
 from ml.progress import progress
-from ml.source.csv_rows import ENCODING, Records
+from ml.source.csv_rows import ENCODING, LONGEST_LINE, Records
 from ml.source.download import CHUNK_BYTES
 from ml.source.other_formats import START_BYTES, check_start
 
 logger = logging.getLogger(__name__)
 
 AUTO = "auto"
-_LONGEST_LINE_BYTES = 1 << 22
 _COLUMNS = {"qid", "question_text", "target"}
 _COLUMN_NAME = re.compile(r"[A-Za-z_][\w .-]{0,62}")
 _MAX_COLUMNS = 30
@@ -71,11 +70,9 @@ def _check_bytes(path: Path, source: str) -> None:
 
 
 def _check_lines(unbroken: int, source: str) -> None:
-    """Raise DataError for a line that is too long to be a row, before a reader has all of it in memory."""
-    if unbroken > _LONGEST_LINE_BYTES:
-        raise _not_csv(
-            f"a line has more than {_LONGEST_LINE_BYTES} bytes", source, "see whether the line breaks were lost"
-        )
+    """Raise DataError for a line that is too long, before a reader has all of it in memory."""
+    if unbroken > LONGEST_LINE:
+        raise _not_csv("a line is too long to hold a row", source, "see whether the line breaks were lost")
 
 
 def _check_chunk(chunk: bytes, decoder: codecs.IncrementalDecoder, offset: int, source: str) -> None:

@@ -4,16 +4,19 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO, cast
 
 from ml.store.locks import locked
 
 _CHUNK_BYTES = 1 << 20
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF}
+_DESCRIPTOR = re.compile(r"/dev/std(in|out|err)|/(dev|proc/self)/fd/[0-9]{1,9}")
+_STANDARD = {"stdin": "0", "stdout": "1", "stderr": "2"}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -30,8 +33,8 @@ def writing_whole(path: Path) -> Iterator[TextIO]:
     (a pipe, a device) is written into. Of two that write the same file at once, one waits for the other.
     """
     target = path.resolve()
-    if path.exists() and not target.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
+    if names_descriptor(path) or (path.exists() and not target.is_file()):
+        with open_text(path, "w") as file:
             yield file
         return
     _make_folder(target.parent)
@@ -50,6 +53,22 @@ def writing_whole(path: Path) -> Iterator[TextIO]:
             beside.unlink()
             raise
     sync(target.parent)
+
+
+def open_text(path: Path, mode: Literal["r", "w"], *, encoding: str = "utf-8") -> TextIO:
+    """A text with its line ends as they are; of what names a descriptor of this process, a copy of that descriptor.
+
+    A socket has no other way in, and a file that standard output goes to is neither emptied nor replaced.
+    """
+    if names_descriptor(path):
+        copy = os.dup(int(_STANDARD.get(path.name, path.name)))
+        return cast(TextIO, os.fdopen(copy, mode, encoding=encoding, newline=""))
+    return cast(TextIO, path.open(mode, encoding=encoding, newline=""))
+
+
+def names_descriptor(path: Path) -> bool:
+    """Whether a path is one of those by which a process calls what it was given open."""
+    return bool(_DESCRIPTOR.fullmatch(str(path)))
 
 
 def rename_whole(folder: Path, place: Path) -> None:

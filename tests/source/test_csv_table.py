@@ -88,7 +88,7 @@ REFUSED = {
     "a header that ends with a comma": (CSV.replace(b"\n", b",\n"), "column 4 has no name", ""),
     "a header with spaces": (b"qid, question_text,target\n1,a,0\n", "column 2 has a name that cannot be read", ""),
     "a field of a megabyte": (HEADER + b'1,"' + b"so \n" * 250_000 + b'",0\n', "a field has more than", "line 2"),
-    "one long line": (HEADER + b"1," + b"soup " * 2_000_000 + b",0\n", "a line has more than", ""),
+    "one long line": (HEADER + b"1," + b"soup " * 2_000_000 + b",0\n", "a line is too long", ""),
     "Excel's hint": (b"sep=,\r\n" + CSV, "Excel's sep=", ""),
     "Excel's hint of semicolons": (b"sep=;\r\n" + CSV.replace(b",", b";"), "Excel's sep=", ""),
     "quoted semicolons": (b'"qid";"question_text";"target"\n"1";"a";"0"\n', "separated by semicolon", ""),
