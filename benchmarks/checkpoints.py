@@ -4,10 +4,14 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.hub_module import SIZES
+
+if TYPE_CHECKING:
+    from ml.training.trainer import Trainer
 
 WORDS, POSITIONS = 30_522, 512
 ROUNDS = 3
@@ -45,7 +49,7 @@ def _measure(size: str) -> dict[str, object]:
     }
 
 
-def _trainer(size: str) -> object:
+def _trainer(size: str) -> "Trainer":
     """A classifier with random weights after one step, so that the optimizer has its moments."""
     from ml.config import Config
     from ml.encoder.bert import BertSizes, PretrainedBert, build_bert

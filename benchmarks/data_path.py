@@ -23,9 +23,10 @@ def measure(rows: int = ROWS) -> list[dict[str, object]]:
 
 def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
     environment = {"SINCERE_HOME": str(folder / "home"), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    log, csv, records = folder / "log", folder / "generated.csv", []
+    log, csv = folder / "log", folder / "generated.csv"
+    records: list[Path] = []
     run(python("-m", "ml", "sample", "--rows", str(rows), "--output", str(csv)), environment=environment, log=log)
-    results = []
+    results: list[dict[str, object]] = []
     for step in ("snapshot", "validate", "split"):
         output = folder / f"{step}.json"
         inputs = [argument for record in records for argument in ("--input", str(record))]

@@ -57,7 +57,7 @@ def _body_lines(path: Path) -> Iterator[int]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             if body:
-                yield body[-1].end_lineno - body[0].lineno + 1
+                yield (body[-1].end_lineno or 0) - body[0].lineno + 1
 
 
 if __name__ == "__main__":
