@@ -39,7 +39,7 @@ def test_models_of_a_population_disagree_as_the_two_trainings_did():
 
 
 def test_a_draw_has_the_share_of_positives_that_is_met_in_service():
-    drawn = Population.of(*make_scores()).draw(1000, 0.3, np.random.default_rng(0))
+    drawn = Population.of(*make_scores()).sample(1000, 0.3, np.random.default_rng(0))
 
     assert (len(drawn.target), drawn.target.sum()) == (1000, 300)
 
