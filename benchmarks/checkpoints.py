@@ -1,4 +1,4 @@
-"""What a checkpoint of a training costs: seconds to write and to read it, and its size, for two sizes of encoder."""
+"""Measure what a checkpoint costs: seconds to write and to read it, and its size, for two sizes of encoder."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 def measure() -> list[dict[str, object]]:
-    """One row for each size; seconds are the median of the rounds."""
+    """Measure each size; seconds are the median of the rounds."""
     os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3")
     return [_measure(size) for size in SIZES]
 
@@ -50,7 +50,7 @@ def _measure(size: str) -> dict[str, object]:
 
 
 def _trainer(size: str) -> "Trainer":
-    """A classifier with random weights after one step, so that the optimizer has its moments."""
+    """Build a classifier with random weights and make one step, so that the optimizer has its moments."""
     from ml.config import Config
     from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
     from ml.training.batches import Batch

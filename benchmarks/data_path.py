@@ -1,6 +1,6 @@
-"""The data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
+"""Measure the data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
 
-Each step is a process of its own, as in Airflow, so seconds include start-up and imports.
+Each step is a process of its own, as in Airflow, so its seconds include start-up and imports.
 """
 
 import json
@@ -16,7 +16,7 @@ ROWS = 1_306_122
 
 
 def measure(rows: int = ROWS) -> list[dict[str, object]]:
-    """One result for each step: name, seconds, peak memory in MiB."""
+    """Measure each step: its seconds and its peak memory in MiB."""
     with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
         return _measure(Path(folder), rows)
 

@@ -1,4 +1,4 @@
-"""The statistics behind a decision at full size: 10,000 resamples of a test split of 130,000 rows."""
+"""Measure the statistics behind a decision at full size: 10,000 resamples of a test split of 130,000 rows."""
 
 import resource
 import time
@@ -12,7 +12,7 @@ ROWS = 130_000
 
 
 def measure(rows: int = ROWS) -> list[dict[str, object]]:
-    """Seconds by the clock and of the processor, and peak memory in MiB, on two made-up models that disagree."""
+    """Measure wall seconds, CPU seconds and peak memory in MiB, on two synthetic models that disagree."""
     pair, policy = _make_pair(rows), PolicyConfig()
     started, busy = time.perf_counter(), time.process_time()
     random = np.random.default_rng(policy.seed)
