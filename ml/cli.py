@@ -266,9 +266,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument(
-            "--output", type=Path, metavar="RECORD.json", help="write the record there; default: print it"
-        )
+        command.add_argument("--output", type=Path, metavar="RECORD.json", help="default: print the record")
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
@@ -280,9 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     history = commands.add_parser("history", help="print all verdicts and rollbacks as a table")
     history.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw precision and recall by version as well")
     history.set_defaults(run=_show_history)
-    _add_replay(
-        commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another one")
-    )
+    _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
@@ -306,12 +302,8 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
-    command.add_argument(
-        "--triggered-by", default=_BY_HAND, metavar="WHO", help=f"who started the run; default: {_BY_HAND}"
-    )
-    command.add_argument(
-        "--run-url", default="none", metavar="URL", help="the address of the run's page; default: none"
-    )
+    command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"who started it; default: {_BY_HAND}")
+    command.add_argument("--run-url", default="none", metavar="URL", help="the page of the run; default: none")
 
 
 def _add_pending(command: argparse.ArgumentParser) -> None:
@@ -330,12 +322,8 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "decision", type=Path, metavar="decision.json", help="the record of a decision, from store/decisions"
-    )
-    command.add_argument(
-        "--config", metavar="PRESET|FILE.toml", help="judge by its policy; default: the policy of the decision"
-    )
+    command.add_argument("decision", type=Path, metavar="decision.json", help="a record from store/decisions")
+    command.add_argument("--config", metavar="PRESET|FILE.toml", help="its policy; default: that of the decision")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.set_defaults(run=_replay)
 
@@ -350,16 +338,10 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--config", default="local", metavar="PRESET|FILE.toml", help="simulate its policy; default: local"
-    )
+    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="its policy; default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    command.add_argument(
-        "--weeks", type=int, default=208, help="weeks that each have their own test rows; default: 208"
-    )
-    command.add_argument(
-        "--years", type=int, default=20, help="years in which all weeks share their test rows; default: 20"
-    )
+    command.add_argument("--weeks", type=int, default=208, help="each with its own test rows; default: 208")
+    command.add_argument("--years", type=int, default=20, help="in a year, all weeks share them; default: 20")
     command.add_argument("--test-rows", type=int, nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
     command.add_argument("--plot", type=Path, metavar="SVG", help="draw the table as well")
     command.set_defaults(run=_simulate)

@@ -50,9 +50,7 @@ class ValidateConfig:
     """The suites of Great Expectations, and values for their parameters."""
 
     raw_suite: Text = Field(default="expectations/raw.json", description="The suite for the whole file.")
-    splits_suite: Text = Field(
-        default="expectations/splits.json", description="The suite for train, validation and test."
-    )
+    splits_suite: Text = Field(default="expectations/splits.json", description="The suite for the three parts.")
     parameters: dict[str, float] = Field(
         default_factory=dict, description="Bounds of the suites by name; a suite's meta.parameters has the defaults."
     )
@@ -106,9 +104,7 @@ class TrainConfig:
     head_learning_rate_factor: float = Field(
         default=10.0, ge=1e-3, le=1e4, description="Factor on the learning rate of the head, which is not pretrained."
     )
-    warmup_fraction: float = Field(
-        default=0.1, ge=0, le=0.9, description="Share of the steps with a rising learning rate."
-    )
+    warmup_fraction: float = Field(default=0.1, ge=0, le=0.9, description="Share of steps with a rising learning rate.")
     weight_decay: Share = Field(default=0.01, description="AdamW's weight decay of the kernels.")
     dropout: float = Field(default=0.1, ge=0, le=0.95, description="Share of the encoder's output that is dropped.")
     clip_norm: float = Field(default=1.0, ge=1e-3, le=1e3, description="The largest global norm of the gradients.")
@@ -162,13 +158,9 @@ class PolicyConfig:
     slice_bounds: dict[str, Share] = Field(
         default_factory=dict, description="Values that replace max_slice_fall for single slices, by name."
     )
-    max_latency_ratio: CostRatio = Field(default=1.5, description="Highest latency, as a multiple of the champion's.")
-    max_memory_ratio: CostRatio = Field(
-        default=1.25, description="Highest peak memory, as a multiple of the champion's."
-    )
-    max_size_ratio: CostRatio = Field(
-        default=1.25, description="Largest size of the files, as a multiple of the champion's."
-    )
+    max_latency_ratio: CostRatio = Field(default=1.5, description="Latency divided by the champion's, at most.")
+    max_memory_ratio: CostRatio = Field(default=1.25, description="Peak memory divided by the champion's, at most.")
+    max_size_ratio: CostRatio = Field(default=1.25, description="Size of the files divided by the champion's, at most.")
     cooldown_hours: float = Field(default=24.0, ge=0, le=8760, description="Hours between two promotions, at least.")
     hysteresis_f1_gain: Share = Field(default=0.005, description="Added to min_f1_gain after a rollback.")
 
@@ -200,19 +192,15 @@ class PolicyConfig:
 class RetentionConfig:
     """Which versions keep their files in the registry."""
 
-    predecessors: int = Field(
-        default=5, ge=1, le=1000, description="Number of former champions that stay, ready for a rollback."
-    )
+    predecessors: int = Field(default=5, ge=1, le=1000, description="How many former champions stay, for a rollback.")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
     """Where W&B keeps the runs, and what is uploaded."""
 
-    entity: Text = Field(
-        default="auto", description="auto: WANDB_ENTITY, else the registry's entity, else the API key's."
-    )
-    project: Text = Field(default="auto", description="auto: WANDB_PROJECT, else the registry's project, else sincere.")
+    entity: Text = Field(default="auto", description="auto: WANDB_ENTITY, else the registry's, else the API key's.")
+    project: Text = Field(default="auto", description="auto: WANDB_PROJECT, else the registry's, else sincere.")
     upload_rows: bool = Field(default=False, description="Upload the questions themselves, too.")
     upload_seconds: float = Field(
         default=300.0,
