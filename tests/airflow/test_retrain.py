@@ -131,7 +131,7 @@ def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do
 @pytest.mark.usefixtures("second", "stopped")
 def test_a_stopped_run_leaves_the_champion_alone(place: Path) -> None:
     registry = place / "my state" / "registry"
-    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["production"] == "v1"
+    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["versions"]["production"] == "v1"
     history = (registry / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(entry)["verdict"] for entry in history] == ["promote", "unchanged"]
 
