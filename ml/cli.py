@@ -124,7 +124,7 @@ def _show_history(arguments: argparse.Namespace) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from ml.judge.decisions import policy_of
+    from ml.judge.kept_decisions import policy_of
     from ml.judge.replay import replay
     from ml.report.replay_text import replay_text
 
@@ -251,7 +251,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose help lists all settings if its command has the option `--set`."""
 
     def format_help(self) -> str:
-        from ml.config.reference import help_lines
+        from ml.config.settings_reference import help_lines
 
         told = self.get_default("set") is not None
         return super().format_help() + (f"\nsettings, with their defaults:\n{help_lines()}\n" if told else "")

@@ -12,7 +12,7 @@ from importlib import import_module
 from ml.config import Config
 from ml.errors import LineageError
 from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport, to_json
-from ml.report.outcome import report_failure, report_step
+from ml.report.after_step import report_failure, report_step
 from ml.run import Run
 from ml.tracking import NoTracker, Tracker
 
@@ -35,7 +35,7 @@ STEPS: dict[str, Step] = {
         function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
     ),
     "detect": Step(
-        function="ml.judge.changes:detect",
+        function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of the champion's run",
     ),
@@ -121,7 +121,7 @@ def promote_pending(run: Run, tracker: Tracker = _NO_TRACKER) -> Iterator[str]:
     Each promotion is the step `promote` of its own run, with the settings of that run; raises what the step raises.
     A promotion is dropped if the champion is no longer the one that the candidate was compared with.
     """
-    from ml.champion.pending import read_pending
+    from ml.champion.pending_promotions import read_pending
 
     for run_id in run.store.names("pending"):
         pending, own = read_pending(run, run_id)
