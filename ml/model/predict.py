@@ -1,4 +1,4 @@
-"""Scoring with an exported model: TensorFlow and tensorflow_text alone, none of the code that trained it."""
+"""Score texts with an exported model: this needs TensorFlow and tensorflow_text, but no code that trained the model."""
 
 import csv
 import errno
@@ -23,7 +23,7 @@ BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
 TEXT_COLUMN = "question_text"
 ADDED_COLUMNS = ("probability", "label")
-# What a person has to mend in the places that were named; a full disk, a broken one and a closed pipe are not.
+# Errors of the paths that the user gave; a full disk, a broken disk and a closed pipe are others.
 _WRONG_PLACE = {
     errno.EACCES,
     errno.EPERM,
@@ -52,7 +52,7 @@ class LoadedModel:
         return list(self._saved_model.weights)
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities, float32 [texts], in the order of the texts."""
+        """Return probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
         for first in range(0, len(texts), BATCH_TEXTS):
@@ -62,7 +62,7 @@ class LoadedModel:
         return scores
 
     def score_many(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:
-        """Probabilities, float32 [texts], in the order of the texts; `what` says whose progress is shown."""
+        """Return probabilities, float32 [texts], in the order of the texts; `what` is the label of the progress bar."""
         scores = np.empty(len(texts), np.float32)
         with progress(what, len(texts), " rows") as bar:
             for first in range(0, len(texts), CHUNK_ROWS):
@@ -73,7 +73,7 @@ class LoadedModel:
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """The model in a folder of the store or the registry; raises LineageError if it is not whole."""
+    """Load the model in a folder of the store or the registry; raises LineageError if a file is missing or damaged."""
     try:
         description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
         saved_model = tf.saved_model.load(str(folder / "saved_model"))
@@ -87,11 +87,11 @@ def load_model(folder: Path) -> LoadedModel:
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
-    """Copy a CSV with two more columns, `probability` and `label`; rows keep their order, memory stays constant.
+    """Copy a CSV and add the columns `probability` and `label`; rows keep their order, memory stays constant.
 
-    Each row gives a row. A blank line is a row where there is one column; else it stays a blank line. Both places may
-    be pipes and devices; a file as output is there whole or not at all. Raises ConfigError without a place to read or
-    to write, DataError where the input is no CSV with a column `question_text`, BrokenPipeError where nobody reads on.
+    Each row gives one row. With one column, a blank line is a row with an empty text; with more, it stays blank. Both
+    paths may be pipes or devices; a file is written whole or not at all. Raises ConfigError if a path cannot be opened,
+    DataError if the input is not a CSV with one column `question_text`, BrokenPipeError if nobody reads the output.
     """
     _check_places(source, output)
     try:
@@ -134,7 +134,7 @@ def _scored(row: list[str], probability: np.float32, threshold: float) -> list[o
 
 
 class _Lines:
-    """Ends the lines of a csv.writer by a line feed; only one that ends them by both quotes a single one in a text."""
+    """Turns the line ends of csv.writer into `\\n`; with `\\n` as its own, csv.writer would not quote a `\\r`."""
 
     def __init__(self, to: TextIO) -> None:
         self._to = to

@@ -1,6 +1,6 @@
-"""The one reader of CSV, for the header and the rows of what is trained on and of what is scored: RFC 4180, strictly.
+"""Read the records of a CSV strictly by RFC 4180: one reader for header and rows, in training and in prediction.
 
-What the standard does not allow is refused where another reader would guess, since a guess alters texts in silence.
+It refuses quotes that other readers guess about, since a wrong guess alters texts without a message.
 """
 
 import csv
@@ -23,17 +23,17 @@ class NeverClosed(DataError):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Rows, each with as many fields as asked for, and the text of each record that has another number of them."""
+    """Rows with the right number of fields, and the text of each record with another number."""
 
     rows: list[list[str]]
     ragged: list[str]
 
 
 class Records(Iterator[list[str]]):
-    """The fields of one record after the other, the header too; a blank line is a record without fields.
+    """Iterate over the records, header included; each is a list of fields, and a blank line is an empty list.
 
-    `line` is the number of the last record's first line. Raises DataError where the quotes do not fit, NeverClosed
-    at the end of a file that lacks one.
+    `line` is the number of the last record's first line. Raises DataError for a wrong quote, NeverClosed if the file
+    ends inside quotes.
     """
 
     def __init__(self, file: TextIO, source: str) -> None:
@@ -54,15 +54,15 @@ class Records(Iterator[list[str]]):
 
     @property
     def text(self) -> str:
-        """The last record's lines; of one that could not be read, what was read of it."""
+        """The lines of the last record; for a record with a wrong quote, the lines up to it."""
         return "".join(self._record_lines).rstrip("\r\n")
 
     def header(self) -> list[str]:
-        """The first record that is not blank, or no fields if there is none."""
+        """Return the first record that is not blank, or an empty list."""
         return next((record for record in self if any(field.strip() for field in record)), [])
 
     def batches(self, fields: int) -> Iterator[Batch]:
-        """The records that are left, many at once, which is quicker; blank lines are none."""
+        """Yield the remaining records, many at once, which is faster; blank lines are left out."""
         while lines := self._file.readlines(_BATCH_CHARACTERS):
             rows = _read_at_once(lines, fields)
             if rows is None:
@@ -110,7 +110,7 @@ class Records(Iterator[list[str]]):
 
 
 def _read_at_once(lines: list[str], fields: int) -> list[list[str]] | None:
-    """The records of whole lines, if each has so many fields and each quote is closed; else None."""
+    """Return the records of these lines; None if one has another number of fields, or a quote is wrong or open."""
     try:
         rows = [record for record in csv.reader(lines, strict=True) if record]
     except csv.Error:

@@ -1,4 +1,4 @@
-"""A CSV file as a table, or one clear error about why it cannot be."""
+"""Read a CSV file into a table, or raise one clear error that says why it cannot be read."""
 
 import codecs
 import logging
@@ -31,14 +31,17 @@ _WHOLE_NUMBER = r"^-?(0|[1-9][0-9]*)(\.0*)?$"
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """Columns of text (an empty field is null), `target` as int64 if all of it is; `quarantined` holds ragged rows."""
+    """Columns of text (an empty field is null); `target` is int64 if all its values are integers.
+
+    `quarantined` has the rows with too few or too many fields.
+    """
 
     table: pa.Table
     quarantined: tuple[str, ...]
 
 
 def parse(path: Path, config: SourceConfig, *, source: str) -> Parsed:
-    """Read the whole file, RFC 4180 in UTF-8, but for the column that only counts the rows; raises DataError."""
+    """Read the whole file (RFC 4180, UTF-8) without its index columns; raises DataError if it is not a CSV."""
     _check_bytes(path, source)
     with path.open(encoding=ENCODING, newline="") as file:
         records = Records(file, source)
@@ -55,7 +58,7 @@ def parse(path: Path, config: SourceConfig, *, source: str) -> Parsed:
 
 
 def _check_bytes(path: Path, source: str) -> None:
-    """Raise DataError unless the file is lines of UTF-8 without NUL; errors name the offset of the byte."""
+    """Raise DataError unless the file is UTF-8 without NUL and endless lines; the error names the byte's offset."""
     offset, unbroken, decoder = 0, 0, codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file, progress("check the bytes", path.stat().st_size, "B", scaled=True) as bar:
         check_start(file.read(START_BYTES), source)
@@ -70,13 +73,13 @@ def _check_bytes(path: Path, source: str) -> None:
 
 
 def _check_lines(unbroken: int, source: str) -> None:
-    """Raise DataError for a line that is too long, before a reader has all of it in memory."""
+    """Raise DataError for a line that is too long, before a reader takes all of it into memory."""
     if unbroken > LONGEST_LINE:
         raise _not_csv("a line is too long to hold a row", source, "see whether the line breaks were lost")
 
 
 def _check_chunk(chunk: bytes, decoder: codecs.IncrementalDecoder, offset: int, source: str) -> None:
-    """`offset` is of the chunk's first byte; an empty chunk is the end."""
+    """Raise DataError for NUL or bytes that are not UTF-8; `offset` is that of the chunk, the last chunk is empty."""
     if (position := chunk.find(b"\0")) >= 0:
         raise _not_csv(
             f"there is a NUL byte at offset {offset + position}",
@@ -95,7 +98,10 @@ def _check_chunk(chunk: bytes, decoder: codecs.IncrementalDecoder, offset: int, 
 
 
 def _read_header(records: Records, source: str) -> list[str]:
-    """The names of the columns, those without one as pandas calls them; a message never repeats what may be a row."""
+    """Return the column names, with pandas' names for unnamed columns.
+
+    Raises DataError, whose message never quotes a line that may be a row.
+    """
     try:
         columns = records.header()
     except DataError:
@@ -112,7 +118,7 @@ def _read_header(records: Records, source: str) -> list[str]:
 
 
 def _other_separator(header: str, source: str) -> DataError:
-    """What is wrong with a header of one field, given as the text that it stands in."""
+    """Return the error for a header with a single field."""
     header = header.partition("\n")[0].strip()
     seen = [name for mark, name in _DELIMITERS.items() if mark in header]
     if seen and _COLUMNS & set(re.split(r"\W+", header)):
@@ -123,7 +129,7 @@ def _other_separator(header: str, source: str) -> DataError:
 
 
 def _left_out(columns: Sequence[str], index_column: str) -> list[str]:
-    """The columns that only count the rows: the one that the settings name, and first ones without a name."""
+    """Return the index columns: unnamed first columns, and the one that the settings name."""
     nameless = list(takewhile(_NAMELESS.fullmatch, columns))
     if index_column in (AUTO, *nameless):
         return nameless
@@ -146,7 +152,7 @@ def _check_names(columns: Sequence[str], left_out: Sequence[str], source: str) -
 
 
 def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[list[list[str]]]:
-    """The rows with so many fields, in parts; the others go to `quarantined`."""
+    """Yield the rows in parts; rows with a wrong number of fields go to `quarantined`."""
     with progress("read the rows", None, " rows") as bar:
         for batch in records.batches(columns):
             quarantined += batch.ragged
@@ -160,7 +166,7 @@ def _columns_of(rows: list[list[str]]) -> list[pa.Array]:
 
 
 def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, source: str) -> pa.Table:
-    """The table without the columns that count its rows; one that was not named by the settings must do so."""
+    """Remove the index columns; raises DataError for an unnamed one with other values than row numbers."""
     for name in left_out:
         if config.index_column != name and not _all_match(table[name], "^[0-9]+$"):
             fix = f'name it in the file, or leave it out by source.index_column = "{name}"'
@@ -170,7 +176,7 @@ def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, sou
 
 
 def _with_numeric_target(table: pa.Table) -> pa.Table:
-    """Whole numbers as such, also those that pandas has written as floats; anything else stays as it is."""
+    """Turn `target` into integers if all values are whole numbers, which pandas may have written as floats."""
     if "target" not in table.column_names or not _all_match(table["target"], _WHOLE_NUMBER):
         return table
     try:
@@ -181,7 +187,7 @@ def _with_numeric_target(table: pa.Table) -> pa.Table:
 
 
 def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
-    """Whether each value that is there has that form."""
+    """Tell whether all values that are not null match the pattern."""
     return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=0).as_py())
 
 

@@ -1,6 +1,6 @@
-"""Bytes from afar to a file: in chunks, resumed after a break, retried with back-off, and the very bytes at the end.
+"""Download exactly the file that a server promised, in chunks, with a size limit and a deadline.
 
-Never more than the limit, and never longer than the deadline.
+A broken download is retried with back-off, and resumed where that gives the same file.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Promise:
-    """What a server says of the whole file; `version` is "", and `total_bytes` None, where it does not.
+    """What a server tells about the whole file; `version` is "" and `total_bytes` is None if it does not tell them.
 
-    `digests` are pairs of an algorithm, by hashlib's name, and the digest that the file's bytes must have.
+    `digests` are pairs of an algorithm, by hashlib's name, and the digest that the file must have.
     """
 
     version: str = ""
@@ -42,23 +42,24 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a server sends from byte `start` on, of the file that `promise` tells about."""
+    """What a server sends from byte `start` on; `promise` tells about the whole file."""
 
     start: int
     promise: Promise
     chunks: Iterator[bytes]
 
 
-# Opens the file of a promise at a byte; where that cannot be had, the body starts at byte 0 or OtherFile is raised.
+# Opens a file at a byte, if the file is still the promised one; otherwise the body starts at byte 0, or OtherFile is
+# raised.
 OpenFrom = Callable[[int, Promise], AbstractContextManager[Body]]
 
 
 class BrokenOff(Exception):
-    """The transport failed in a way that another attempt may mend; its text holds no address."""
+    """The transfer failed, but another attempt may succeed; the text of this error contains no address."""
 
 
 class OtherFile(BrokenOff):
-    """What came does not fit what came before: the next attempt begins anew."""
+    """The server sent something else than the file of the earlier attempts; the next attempt starts at byte 0."""
 
 
 class NotInTime(Exception):
@@ -66,9 +67,9 @@ class NotInTime(Exception):
 
 
 def download(open_from: OpenFrom, target: Path, config: SourceConfig, *, source: str) -> None:
-    """Fill `target` with exactly the bytes that the server promised.
+    """Download to `target` exactly the bytes that the server promised.
 
-    Raises SourceUnavailable when all attempts broke off or the deadline passed, DataError above the size limit.
+    Raises SourceUnavailable if all attempts broke off or the deadline passed, DataError above the size limit.
     """
     late = Event()
     try:
@@ -83,7 +84,7 @@ def download(open_from: OpenFrom, target: Path, config: SourceConfig, *, source:
 
 
 def within(seconds: float, ask: Callable[[], T]) -> T:
-    """The answer; raises NotInTime without one in time, whatever it waits for: a thread waits instead of us."""
+    """Call `ask` in a thread and return its answer; raises NotInTime if it takes too long, whatever it waits for."""
     answer: Future[T] = Future()
     thread = Thread(target=_settle, args=(answer, ask), daemon=True)
     thread.start()
@@ -125,7 +126,7 @@ def _download(open_from: OpenFrom, target: Path, config: SourceConfig, source: s
 
 
 def check_size(received: int, limit: int, source: str) -> None:
-    """Raise DataError when more bytes came than `source.max_bytes` allows."""
+    """Raise DataError if more bytes were received than `source.max_bytes` allows."""
     if received > limit:
         raise DataError(
             f"the file is larger than {limit} bytes",

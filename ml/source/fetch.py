@@ -1,4 +1,4 @@
-"""Where a CSV can come from: one URI, one file."""
+"""Fetch the CSV that a URI names: it is generated, read from a local file, or downloaded."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ml.config import SourceConfig
-from ml.config.address import local_path, public_address, scheme_of
+from ml.config.source_address import local_path, public_address, scheme_of
 from ml.errors import ConfigError, DataError, SourceUnavailable
-from ml.source.buckets import open_bucket
 from ml.source.download import OpenFrom, download
-from ml.source.kaggle_files import kaggle_address
+from ml.source.kaggle import kaggle_address
+from ml.source.object_stores import open_bucket
 from ml.source.sample import write_sample
 from ml.source.unpack import unpack
 from ml.source.web import open_http
@@ -22,7 +22,7 @@ _SAMPLE_SEED = 42
 
 
 def fetch(config: SourceConfig, folder: Path) -> Path:
-    """The CSV that `config.uri` names, unpacked, as a file in `folder`."""
+    """Write the CSV that `config.uri` names, unpacked, to a file in `folder`; return its path."""
     target, source = folder / "rows.csv", public_address(config.uri)
     scheme = scheme_of(config.uri)
     if scheme == "sample":
@@ -71,7 +71,7 @@ def _local_file(uri: str) -> Path:
 
 @contextmanager
 def _unchanged(path: Path, source: str) -> Iterator[None]:
-    """Raise SourceUnavailable if the file is not the same afterwards, also where reading it failed for that reason."""
+    """Raise SourceUnavailable if the file changes inside the `with` block, even if the block raises another error."""
     before = _state(path)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a file is that is no CSV, told by its first bytes, and what to do about it."""
+"""Recognise files that are no CSV by their first bytes, and say what they are and what to do."""
 
 from ml.errors import DataError
 
@@ -38,7 +38,7 @@ _HTML = (b"<!doctype html", b"<html")
 
 
 def check_start(start: bytes, source: str) -> None:
-    """Raise DataError if a file's first bytes, `START_BYTES` of them, are those of something else than text."""
+    """Raise DataError if a file's first `START_BYTES` bytes are those of another format."""
     if start[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC):
         raise other_format("a tar archive", source, _UNPACK)
     for magic, (what, fix) in _KINDS.items():
@@ -53,7 +53,7 @@ def check_start(start: bytes, source: str) -> None:
 
 
 def html_instead_of_csv(source: str) -> DataError:
-    """The error for a web page where the file should be."""
+    """Return the error for a web page that came instead of the file."""
     return DataError(
         "a web page (HTML) came instead of a CSV",
         where=source,
@@ -62,5 +62,5 @@ def html_instead_of_csv(source: str) -> DataError:
 
 
 def other_format(what: str, source: str, fix: str = _EXPORT) -> DataError:
-    """The error for a file that is something else than a CSV."""
+    """Return the error for a file of another format."""
     return DataError(f"the file is {what}", where=source, fix=fix)

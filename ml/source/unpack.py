@@ -1,4 +1,7 @@
-"""The one CSV inside a `.gz`, `.bz2`, `.xz` or `.zip`, told by its first bytes; hostile archives are refused."""
+"""Unpack the only CSV of a `.gz`, `.bz2`, `.xz` or `.zip`; the first bytes tell the format.
+
+Malicious archives are refused.
+"""
 
 import bz2
 import errno
@@ -21,9 +24,9 @@ from ml.source.other_formats import other_format
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _LONGEST_MAGIC = 6
-# What file managers leave in an archive beside what a person put there.
+# File managers add these to archives.
 _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"}
-# What the readers of archives raise for damaged ones, as found by mutating them; see also _archive_errors.
+# Python's readers raise these errors for damaged archives, as found by python -m benchmarks mutations.
 _DAMAGE = (
     EOFError,
     IndexError,
@@ -40,7 +43,7 @@ _DAMAGE = (
 
 
 def unpack(packed: Path, target: Path, config: SourceConfig, *, source: str) -> None:
-    """Write the CSV that `packed` is or holds to `target`; raises DataError."""
+    """Write the CSV to `target`, whether `packed` is the CSV or an archive; raises DataError for a bad archive."""
     with packed.open("rb") as file:
         magic = file.read(_LONGEST_MAGIC)
     if magic.startswith(_ZIP_MAGICS):
@@ -55,7 +58,7 @@ def unpack(packed: Path, target: Path, config: SourceConfig, *, source: str) -> 
 
 @contextmanager
 def _archive_errors(source: str) -> Iterator[None]:
-    """Turn what readers of archives raise into our error; the disk's own errors, which have a number, go through."""
+    """Turn the errors of broken archives into DataError; errors of the disk, which have an errno, stay as they are."""
     try:
         yield
     except _DAMAGE as error:
@@ -85,7 +88,7 @@ def _unzip(packed: Path, target: Path, config: SourceConfig, source: str) -> Non
 
 
 def _only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
-    """The one file that a person has packed, or of several the one CSV."""
+    """Return the only file that is not from a file manager, or of several files the only CSV."""
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     names = [PurePosixPath(member.filename) for member in members]
     if not all(name.name for name in names):

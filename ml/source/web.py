@@ -1,4 +1,4 @@
-"""A file behind HTTP: what a server's answers say of it, and which of them continue what came before."""
+"""Open a file over HTTP: read what a response promises of it, and refuse one that does not continue the file."""
 
 import binascii
 import hashlib
@@ -31,9 +31,9 @@ _ALGORITHMS = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512": "sha
 
 
 def open_http(address: Callable[[], str], config: SourceConfig, *, source: str) -> OpenFrom:
-    """A file behind HTTP; `address` is asked anew on every attempt, since signed addresses run out.
+    """Return a function that opens a file over HTTP; each attempt calls `address`, since signed addresses expire.
 
-    Resumes by Range and If-Range (RFC 9110, sections 13.1.5 and 14.2).
+    The headers Range and If-Range resume a download (RFC 9110, sections 13.1.5 and 14.2).
     """
 
     @contextmanager
@@ -62,7 +62,7 @@ def _ask(address: str, headers: Mapping[str, str], timeout_seconds: float) -> re
 
 @contextmanager
 def transport_errors(source: str) -> Iterator[None]:
-    """Turn what `requests` raises into our errors; its own texts bear the address and its query."""
+    """Turn the errors of `requests` into our errors, without their texts, which contain the address and its query."""
     try:
         yield
     except requests.exceptions.SSLError as error:
@@ -79,7 +79,7 @@ def transport_errors(source: str) -> Iterator[None]:
 
 
 def check_certificate(error: BaseException, source: str, *, variable: str) -> None:
-    """Raise ConfigError if a certificate that is not trusted is behind the error; `variable` names trusted ones."""
+    """Raise ConfigError if the error comes from an untrusted certificate; `variable` is where trusted ones are set."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM"):
             raise _no_certificates(variable) from None
@@ -97,7 +97,7 @@ def _no_certificates(variable: str) -> ConfigError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it: its causes, and the errors that urllib3 and aiohttp keep within theirs."""
+    """Yield the error, its causes, and the errors that urllib3 and aiohttp keep inside it."""
     waiting: list[object] = [error]
     seen = set[int]()
     while waiting:
@@ -129,7 +129,7 @@ def _check_response(response: requests.Response, start: int, source: str) -> Non
 
 
 def check_status(status: int, source: str) -> None:
-    """Raise BrokenOff for a status that may pass, DataError for one that will not."""
+    """Raise BrokenOff for an HTTP status that may go away, DataError for a permanent one."""
     if status >= 500 or status in _RETRIED_STATUS:  # noqa: PLR2004, the class of server errors
         raise BrokenOff(f"HTTP status {status}")
     if status not in {*_WHOLE, requests.codes.partial_content}:
@@ -155,7 +155,7 @@ def _body(response: requests.Response, start: int, promise: Promise, source: str
 
 
 def _continued(headers: Mapping[str, str], start: int, promise: Promise) -> Promise:
-    """The promise that a part of the file keeps; raises OtherFile if it is of another file, or not from there on."""
+    """Return the promise of a partial response; raises OtherFile if it does not continue the file at `start`."""
     match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if not match:
         raise OtherFile("the server sends a part of the file and does not say which")
@@ -170,14 +170,14 @@ def _continued(headers: Mapping[str, str], start: int, promise: Promise) -> Prom
 
 
 def _is_version(headers: Mapping[str, str], version: str) -> bool:
-    """An answer must bear the ETag that it was asked for; a Last-Modified it may leave out (RFC 9110, 15.3.7)."""
+    """Tell whether a part is of that version: it must repeat an ETag, but may omit Last-Modified (RFC 9110, 15.3.7)."""
     if version.startswith('"'):
         return headers.get("ETag", "") == version
     return headers.get("Last-Modified", version) == version
 
 
 def _chunks(response: requests.Response, source: str) -> Iterator[bytes]:
-    """The bytes as they are sent, as soon as they come: of these are length and digests; a gzip is unpacked later."""
+    """Yield the bytes as they are sent, which length and digests are about; a gzip is unpacked later."""
     with transport_errors(source):
         while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
             yield chunk
@@ -196,7 +196,7 @@ def _version(headers: Mapping[str, str]) -> str:
 
 
 def _digests(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
-    """Digests of the whole file. An ETag is none, even where it looks like one."""
+    """Return the digests of the whole file; an ETag is none, even if it looks like one."""
     if "X-Goog-Stored-Content-Encoding" in headers and not _as_stored(headers):
         return ()
     items = [item.strip() for name in _DIGEST_FIELDS for item in headers.get(name, "").split(",")]
@@ -205,13 +205,13 @@ def _digests(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
 
 
 def _as_stored(headers: Mapping[str, str]) -> bool:
-    """Google Cloud Storage unpacks what is stored as gzip, and then tells the digest of what is stored."""
+    """Tell whether Google Cloud Storage sends the stored bytes: it may unpack a gzip, but not its digest."""
     stored = headers["X-Goog-Stored-Content-Encoding"]
     return stored == headers.get("Content-Encoding", "identity")
 
 
 def _digest(item: str) -> Iterator[tuple[str, bytes]]:
-    """The digest in `algorithm=base64`, or in `algorithm=:base64:`; none in another form or of another algorithm."""
+    """Yield the digest in `algorithm=base64` or `algorithm=:base64:`; nothing for another form or algorithm."""
     name, _, value = item.partition("=")
     algorithm = _ALGORITHMS.get(name.lower())
     try:

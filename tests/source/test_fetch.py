@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ml.config.address import public_address
+from ml.config.source_address import public_address
 from ml.errors import ConfigError, DataError, SourceUnavailable
 from ml.source import unpack
 from ml.source.snapshot import snapshot

@@ -1,4 +1,4 @@
-"""The address of a source: its scheme, its local path, and the form in which records and logs may bear it."""
+"""The address of a source: its scheme, its local path, and the public form for records and logs."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ _WHERE = "source.uri"
 
 
 def scheme_of(uri: str) -> str:
-    """`file` for a plain path; raises ConfigError for a scheme that cannot be read.
+    """Return the scheme of a URI, `file` for a plain path; raises ConfigError for an unknown scheme.
 
-    A message names a scheme only where `//` follows: else it may be the user of a forgotten `https://`.
+    The message names it only if `//` follows; otherwise it may be a user name, in an address without a scheme.
     """
     scheme, separator, rest = uri.partition(":")
     if not separator or "/" in scheme or len(scheme) == 1:
@@ -26,7 +26,7 @@ def scheme_of(uri: str) -> str:
 
 
 def local_path(uri: str) -> Path:
-    """The path that `file:…` or a plain path names; `~` is the user's home. Raises ConfigError where there is none."""
+    """Return the path that `file:…` or a plain path names; `~` is the user's home. Raises ConfigError."""
     path = uri.removeprefix("file:")
     if uri.startswith("file://"):
         parts = _split(uri)
@@ -42,7 +42,7 @@ def local_path(uri: str) -> Path:
 
 
 def public_address(uri: str) -> str:
-    """The address without credentials, query and local folders; raises ConfigError where it cannot be read."""
+    """Return the address without credentials, query and local folders; raises ConfigError if it is malformed."""
     scheme = scheme_of(uri)
     if scheme == "sample":
         return uri
@@ -53,7 +53,7 @@ def public_address(uri: str) -> str:
 
 
 def _split(uri: str) -> SplitResult:
-    """The parts of an address; one that may be read in two ways is none."""
+    """Split an address; raises ConfigError if it is malformed or ambiguous."""
     try:
         parts = urlsplit(uri)
         readable = parts.port != 0 and uri.isprintable() and " " not in parts.netloc
@@ -69,5 +69,5 @@ def _split(uri: str) -> SplitResult:
 
 
 def _without_credentials(name: str) -> str:
-    """A file's name; of `user:password@host`, which is an address that lacks its scheme, the host alone."""
+    """Return a file's name; if it is like `user:password@host`, an address without a scheme, return the host."""
     return re.sub(r".*:.*@", "", name).encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Files of a Kaggle competition: Kaggle's client gives a signed address, the bytes come over plain HTTP."""
+"""Files of a Kaggle competition: Kaggle's client gets a signed address, then the file is downloaded over HTTP."""
 
 import json
 import os
@@ -18,9 +18,9 @@ _LONGEST_PATH = 255
 
 
 def kaggle_address(competition: str, file: str, config: SourceConfig, *, source: str) -> Callable[[], str]:
-    """Asks Kaggle for the signed address of a file each time it is called; raises ConfigError without credentials.
+    """Return a function that asks Kaggle for a file's signed address; raises ConfigError without credentials.
 
-    Uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
+    It uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
     """
     signed_in = _sign_in()
 
@@ -49,7 +49,7 @@ def _ask(client: Any, competition: str, file: str) -> Any:
 
 
 def _sign_in() -> Callable[[], Any]:
-    """Gives Kaggle's client, with the first credentials of those that Kaggle's own tool would find, in its order."""
+    """Return a function that gives Kaggle's client, with the credentials that Kaggle's own tool would take first."""
     if token := _access_token():
         return _client_giver(api_token=token)
     username, key = _api_key()
@@ -78,7 +78,7 @@ def _client(**credentials: str) -> Any:
 
 
 def _access_token() -> str:
-    """The token itself or that of the file which KAGGLE_API_TOKEN names, else of Kaggle's own files; "" without one."""
+    """Return the token from KAGGLE_API_TOKEN, or from a file named there, or from Kaggle's own files; "" if none."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     named = os.environ.get("KAGGLE_API_TOKEN", "").strip()
@@ -92,7 +92,7 @@ def _access_token() -> str:
 
 
 def _api_key() -> tuple[str, str]:
-    """User and key of the environment, else of kaggle.json; "" where there is none."""
+    """Return username and key from the environment or from kaggle.json; "" for one that is not there."""
     file = _config_folder() / "kaggle.json"
     kept = _json(file) if file.is_file() else {}
     names = (("KAGGLE_USERNAME", "username"), ("KAGGLE_KEY", "key"))
@@ -101,7 +101,7 @@ def _api_key() -> tuple[str, str]:
 
 
 def _config_folder() -> Path:
-    """Where Kaggle's own tool has its settings: KAGGLE_CONFIG_DIR, ~/.kaggle, or below XDG_CONFIG_HOME."""
+    """Return the folder of Kaggle's own tool: KAGGLE_CONFIG_DIR, ~/.kaggle, or kaggle in XDG_CONFIG_HOME."""
     if named := os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(named).expanduser()
     home = Path("~/.kaggle").expanduser()
@@ -111,7 +111,7 @@ def _config_folder() -> Path:
 
 
 def _oauth_credentials() -> Any:
-    """What `kaggle auth login` has left in credentials.json, or None."""
+    """Return what `kaggle auth login` wrote to credentials.json, or None."""
     from kagglesdk.kaggle_client import KaggleClient
     from kagglesdk.kaggle_creds import KaggleCredentials
 
@@ -122,7 +122,7 @@ def _oauth_credentials() -> Any:
 
 
 def _oauth_token(credentials: Any) -> str:
-    """A token that is valid now; where the renewed one cannot be kept in the file, it is used all the same."""
+    """Return a valid token; one that was renewed is used even if credentials.json cannot be written."""
     try:
         return str(credentials.get_access_token())
     except requests.RequestException:
@@ -173,7 +173,7 @@ def _refusal(response: requests.Response, competition: str, source: str) -> Exce
 
 
 def _status(response: requests.Response) -> int:
-    """The status that Kaggle means: its errors may come as JSON with a code, under HTTP status 200."""
+    """Return the status of an error; Kaggle may send it as a code in JSON, with the HTTP status 200."""
     if response.ok:
         return int(response.json()["code"])
     return response.status_code
