@@ -32,6 +32,8 @@ def kaggle_address(competition: str, file: str, config: SourceConfig, *, source:
                 raise BrokenOff("Kaggle did not answer in time") from None
             except requests.HTTPError as error:
                 raise _refusal(error.response, competition, source) from None
+            except (requests.exceptions.InvalidJSONError, LookupError, TypeError, AttributeError):
+                raise BrokenOff("Kaggle's answer cannot be read") from None
             response.close()
         if not response.history:
             raise BrokenOff("Kaggle named no download address")

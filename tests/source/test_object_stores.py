@@ -150,6 +150,30 @@ def test_s3_without_credentials_says_what_to_set(serve, tmp_path, monkeypatch):
     assert server.credentials == []
 
 
+@both
+def test_a_public_bucket_is_read_without_credentials_where_the_settings_say_so(serve, tmp_path, scheme, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with serve() as server:
+        assert pull(tmp_path, scheme, "source.anonymous=true").bytes == len(CSV)
+    assert set(server.credentials) == {""}
+
+
+@both
+def test_a_file_that_changes_while_it_is_read_is_fetched_anew(serve, tmp_path, scheme):
+    other = CSV.replace(b"soup", b"tea!")
+    with serve() as server:
+        server.after_first_read = lambda: vars(server).update(body=other, etag="second", md5=b"")
+        assert pull(tmp_path, scheme).sha256 == hashlib.sha256(other).hexdigest()
+
+
+def test_bytes_that_do_not_have_google_s_digest_are_no_file(serve, tmp_path):
+    with serve() as server, pytest.raises(SourceUnavailable, match="another md5"):
+        server.md5 = hashlib.md5(b"other").digest()
+        pull(tmp_path, "gs")
+    assert store_is_empty(tmp_path)
+
+
 def test_a_private_google_bucket_without_credentials_says_what_to_set(serve, tmp_path):
     with serve(status=401), pytest.raises(ConfigError, match="GOOGLE_APPLICATION_CREDENTIALS"):
         pull(tmp_path, "gs")
