@@ -37,6 +37,8 @@ def local_path(uri: str) -> Path:
         raise ConfigError("the address is empty", where=_WHERE, fix=f"use {SCHEMES}")
     try:
         return Path(path).expanduser()
+    except ValueError:
+        raise _malformed() from None
     except RuntimeError:
         raise ConfigError("there is no such user's home (~)", where=_WHERE, fix="write the whole path") from None
 
@@ -60,12 +62,13 @@ def _split(uri: str) -> SplitResult:
     except ValueError:
         readable = False
     if not readable:
-        raise ConfigError(
-            "the address cannot be read",
-            where=_WHERE,
-            fix="check its spelling; write / and : of a password as %2F, %3A",
-        )
+        raise _malformed()
     return parts
+
+
+def _malformed() -> ConfigError:
+    fix = "check its spelling; write / and : of a password as %2F, %3A"
+    return ConfigError("the address cannot be read", where=_WHERE, fix=fix)
 
 
 def _without_credentials(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.mutations import try_out
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import LoadedModel, load_model, predict_csv
 from ml.records import to_json
@@ -179,6 +180,12 @@ def test_what_is_no_csv_of_questions_is_refused_and_leaves_no_output(model, tmp_
         predict(model, tmp_path, text)
     assert "secret" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["questions.csv"]
+
+
+def test_a_mutated_input_gives_as_many_rows_or_one_of_our_errors():
+    ended = try_out("prediction", 100)
+    assert ended["read"]
+    assert ended["refused"]
 
 
 def test_a_missing_input_is_refused(model, tmp_path):
