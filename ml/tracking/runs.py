@@ -190,8 +190,7 @@ class WandbStep:
             self.run.summary.update({content.name: dict(content.facts)})
             self._publish(content, used=False)
             self._expect(logged=(*self._expected.logged, content.name))
-            if media := make_media(content):
-                self.run.log(media)
+            self._show_media(content)
 
     def finish(self, failure: str) -> None:
         """End the run, as failed with the name of an error if there is one."""
@@ -205,6 +204,14 @@ class WandbStep:
                 if not self.run.offline:
                     self._recorded.mark_sent()
         self._recorded.lock.release()
+
+    def _show_media(self, content: Content) -> None:
+        """Show tables and pictures beside the figures, unless W&B is gone: the client asks it before each table."""
+        import wandb
+
+        if media := make_media(content):
+            with suppress(wandb.errors.CommError):  # the end of the step tells of it
+                self.run.log(media)
 
     def _publish(self, content: Content, *, used: bool) -> None:
         """Record an artifact, and have it sent with the run.

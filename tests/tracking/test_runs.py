@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -226,6 +227,35 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
     assert _losses(week.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
     assert set(week.names(week.runs["train"].logged)) == {"questions"}
     assert week.left == []
+
+
+def test_a_step_whose_result_comes_when_wandb_is_gone_has_one_warning_and_its_artifact_is_sent_later(
+    week, caplog, monkeypatch
+):
+    monkeypatch.setattr(wandb.Api, "_HTTP_TIMEOUT", 2)
+    away = lambda: week.server.fail(status=500)  # noqa: E731
+    week.track("validate", losses=[0.5], result=REPORT, config=HASTY, before_the_last=away)
+    assert [record.levelname for record in caplog.records if record.name.startswith("ml.")] == ["WARNING"]
+
+    week.server.mend()
+    week.track("split")
+
+    assert set(week.names(week.runs["validate"].logged)) == {"validation"}
+    assert week.runs["validate"].summary["validation"]["suite"] == "raw"
+    assert week.left == []
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_nothing_that_is_sent_names_this_machine_its_folders_or_the_key(week, questions, begun):
+    if not begun:
+        week.server.fail("UpsertBucket", status=500, times=3)
+    week.track("train", losses=LOSSES, result=questions)
+
+    state = week.server.state
+    sent = str(state.runs) + str([artifact.manifest for artifact in state.artifacts.values()]) + str(state.blobs)
+    own = [platform.node(), str(week.home), str(Path.cwd()), sys.executable, week.server.key]
+    assert week.runs["train"].exit_code == 0
+    assert [name for name in own if name in sent] == []
 
 
 @pytest.mark.parametrize(
