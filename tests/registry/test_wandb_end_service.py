@@ -18,7 +18,8 @@ end_soon(1.0)
 """
 
 
-def test_a_service_that_stays_keeps_no_process():
+def test_a_service_that_stays_keeps_no_process(monkeypatch):
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of a test before, which the process would share
     ended = subprocess.run(
         [sys.executable, "-c", _SERVICE_THAT_STAYS], check=False, capture_output=True, text=True, timeout=60
     )
