@@ -4,7 +4,6 @@ import binascii
 import hashlib
 import logging
 import re
-import ssl
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -81,11 +80,11 @@ def transport_errors(source: str) -> Iterator[None]:
 def check_certificate(error: BaseException, source: str, *, variable: str) -> None:
     """Raise ConfigError if the error comes from an untrusted certificate; `variable` is where trusted ones are set."""
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM"):
+        if getattr(cause, "library", "") in ("X509", "PEM"):
             raise _no_certificates(variable) from None
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        if reason := getattr(cause, "verify_message", ""):  # which only the ssl module's own error has
             raise ConfigError(
-                f"the server's certificate is not trusted: {cause.verify_message.rstrip('.')[:200]}",
+                f"the server's certificate is not trusted: {reason.rstrip('.')[:200]}",
                 where=source,
                 fix=f"set {variable} to a file (PEM) with the certificate of who signed it, or renew it",
             ) from None

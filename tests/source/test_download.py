@@ -1,24 +1,18 @@
 """Servers on this machine that break off, lie, drip or send odd headers: the file arrives as it is, or not at all."""
 
 import base64
-import datetime
 import gzip
 import hashlib
-import ipaddress
-import ssl
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from ml.errors import ConfigError, DataError, SourceUnavailable
 from ml.source import download
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run, store_is_empty
-from tests.source.web import running
+from tests.source.web import certificate, running, with_tls
 
 BODY = b"qid,question_text,target\n" + b"".join(b"%04d,Why is soup %04d hot?,0\n" % (n, n) for n in range(5_000))
 OTHER = BODY.replace(b"hot", b"old")
@@ -227,31 +221,9 @@ def test_an_odd_answer_is_one_clear_error(tmp_path, odd):
     assert store_is_empty(tmp_path)
 
 
-def certificate(folder, *, days):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a server of one's own")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + secret)
-    return path
-
-
 def pull_by_tls(tmp_path, path, answers):
     server = Scripted(answers)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # a client that does not trust us hangs up
+    with_tls(server, path)
     with running(server):
         return snapshot(config(server.url.replace("http:", "https:"), "source.attempts=1"), open_run(tmp_path))
 
