@@ -146,9 +146,10 @@ def _check_names(columns: Sequence[str], left_out: Sequence[str], source: str) -
             what = f"the name of column {number} occurs twice"
             raise _not_csv(what, source, "give each column a name of its own")
         if name not in left_out and not _COLUMN_NAME.fullmatch(name):
-            what = "has no name" if _NAMELESS.fullmatch(name) else "has a name that cannot be read"
+            unnamed = f"column {number} has no name"
+            unreadable = f"the first line is not a header: the name of column {number} cannot be"
             fix = "name it with letters and digits; a comma too many at the end of each line looks like this, too"
-            raise _not_csv(f"column {number} {what}", source, fix)
+            raise _not_csv(unnamed if _NAMELESS.fullmatch(name) else unreadable, source, fix)
 
 
 def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[list[list[str]]]:

@@ -86,7 +86,7 @@ REFUSED = {
     "a quote that takes rows": (HEADER + b'1,"soup,0\n2,b,0\n3,"is hot",0\n', "is not doubled", "line 2"),
     "a comma too many everywhere": (CSV.replace(b"0\n", b"0,\n").replace(b"1\n", b"1,\n"), "2 of 2 rows", ""),
     "a header that ends with a comma": (CSV.replace(b"\n", b",\n"), "column 4 has no name", ""),
-    "a header with spaces": (b"qid, question_text,target\n1,a,0\n", "column 2 has a name that cannot be read", ""),
+    "a header with spaces": (b"qid, question_text,target\n1,a,0\n", "the name of column 2 cannot be", ""),
     "a field of a megabyte": (HEADER + b'1,"' + b"so \n" * 250_000 + b'",0\n', "a field has more than", "line 2"),
     "one long line": (HEADER + b"1," + b"soup " * 2_000_000 + b",0\n", "a line is too long", ""),
     "Excel's hint": (b"sep=,\r\n" + CSV, "Excel's sep=", ""),
