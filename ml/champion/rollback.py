@@ -3,31 +3,35 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import get_args
 
-from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import ConfigError, LineageError
-from ml.records import Champion, ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, digest
+from ml.records import ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, Verdict, digest
 from ml.registry import CHAMPION_ALIAS
-from ml.registry.history import is_last_moved
+from ml.registry.history import is_last_moved, predecessor, was_promoted
+from ml.registry.moves import Move, kept_moves, move_champion, record_cut_off
 from ml.run import Run
 from ml.serve.probe import probe_model
-from ml.store.files import tree_digest
 
 
 def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
     """Serve the target apart, move the alias, record why; the same run again gives the same end state once.
 
-    Without `to`, the champion's predecessor. Raises ServingError if the target does not load and score,
-    ConfigError or LineageError if there is no such target, RegistryConflict if the alias moved meanwhile.
+    Without `to`, the champion's predecessor. A target that no verdict has made champion needs force. Raises
+    ServingError if the target does not load and score, ConfigError or LineageError if there is no such target,
+    RegistryConflict if the alias moved meanwhile.
     """
     registry = run.registry
-    record_cut_off(run)
-    rollback = next(_planned(run), None) or plan_rollback(run, to, reason)
-    if _recorded(registry.history(), run.run_id, rollback):
-        return rollback
+    with registry.turn():
+        record_cut_off(run.store, registry)
+        rollback = next(_planned(run), None) or plan_rollback(run, to, reason)
+        if _recorded(registry.history(), run.run_id, rollback):
+            return rollback
     probe_model(registry.fetch(rollback.target.version))
-    entry = _entry(run.run_id, registry.history(), rollback)
-    move_champion(run, Move(target=rollback.target, entry=entry, grounds=rollback))
+    with registry.turn():
+        record_cut_off(run.store, registry)
+        entry = _entry(run.run_id, registry.history(), rollback)
+        move_champion(run.store, registry, Move(target=rollback.target, entry=entry, grounds=rollback))
     return rollback
 
 
@@ -40,30 +44,41 @@ def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
     version = to or _predecessor(history, champion)
     if version == champion.version and is_last_moved(history, champion):
         raise ConfigError(f"{version} is the champion already", where="--to", fix="name an earlier version")
-    target = ModelVersion(version=version, model=tree_digest(registry.fetch(version)))
-    _judged(history, version)
+    target = registry.find(version)
+    judged = _judged(history, version)
+    if not was_promoted(history, version):
+        reason = _forced_reason(judged, reason, forced=run.force)
     return Rollback(target=target, previous=champion, reason=reason, triggered_by=run.triggered_by)
 
 
+def _forced_reason(judged: HistoryEntry, reason: str, *, forced: bool) -> str:
+    """The reason, and the verdict that it overrides; raises ConfigError without force."""
+    verdict = f"{judged.version} was never promoted, its verdict was {judged.verdict}: {judged.reason}"
+    if not forced:
+        raise ConfigError(
+            verdict, where="--to", fix="name a former champion, or add --force if this version shall serve all the same"
+        )
+    return f"{reason} (forced: {verdict})"
+
+
 def _predecessor(history: Sequence[HistoryEntry], champion: ModelVersion) -> str:
-    """The version that the champion took over from when it was promoted."""
+    """The version that the champion took over from."""
     if not is_last_moved(history, champion):
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
             where="the registry",
             fix="name the version to roll back to with --to",
         )
-    promotions = [entry for entry in history if entry.verdict == "promote" and entry.version == champion.version]
-    previous: Champion = promotions[-1].previous if promotions else NoChampion()
-    if isinstance(previous, NoChampion):
-        raise ConfigError(
-            f"champion {champion.version} took over from none", where="the registry's history", fix="retrain instead"
-        )
-    return previous.version
+    for version in predecessor(history):
+        return version
+    raise ConfigError(
+        f"champion {champion.version} took over from none", where="the registry's history", fix="retrain instead"
+    )
 
 
 def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
-    judged = [entry for entry in history if entry.version == version]
+    """The newest verdict on the version; a rollback to it is none."""
+    judged = [entry for entry in history if entry.version == version and entry.verdict in get_args(Verdict)]
     if not judged:
         raise LineageError(
             f"no verdict on {version} is recorded",

@@ -1,10 +1,11 @@
 """Where model versions live: the interface that every registry keeps."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from ml.errors import LineageError
+from ml.errors import LineageError, RegistryDamaged
 from ml.records import Champion, Change, Decision, HistoryEntry, ModelVersion, Rollback
 from ml.store.files import tree_digest
 
@@ -15,10 +16,18 @@ Grounds = Decision | Rollback | Change
 
 
 class Registry(Protocol):
-    """Versions by digest, aliases that move atomically, and a history that only grows."""
+    """Versions by digest, aliases that move atomically, and a history that only grows.
+
+    Aliases and history vouch for each other. Where one is lost, or contradicts the other, each method but `check`
+    raises RegistryDamaged before it changes anything.
+    """
 
     def resolve(self, alias: str) -> Champion:
         """What the alias points at, or proven absence; raises RegistryUnavailable when neither is sure."""
+        ...
+
+    def find(self, version: str) -> ModelVersion:
+        """The version and its digest, though its files may be gone; raises LineageError if there is none."""
         ...
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
@@ -37,7 +46,7 @@ class Registry(Protocol):
         ...
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same grounds in a run."""
+        """Append to the history, unless the run has concluded already; a rollback counts once by its grounds."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:
@@ -47,8 +56,16 @@ class Registry(Protocol):
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Drop the files of all versions but these and those with an alias; gives all versions without files.
 
-        A dropped version's name is never given to another model.
+        `keep` has versions by name, or models by digest. A dropped version's name is never given to another model.
         """
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """One process at a time decides who is champion; it holds its turn until all of that is recorded."""
+        ...
+
+    def check(self) -> Sequence[str]:
+        """What is wrong, in words, each version's digest included; empty if all is well."""
         ...
 
 
@@ -60,3 +77,14 @@ def refuse_other_files(artifact: Path, model: str) -> None:
             where="the store's models",
             fix="train again; do not edit what is in the store",
         )
+
+
+def damage(checks: Iterable[Callable[[], object]]) -> Sequence[str]:
+    """What the checks find wrong, in words; each of them is made."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except RegistryDamaged as error:
+            found.append(str(error))
+    return found

@@ -1,6 +1,7 @@
 """The content-addressed store: `store/<kind>/<digest>/`. What is in it is whole, and never changes."""
 
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,16 @@ from ml.store.files import rename_whole
 from ml.store.locks import locked, try_lock
 
 Kind = Literal[
-    "snapshots", "splits", "checkpoints", "models", "trainings", "comparisons", "decisions", "moves", "pending"
+    "snapshots",
+    "splits",
+    "checkpoints",
+    "models",
+    "trainings",
+    "comparisons",
+    "decisions",
+    "moves",
+    "pending",
+    "underway",
 ]
 
 
@@ -38,9 +48,9 @@ class Store:
         return place
 
     def names(self, kind: Kind) -> Sequence[str]:
-        """The digests or names of all that is stored of a kind, oldest first."""
-        folders = sorted((self._root / kind).glob("*"), key=lambda folder: folder.stat().st_mtime_ns)
-        return list(dict.fromkeys(folder.name.removeprefix(".") for folder in folders))
+        """The digests or names of all that is stored of a kind, oldest first; a file that lies there is none."""
+        times = [(time, path.name) for path in (self._root / kind).glob("*") for time in _folder_time(path)]
+        return list(dict.fromkeys(name.removeprefix(".") for _, name in sorted(times)))
 
     def relative(self, path: Path) -> str:
         """Where a stored file is, from the store's root."""
@@ -103,6 +113,14 @@ class Store:
             for folder in folders:
                 with suppress(FileNotFoundError):
                     folder.rename(staged / folder.name)
+
+
+def _folder_time(path: Path) -> Iterator[int]:
+    """When a folder was changed last, in ns; nothing for a file, or if another process has just removed it."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            yield status.st_mtime_ns
 
 
 def _replaced(place: Path) -> Path:

@@ -122,6 +122,8 @@ def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
     promoted = ModelVersion(version="v2", model=comparison.candidate.model)
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
     run.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
+    back = replace(run.registry.history()[-1], run_id="back", verdict="rollback", version="v1", previous=promoted)
+    run.registry.record(back, judged(comparison))
 
     promotion = promote(Config(), run, comparison, judged(comparison), probed(comparison))
 

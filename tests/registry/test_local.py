@@ -1,5 +1,4 @@
 import errno
-import json
 import multiprocessing
 import os
 from dataclasses import replace

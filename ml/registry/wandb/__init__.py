@@ -11,15 +11,17 @@ somebody else is noticed before and after ours, but not within the one request b
 
 import logging
 import re
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
 from ml.records import SCHEMA, Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
+from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
 from ml.registry.wandb.history_page import draw_history
@@ -43,9 +45,20 @@ class WandbRegistry:
         self._client = Client(address)
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at; absent only if W&B listed the aliases of the collection without it."""
+        """What the alias points at.
+
+        Absent only if W&B listed the aliases of the collection without it, and the history has no champion either.
+        """
         with self._client.answering():
-            return self._resolve(alias)
+            champion = self._resolve(alias)
+            if alias == CHAMPION_ALIAS and isinstance(champion, NoChampion):
+                refuse_lost_champion(self._history(), champion, self.address.where)
+            return champion
+
+    def find(self, version: str) -> ModelVersion:
+        """The version and its digest, though its files may be gone."""
+        with self._client.answering():
+            return self._named(self._version(version))
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
         """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`.
@@ -54,6 +67,7 @@ class WandbRegistry:
         """
         refuse_other_files(artifact, model)
         with self._client.answering():
+            self._refuse_lost()
             known = (each for each in self._versions() if each.metadata["model"] == model)
             number = next((each.version for each in known), "") or self._upload(artifact, model)
             with self._in_turn():
@@ -86,6 +100,7 @@ class WandbRegistry:
         Raises RegistryRefused, with the alias back where it was, if the W&B Registry does not let it be set there.
         """
         with self._client.answering(), self._in_turn():
+            self._refuse_lost()
             target = self._version(version)
             current = self._resolve(alias)
             if current != self._named(target):
@@ -98,10 +113,10 @@ class WandbRegistry:
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
         """Append to the history, with the grounds beside it and a decision at its model too, and renew the page.
 
-        The same grounds count once in a run: of entries that two have added at once, the first is read.
+        Of entries of one run that two have added at once, the first is read.
         """
         with self._client.answering():
-            if any(_key(past) == _key(entry) for past in self._history()):
+            if concluded(self._history(), entry):
                 return
             if isinstance(grounds, Decision):
                 self._attach(grounds)
@@ -119,11 +134,32 @@ class WandbRegistry:
         W&B itself deletes them a day later (TTL); until then the same model comes back under its name.
         """
         with self._client.answering(), self._in_turn():
+            self._refuse_lost()
             versions = self._versions()
             for version in versions:
                 if _DROPPED not in version.metadata and not self._is_kept(version, keep):
                     self._drop(version)
             return [self._named(version) for version in versions if _DROPPED in version.metadata]
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock of those that share the store and decide on the champion."""
+        with self._store.lock("champion", waiting="waiting for another process that decides who is champion"):
+            yield
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with aliases and history, and with each version; what the store lacks is downloaded."""
+        with self._client.answering():
+            there = [each.version for each in self._versions() if _DROPPED not in each.metadata]
+        return damage([self._check_champion, *(partial(self.fetch, version) for version in there)])
+
+    def _check_champion(self) -> None:
+        champion = self.resolve(CHAMPION_ALIAS)
+        refuse_unrecorded_move(self.history(), champion, self.address.where)
+
+    def _refuse_lost(self) -> None:
+        """Raises RegistryDamaged if there is no champion, though the history has one, or the history has a gap."""
+        refuse_lost_champion(self._history(), self._resolve(CHAMPION_ALIAS), self.address.where)
 
     def _in_turn(self) -> AbstractContextManager[BinaryIO]:
         """One process at a time of those that share the store."""
@@ -190,7 +226,8 @@ class WandbRegistry:
         logger.info("retention dropped the files of %s, model %s", version.version, version.metadata["model"][:12])
 
     def _is_kept(self, version: Any, keep: Collection[str]) -> bool:
-        return version.version in keep or bool(set(version.aliases) - {_OWN_OF_WANDB})
+        kept = {version.version, version.metadata["model"]} & set(keep)
+        return bool(kept) or bool(set(version.aliases) - {_OWN_OF_WANDB})
 
     def _download(self, version: Any, model: str) -> None:
         with self._store.staging() as folder:
@@ -241,11 +278,22 @@ class WandbRegistry:
             target.save()
 
     def _history(self) -> list[HistoryEntry]:
-        entries: dict[tuple[str, str], HistoryEntry] = {}
-        for version in self._client.versions(_DECISION, self._history_name):
-            entry = self._entry(version)
-            entries.setdefault(_key(entry), entry)
-        return list(entries.values())
+        versions = self._client.versions(_DECISION, self._history_name)
+        self._refuse_gap([version.version for version in versions])
+        entries: list[HistoryEntry] = []
+        for entry in map(self._entry, versions):
+            entries += [] if concluded(entries, entry) else [entry]
+        return entries
+
+    def _refuse_gap(self, versions: Sequence[str]) -> None:
+        """W&B numbers the entries from 0, without a gap."""
+        for number, version in enumerate(versions):
+            if version != f"v{number}":
+                raise RegistryDamaged(
+                    f"entry v{number} of the history is lost: it was deleted in W&B",
+                    where=f"{self.address.where}, {self._history_name}",
+                    fix="have W&B restore it, or begin with a new model name in SINCERE_REGISTRY",
+                )
 
     def _entry(self, version: Any) -> HistoryEntry:
         try:
@@ -283,10 +331,6 @@ class WandbRegistry:
     @property
     def _history_name(self) -> str:
         return f"{self.address.model}-history"
-
-
-def _key(entry: HistoryEntry) -> tuple[str, str]:
-    return entry.run_id, entry.decision
 
 
 def _name(champion: Champion) -> str:
