@@ -1,7 +1,7 @@
-"""The pipeline's steps, in order: one table that the command line and the Airflow operator both read.
+"""The steps of the pipeline, in order: one table for the command line, which the Airflow operator calls.
 
-A step is a function (config, run, *records it takes) -> the record it gives. A code path is imported
-only when its step runs, so that reading this table costs nothing.
+A step is a function (config, run, *records) -> record. Its module is imported when the step runs, so importing this
+table is cheap.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,18 +24,18 @@ from ml.records import (
     ValidationReport,
     to_json,
 )
-from ml.report.outcome import report_failure, report_rollback, report_step
+from ml.report.after_step import report_failure, report_rollback, report_step
 from ml.run import Run
 from ml.tracking import NoTracker, Tracker
 
 WIRE_LIMIT_BYTES = 65_536
 
-_UNSEEN = NoTracker()
+_NO_TRACKER = NoTracker()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a step's code is, which records it takes, and what it is for."""
+    """The function of a step as `module:function`, the kinds of records that it takes, and its help text."""
 
     function: str
     takes: tuple[type, ...]
@@ -47,7 +47,7 @@ STEPS: dict[str, Step] = {
         function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
     ),
     "detect": Step(
-        function="ml.judge.changes:detect",
+        function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of the champion's run",
     ),
@@ -85,8 +85,8 @@ STEPS: dict[str, Step] = {
 }
 
 
-def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _UNSEEN) -> Record:
-    """Run one step on those of the given records that it takes; raises LineageError if one is missing."""
+def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _NO_TRACKER) -> Record:
+    """Run one step on the records that it takes, picked from `records`; raises LineageError if one is missing."""
     step = STEPS[name]
     by_kind = {type(record): record for record in records}
     missing = [kind.__name__ for kind in step.takes if kind not in by_kind]
@@ -98,7 +98,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         )
     taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    with tracker.track(name, config, run, taken) as tracked, _told(run, name, taken):
+    with tracker.track(name, config, run, taken) as tracked, _report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
         if isinstance(record, TrainedModel):
@@ -109,8 +109,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
 
 
 @contextmanager
-def _told(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
-    """A step that fails leaves a verdict that says why."""
+def _report_if_failed(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
+    """Write a verdict that says why if the step fails."""
     try:
         yield
     except Exception as error:
@@ -119,7 +119,7 @@ def _told(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
 
 
 def _refuse_large(name: str, record: Record) -> None:
-    """Records stay small: they are kept in Airflow's database."""
+    """Raise LineageError if a record is too large for Airflow's database, which keeps it."""
     size = len(to_json(record).encode())
     if size > WIRE_LIMIT_BYTES:
         raise LineageError(
@@ -129,13 +129,13 @@ def _refuse_large(name: str, record: Record) -> None:
         )
 
 
-def promote_pending(run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
-    """Carry out all promotions that wait for the registry, the first that came first, and give each one's run.
+def promote_pending(run: Run, tracker: Tracker = _NO_TRACKER) -> Iterator[str]:
+    """Carry out all pending promotions in the order of their first attempts, and yield the run of each.
 
     Each is the step of its own run, with that run's settings, and leaves a verdict. One that can never be carried out
-    waits no more. Raises the first error in the end: it stops none of those behind it.
+    is forgotten. Raises the first error at the end, so that it does not stop the promotions behind it.
     """
-    from ml.champion.pending import pending_runs
+    from ml.champion.pending_promotions import pending_runs
 
     errors: list[SincereError] = []
     for run_id in pending_runs(run.store):
@@ -149,7 +149,7 @@ def promote_pending(run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
 
 
 def _promote_one(run: Run, run_id: str, tracker: Tracker) -> None:
-    from ml.champion.pending import forget_pending, read_pending
+    from ml.champion.pending_promotions import forget_pending, read_pending
 
     own = replace(run, run_id=run_id)
     try:
@@ -165,7 +165,7 @@ def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     """Roll back, and leave a verdict, whatever comes of it."""
     from ml.champion.rollback import roll_back
 
-    with _told(run, "rollback", ()):
+    with _report_if_failed(run, "rollback", ()):
         rollback = roll_back(run, to=to, reason=reason)
         report_rollback(run, rollback)
     return rollback

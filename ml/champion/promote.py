@@ -1,13 +1,13 @@
-"""Step `promote`: register the candidate, move the alias if the verdict says so, and record it once.
+"""Step `promote`: register the candidate, move the alias if the verdict is to promote, and record the decision once.
 
-Where the registry does not answer, the promotion is pending: its records wait in the store until it is carried out.
+If the registry does not answer, the promotion is pending: the store keeps its records until it is carried out.
 """
 
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast, get_args
 
-from ml.champion.pending import Pending, forget_pending, keep_pending
+from ml.champion.pending_promotions import Pending, forget_pending, keep_pending
 from ml.champion.retention import end_underway, retain
 from ml.config import Config
 from ml.errors import (
@@ -18,7 +18,7 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
-from ml.judge.decisions import evidence_of
+from ml.judge.kept_decisions import evidence_of
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,
@@ -38,8 +38,8 @@ from ml.records import (
     digest,
 )
 from ml.registry import CHAMPION_ALIAS, Registry
+from ml.registry.alias_move import Move, move_champion, record_cut_off
 from ml.registry.history import conclusions, refuse_unrecorded_move
-from ml.registry.moves import Move, move_champion, record_cut_off
 from ml.run import Run
 from ml.store import Store
 
@@ -47,10 +47,9 @@ _HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml p
 
 
 def promote(config: Config, run: Run, comparison: Comparison, decision: Decision, probe: Probe) -> Promotion:
-    """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
+    """Carry out the decision; this is idempotent, also after a crash at any point.
 
-    A run that has come to a verdict before adds nothing: what it gives is that verdict. A dry run writes nothing to the
-    registry.
+    A run that has concluded before adds nothing, and gets that verdict. A dry run writes nothing to the registry.
 
     Raises LineageError if decision or probe are about another comparison, or the candidate's files are gone;
     PromotionPending if the registry does not answer, RegistryConflict if the alias has left the champion that the
@@ -64,7 +63,7 @@ def promote(config: Config, run: Run, comparison: Comparison, decision: Decision
 
 
 def _settle(run: Run, pending: Pending) -> Promotion:
-    """Carry the decision out, or leave it pending."""
+    """Carry out the decision; if the registry fails, the decision stays pending."""
     keep_pending(run, pending)
     try:
         with run.registry.turn():
@@ -90,7 +89,7 @@ def _end(run: Run) -> None:
 
 
 def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> Promotion:
-    """Register the candidate, move the alias, record; or see what the run has come to before."""
+    """Register the candidate, move the alias, record the decision; or return what the run has concluded before."""
     registry = run.registry
     record_cut_off(run.store, registry)
     history = registry.history()
@@ -181,7 +180,7 @@ def _champion_figures(rival: Rival | NoChampion) -> ChampionFigures | ChampionUn
 
 
 def _gains(store: Store, decision: Decision) -> Gains | NoGains:
-    """The gains in the evidence that was kept with the decision; a store without the decision has none."""
+    """Read the gains from the evidence of the decision; there are none if the decision is not in the store."""
     evidence = evidence_of(store, decision) if store.contains("decisions", digest(decision)) else NoEvidence()
     if isinstance(evidence, NoEvidence):
         return NoGains()

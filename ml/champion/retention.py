@@ -1,9 +1,9 @@
-"""Which versions stay: the champion, its predecessors, all with an alias, and what is on its way to a verdict."""
+"""Keep the champion, its predecessors, every version with an alias, and every model on its way to a verdict."""
 
 import time
 from collections.abc import Collection, Iterator
 
-from ml.champion.pending import pending_models
+from ml.champion.pending_promotions import pending_models
 from ml.config import RetentionConfig
 from ml.errors import LineageError
 from ml.registry import CHAMPION_ALIAS
@@ -15,7 +15,7 @@ _ABANDONED_SECONDS = 14 * 24 * 3600
 
 
 def retain(run: Run, config: RetentionConfig) -> None:
-    """Drop the files of all other versions, from the registry and from the store, which shares them by hard links.
+    """Drop the files of all other versions from the registry and from the store, which shares them by hard links.
 
     Raises RegistryDamaged, and drops nothing, if the history does not end with the champion of now.
     """
@@ -33,7 +33,7 @@ def mark_underway(run: Run, model: str) -> None:
 
 
 def end_underway(run: Run) -> None:
-    """The run has ended: its model is kept for what it is in the registry."""
+    """Stop keeping the model of a run that has ended."""
     run.store.drop("underway", run.run_id)
 
 
@@ -42,7 +42,7 @@ def _models_underway(store: Store) -> Collection[str]:
 
 
 def _model_underway(store: Store, run_id: str) -> Iterator[str]:
-    """Nothing for a run that was abandoned, or that another process has just ended."""
+    """Yield the model, but nothing for a run that was abandoned or that another process has just ended."""
     try:
         file = store.open("underway", run_id) / "model"
         if time.time() - file.stat().st_mtime < _ABANDONED_SECONDS:

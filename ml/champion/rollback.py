@@ -1,4 +1,4 @@
-"""Point the champion's alias back at a version that was judged before, once that version has loaded and scored."""
+"""Point the champion's alias back at a version that was judged before, after this version has loaded and scored."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,14 +8,14 @@ from typing import get_args
 from ml.errors import ConfigError, LineageError
 from ml.records import ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, Verdict, digest
 from ml.registry import CHAMPION_ALIAS
+from ml.registry.alias_move import Move, kept_moves, move_champion, record_cut_off
 from ml.registry.history import is_last_moved, predecessor, was_promoted
-from ml.registry.moves import Move, kept_moves, move_champion, record_cut_off
 from ml.run import Run
 from ml.serve.probe import probe_model
 
 
 def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
-    """Serve the target apart, move the alias, record why; the same run again gives the same end state once.
+    """Serve the target in a process of its own, move the alias, and record the reason; this is idempotent in a run.
 
     Without `to`, the champion's predecessor. A target that no verdict has made champion needs force. Raises
     ServingError if the target does not load and score, ConfigError or LineageError if there is no such target,
@@ -36,7 +36,7 @@ def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
 
 
 def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
-    """What to do, without doing it; raises ConfigError or LineageError if there is nothing to roll back to."""
+    """Plan a rollback without doing it; raises ConfigError or LineageError if there is no version to roll back to."""
     registry, history = run.registry, run.registry.history()
     champion = registry.resolve(CHAMPION_ALIAS)
     if isinstance(champion, NoChampion):
@@ -52,7 +52,7 @@ def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
 
 
 def _forced_reason(judged: HistoryEntry, reason: str, *, forced: bool) -> str:
-    """The reason, and the verdict that it overrides; raises ConfigError without force."""
+    """Return the reason with the verdict that it overrides; raises ConfigError without force."""
     verdict = f"{judged.version} was never promoted, its verdict was {judged.verdict}: {judged.reason}"
     if not forced:
         raise ConfigError(
@@ -62,7 +62,7 @@ def _forced_reason(judged: HistoryEntry, reason: str, *, forced: bool) -> str:
 
 
 def _predecessor(history: Sequence[HistoryEntry], champion: ModelVersion) -> str:
-    """The version that the champion took over from."""
+    """Return the version that the champion took over from."""
     if not is_last_moved(history, champion):
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
@@ -77,7 +77,7 @@ def _predecessor(history: Sequence[HistoryEntry], champion: ModelVersion) -> str
 
 
 def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
-    """The newest verdict on the version; a rollback to it is none."""
+    """Return the last verdict on the version; a rollback is none."""
     judged = [entry for entry in history if entry.version == version and entry.verdict in get_args(Verdict)]
     if not judged:
         raise LineageError(
@@ -89,7 +89,7 @@ def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
 
 
 def _planned(run: Run) -> Iterator[Rollback]:
-    """What this run set out to do before a crash: by now the alias may point at the target already."""
+    """Yield the rollback that this run stored before a crash; the alias may already point at its target."""
     return (move.grounds for move in kept_moves(run.store, run.run_id) if isinstance(move.grounds, Rollback))
 
 
@@ -98,7 +98,7 @@ def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) 
 
 
 def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:
-    """The figures are those that the target was judged by last."""
+    """Make the history entry; its figures are those of the target's last entry."""
     return replace(
         _judged(history, rollback.target.version),
         time=datetime.now(UTC).isoformat(timespec="seconds"),

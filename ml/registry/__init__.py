@@ -1,4 +1,4 @@
-"""Where model versions live: the interface that every registry keeps."""
+"""The interface of a registry of model versions."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -16,61 +16,64 @@ Grounds = Decision | Rollback | Change
 
 
 class Registry(Protocol):
-    """Versions by digest, aliases that move atomically, and a history that only grows.
+    """Versions of models by digest, aliases that move atomically, and an append-only history.
 
     Aliases and history vouch for each other. Where one is lost, or contradicts the other, each method but `check`
     raises RegistryDamaged before it changes anything.
     """
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at, or proven absence; raises RegistryUnavailable when neither is sure."""
+        """Return the version that the alias points at, or NoChampion if it provably points at none.
+
+        Raises RegistryUnavailable if the registry gives no definite answer.
+        """
         ...
 
     def find(self, version: str) -> ModelVersion:
-        """The version and its digest, though its files may be gone; raises LineageError if there is none."""
+        """Return the version with its digest, though its files may be gone; raises LineageError if there is none."""
         ...
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
-        """Keep an artifact as a version and point `candidate` at it; the same digest again is the same version."""
+        """Store an artifact as a version and point `candidate` at it; the same digest always gives the same version."""
         ...
 
     def fetch(self, version: str) -> Path:
-        """The version's files as a local folder, verified against its digest."""
+        """Return the version's files as a local folder, verified against its digest."""
         ...
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
         """Point the alias at a version, if it still points at `expected`; raises RegistryConflict if it does not.
 
-        An alias that points at that version already stays, whatever was expected: a retry after a crash succeeds.
+        If the alias points at that version already, nothing happens: so a retry after a crash succeeds.
         """
         ...
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, unless the run has concluded already; a rollback counts once by its grounds."""
+        """Append an entry to the history, unless the run has concluded before or made the same rollback."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         ...
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
-        """Drop the files of all versions but these and those with an alias; gives all versions without files.
+        """Drop the files of all versions not in `keep` and without an alias; return all versions without files.
 
         `keep` has versions by name, or models by digest. A dropped version's name is never given to another model.
         """
         ...
 
     def turn(self) -> AbstractContextManager[None]:
-        """One process at a time decides who is champion; it holds its turn until all of that is recorded."""
+        """Let one process at a time decide who is champion, until all of that is recorded."""
         ...
 
     def check(self) -> Sequence[str]:
-        """What is wrong, in words, each version's digest included; empty if all is well."""
+        """Return what is wrong, in words; verify each version's digest. Empty if all is well."""
         ...
 
 
 def refuse_other_files(artifact: Path, model: str) -> None:
-    """Raises LineageError if the files are not those of the digest."""
+    """Raise LineageError if `model` is not the digest of the artifact's files."""
     if tree_digest(artifact) != model:
         raise LineageError(
             f"the files of model {model[:12]} are not those that the record names",
@@ -80,7 +83,7 @@ def refuse_other_files(artifact: Path, model: str) -> None:
 
 
 def damage(checks: Iterable[Callable[[], object]]) -> Sequence[str]:
-    """What the checks find wrong, in words; each of them is made."""
+    """Make all checks, and return what they find wrong, in words."""
     found = []
     for check in checks:
         try:

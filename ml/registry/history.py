@@ -1,6 +1,6 @@
-"""What the registry's history says: who was champion, what was promoted last, what was rolled back from.
+"""Questions to the registry's history: who was champion, what was promoted last, what was withdrawn by a rollback.
 
-Everywhere: `history` has the entries oldest first.
+In every function, `history` has the entries oldest first.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ History = Sequence[HistoryEntry]
 
 
 def last_moved(history: History) -> Sequence[str]:
-    """The version that the alias was last moved to; empty if it never was."""
+    """Return the version that the alias was last moved to; empty if it never was moved."""
     return [entry.version for entry in history if entry.promoted][-1:]
 
 
 def is_last_moved(history: History, champion: ModelVersion) -> bool:
-    """Whether the alias was, by the history, last moved to that version."""
+    """Say whether the last move of the alias in the history was to this version."""
     return last_moved(history) == [champion.version]
 
 
 def refuse_lost_champion(history: History, champion: Champion, where: str) -> None:
-    """Raises RegistryDamaged if nobody is champion, though the history says that somebody was."""
+    """Raise RegistryDamaged if the alias points at nothing although the history has a champion."""
     if isinstance(champion, NoChampion) and (moved := last_moved(history)):
         raise RegistryDamaged(
             f"{CHAMPION_ALIAS} points at nothing, but by the history at {moved[0]}",
@@ -41,7 +41,7 @@ def refuse_lost_champion(history: History, champion: Champion, where: str) -> No
 
 
 def refuse_unrecorded_move(history: History, champion: Champion, where: str) -> None:
-    """Raises RegistryDamaged if somebody is champion of whom the history does not say that it was the last to be."""
+    """Raise RegistryDamaged if the last move of the alias in the history was to another version."""
     refuse_lost_champion(history, champion, where)
     if isinstance(champion, ModelVersion) and not is_last_moved(history, champion):
         moved = "".join(last_moved(history)) or "nothing"
@@ -54,19 +54,19 @@ def refuse_unrecorded_move(history: History, champion: Champion, where: str) -> 
 
 
 def concluded(history: History, entry: HistoryEntry) -> Sequence[HistoryEntry]:
-    """The entry by which the run has come to its end before, or the same rollback was made; a run ends once."""
+    """Return the entry by which this run has concluded, or has made the same rollback; empty if there is none."""
     past = [each for each in history if each.run_id == entry.run_id]
     rollbacks = [each for each in past if each.verdict == "rollback" and each.decision == entry.decision]
     return rollbacks if entry.verdict == "rollback" else conclusions(past, entry.run_id)
 
 
 def conclusions(history: History, run_id: str) -> Sequence[HistoryEntry]:
-    """The entry with the verdict that the run came to; empty if there is none. A rollback is no verdict."""
+    """Return the entry with the verdict of the run; empty if there is none. A rollback is no verdict."""
     return [entry for entry in history if entry.run_id == run_id and entry.verdict != "rollback"][:1]
 
 
 def last_promotion(history: History) -> PastPromotion | NoPromotion:
-    """The latest promotion; a rollback is none."""
+    """Return the last promotion; a rollback does not count."""
     promotions = [entry for entry in history if entry.verdict == "promote"]
     if not promotions:
         return NoPromotion()
@@ -74,13 +74,13 @@ def last_promotion(history: History) -> PastPromotion | NoPromotion:
 
 
 def after_rollback(history: History) -> bool:
-    """Whether the alias was last moved by a rollback."""
+    """Say whether the last move of the alias in the history was a rollback."""
     moves = [entry.verdict for entry in history if entry.promoted]
     return moves[-1:] == ["rollback"]
 
 
 def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | NothingWithdrawn:
-    """The version with these files, or promoted from these inputs, that was rolled back from and not restored."""
+    """Return the version that a rollback withdrew, that was not restored, and that has these files or these inputs."""
     gone: dict[str, ModelVersion] = {}
     for entry in history:
         if entry.verdict == "rollback" and isinstance(entry.previous, ModelVersion):
@@ -93,7 +93,7 @@ def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | Nothi
 
 
 def promotions_with(history: History, champion: Champion, inputs: str) -> Sequence[HistoryEntry]:
-    """The entries of the runs that made this champion from these inputs."""
+    """Return the entries that promoted this champion from these inputs."""
     if isinstance(champion, NoChampion):
         return ()
     stated = ("promote", champion.version, inputs)
@@ -101,12 +101,12 @@ def promotions_with(history: History, champion: Champion, inputs: str) -> Sequen
 
 
 def was_promoted(history: History, version: str) -> bool:
-    """Whether the version's own verdict has made it champion, and not force alone."""
+    """Say whether a verdict has made the version champion, and not a forced rollback alone."""
     return any((entry.verdict, entry.version) == ("promote", version) for entry in history)
 
 
 def predecessor(history: History) -> Sequence[str]:
-    """The version that a rollback goes back to; empty if there was only one champion.
+    """Return the version that a rollback goes back to; empty if there was only one champion.
 
     Promotions pile champions up; a rollback takes the pile down to its target, or puts one that is not in it on top.
     The predecessor lies under the champion. Under the first lies none: it is the champion of before the last rollback.
@@ -127,6 +127,6 @@ def _pile_after(pile: Sequence[str], entry: HistoryEntry) -> list[str]:
 
 
 def former_champions(history: History, predecessors: int) -> Sequence[str]:
-    """The champion by the history, and the versions that were it before, the most recent first, without repeats."""
+    """Return the champion and as many former champions as `predecessors` says, the last one first, each one once."""
     champions = [entry.version for entry in reversed(history) if entry.promoted]
     return list(dict.fromkeys(champions))[: predecessors + 1]

@@ -1,6 +1,6 @@
 """A registry in a folder, for one machine or a shared file system with working locks.
 
-versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, kept when they are dropped
+versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, which stays without the files
 aliases.json             alias -> version         decisions/<digest>.json    the grounds of an entry
 history.jsonl            one entry a line         lock                       held while anything is written
 champion.lock            see Registry.turn
@@ -33,14 +33,14 @@ _WHERE = "the local registry"
 
 
 class LocalRegistry:
-    """Versions, aliases and history as files under `root`; nothing is made before something is registered."""
+    """Versions, aliases and history as files under `root`; the first write makes them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._memory = Memory(root)
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at; absent only if aliases and history both say so."""
+        """Return the version that the alias points at, or NoChampion if aliases and history agree on that."""
         with _answering():
             remembered = self._memory.read()
             if alias == CHAMPION_ALIAS:
@@ -48,12 +48,12 @@ class LocalRegistry:
             return self._resolve(remembered, alias)
 
     def find(self, version: str) -> ModelVersion:
-        """The version and its digest, though its files may be gone."""
+        """Return the version with its digest, though its files may be gone."""
         with _answering():
             return self._version(version)
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
-        """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`."""
+        """Store an artifact as a version and point `candidate` at it; raises LineageError for another digest."""
         refuse_other_files(artifact, model)
         with _answering(), self._locked() as remembered:
             self._refuse_lost(remembered)
@@ -65,7 +65,7 @@ class LocalRegistry:
             return version
 
     def fetch(self, version: str) -> Path:
-        """The version's files; raises LineageError if there is none, RegistryDamaged if they changed."""
+        """Return the version's files; raises LineageError if it has none, RegistryDamaged if they have changed."""
         with _answering():
             found = self._version(version)
             artifact = self._artifact(found)
@@ -79,7 +79,7 @@ class LocalRegistry:
             return artifact
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
-        """Point the alias at a version, from `expected` only; no change if it points there already."""
+        """Move the alias from `expected` to a version; do nothing if it points there already."""
         with _answering(), self._locked() as remembered:
             self._refuse_lost(remembered)
             current = self._resolve(remembered, alias)
@@ -94,7 +94,7 @@ class LocalRegistry:
             self._memory.point(remembered, alias, version)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same run, and keep the grounds beside it."""
+        """Append an entry to the history and store its grounds, unless the run has concluded before."""
         with _answering(), self._locked() as remembered:
             if concluded(remembered.history, entry):
                 return
@@ -102,12 +102,12 @@ class LocalRegistry:
             self._memory.append(remembered, entry)
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first; a last line that a crash tore is left out."""
+        """Return all entries, oldest first, without a last line that a crash cut off."""
         with _answering():
             return self._memory.read().history
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
-        """Drop the files of all versions but these and those with an alias; gives all versions without files."""
+        """Drop the files of all versions not in `keep` and without an alias; return all versions without files."""
         with _answering(), self._locked() as remembered:
             self._refuse_lost(remembered)
             kept = {*keep, *remembered.aliases.values()}
@@ -119,7 +119,7 @@ class LocalRegistry:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the lock that who decides on the champion holds; what a crash interrupted is finished."""
+        """Hold the lock of those who decide on the champion, and finish a write that a crash interrupted."""
         with ExitStack() as held:
             with _answering():
                 waiting = "waiting for another process that decides who is champion"
@@ -129,7 +129,7 @@ class LocalRegistry:
             yield
 
     def check(self) -> Sequence[str]:
-        """What is wrong with the memory, with the grounds of each entry and with each version."""
+        """Return what is wrong with aliases and history, with the grounds of each entry and with each version."""
         with _answering():
             versions = damage(partial(self._check_version, name) for name in self._names())
             try:
@@ -157,9 +157,9 @@ class LocalRegistry:
 
     @contextmanager
     def _locked(self) -> Iterator[Remembered]:
-        """Hold the registry's lock; gives what it remembers.
+        """Hold the registry's lock, and yield what aliases and history say.
 
-        There is an aliases.json before there is anything else: where it is missing later, it was lost.
+        aliases.json is written before anything else: if it is missing beside other files, it was lost.
         """
         with locked(self.root / "lock", waiting="waiting for another process that writes to the registry"):
             remembered = self._memory.settle()
@@ -175,7 +175,7 @@ class LocalRegistry:
         return self._version(version)
 
     def _refuse_lost(self, remembered: Remembered) -> None:
-        """Raises RegistryDamaged if a champion or a version that the history names is not there."""
+        """Raise RegistryDamaged if the champion or a version of the history is missing."""
         refuse_lost_champion(remembered.history, self._resolve(remembered, CHAMPION_ALIAS), _WHERE)
         lost = {entry.version for entry in remembered.history} - set(self._names())
         if lost:
@@ -199,8 +199,10 @@ class LocalRegistry:
             raise _unknown(version)
         try:
             found = from_json((self._place(version) / "version.json").read_text(encoding="utf-8"), ModelVersion)
-        except (FileNotFoundError, LineageError, UnicodeDecodeError):
-            raise _damaged("lost, or not readable as a ModelVersion", where) from None
+        except LineageError as error:
+            raise _damaged(error.what, where) from None
+        except (FileNotFoundError, UnicodeDecodeError):
+            raise _damaged("the file is lost, or not UTF-8", where) from None
         if found.version != version:
             raise _damaged(f"it names {found.version}", where)
         return found
@@ -235,16 +237,16 @@ class LocalRegistry:
         logger.info("retention dropped the files of %s, model %s", version.version, version.model[:12])
 
     def _new_staging(self) -> Path:
-        """A folder of a new name: on NFS, what another host holds open there cannot be removed yet."""
+        """Make a folder of a new name: on NFS, an old one cannot be removed while a host holds a file in it open."""
         folder = self.root / "staging" / uuid4().hex
         folder.mkdir(parents=True)
         return folder
 
     def _empty_staging(self) -> None:
-        shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it, and the lock is ours
+        shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it; we hold the lock
 
     def _names(self) -> Sequence[str]:
-        """The names of all versions, the oldest first; whatever else lies there is none."""
+        """Return the names of all versions, oldest first; other files are no versions."""
         found = (self.root / "versions").glob("v*")
         return sorted((path.name for path in found if _VERSION.fullmatch(path.name) and path.is_dir()), key=_number)
 

@@ -49,7 +49,7 @@ class Memory:
         self._root = root
 
     def read(self) -> Remembered:
-        """What both files say, as of between two writes; raises RegistryDamaged if they contradict each other."""
+        """Return what both files say between two writes; raises RegistryDamaged if they contradict each other."""
         while True:
             aliases, history = self._read(ALIASES), self._read(HISTORY)
             absent = isinstance(aliases, _NoFile) and self._is_new()
@@ -87,7 +87,7 @@ class Memory:
             return _NoFile()
 
     def _is_new(self) -> bool:
-        """Whether nothing is there that an aliases.json comes before."""
+        """Say whether nothing is there that is written after aliases.json."""
         names = {path.name for path in self._root.iterdir()} if self._root.exists() else set()
         return not {"versions", "decisions", HISTORY} & names
 
@@ -146,8 +146,10 @@ def _sha256(content: bytes) -> str:
 def _parse(text: bytes, kind: type[R], where: str) -> R:
     try:
         return from_json(text.decode(), kind)
-    except (LineageError, UnicodeDecodeError):
-        _refuse(f"not readable as a {kind.__name__}", where)
+    except LineageError as error:
+        _refuse(error.what, where)
+    except UnicodeDecodeError:
+        _refuse("the file is not UTF-8", where)
 
 
 def _refuse(what: str, where: str) -> NoReturn:

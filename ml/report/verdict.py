@@ -1,7 +1,7 @@
-"""The verdict of a run: made of its records or of the error that ended it, worded, and written beside its reports.
+"""Put the verdict of a run into words, from its records or from the error that ended it, and write it to its reports.
 
-It is what a person reads at the end of `make retrain`. The decision's verdict is written before the registry is asked
-to carry it out, and once more when that is done or has failed.
+A person reads the verdict at the end of `make retrain`. It is written before the registry is asked to carry out the
+decision, and again when this is done or has failed.
 """
 
 import textwrap
@@ -30,7 +30,7 @@ _NAME = "verdict.txt"
 
 
 def unchanged_text(change: Change, *, dry_run: bool) -> str:
-    """What a run without any change says."""
+    """Return the verdict of a run without a change."""
     return "\n".join(
         [
             _headline("unchanged", change.reason, dry_run=dry_run),
@@ -42,7 +42,7 @@ def unchanged_text(change: Change, *, dry_run: bool) -> str:
 
 
 def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome: str) -> str:
-    """The verdict, a line for each check, the figures side by side, what became of the alias, and the report."""
+    """Return the verdict with one line for each check, the figures side by side, `outcome`, and the report's path."""
     return "\n".join(
         [
             _headline(decision.verdict, decision.reason, dry_run=run.dry_run),
@@ -56,12 +56,12 @@ def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome:
 
 
 def outcome_before(decision: Decision) -> str:
-    """What is to be said of the alias before the decision is carried out."""
+    """Say where the alias points before the decision is carried out."""
     return f"{champion_name(decision.champion)} (the decision is not carried out yet)"
 
 
 def outcome_after(promotion: Promotion) -> str:
-    """What became of the alias."""
+    """Say where the alias points after the step `promote`, and where it pointed before."""
     before = champion_name(promotion.previous)
     if not isinstance(promotion.candidate, ModelVersion):
         return f"{before}, as before (a dry run writes nothing to the registry)"
@@ -71,7 +71,7 @@ def outcome_after(promotion: Promotion) -> str:
 
 
 def rollback_text(rollback: Rollback) -> str:
-    """What a rollback says."""
+    """Return the text of a rollback."""
     target, previous = rollback.target.version, rollback.previous.version
     return "\n".join(
         [_headline("rollback", rollback.reason, dry_run=False), "", _alias(f"{target} (before: {previous})")]
@@ -92,12 +92,12 @@ def failure_text(step: str, records: Sequence[Record], error: Exception, *, pend
 
 
 def write_verdict(run: Run, text: str) -> None:
-    """Write the run's verdict, whole."""
+    """Write the run's verdict, whole or not at all."""
     write_whole(run.report_folder / _NAME, text + "\n")
 
 
 def write_conclusion(run: Run, entry: HistoryEntry) -> None:
-    """Write the verdict that the run has come to before, by the history; where it is written already it stays."""
+    """Write the verdict of a concluded run from its history entry, unless it is written already."""
     headline, outcome = _headline(entry.verdict, entry.reason, dry_run=False), _alias(_outcome_of(entry))
     written = read_verdict(run.report_folder).split("\n") if has_verdict(run) else []
     if not ("\n".join(written).startswith(headline) and outcome in written):
@@ -105,17 +105,17 @@ def write_conclusion(run: Run, entry: HistoryEntry) -> None:
 
 
 def has_verdict(run: Run) -> bool:
-    """Whether the run's verdict is written."""
+    """Say whether the run's verdict is written."""
     return (run.report_folder / _NAME).is_file()
 
 
 def read_verdict(report_folder: Path) -> str:
-    """The verdict among a run's reports."""
+    """Read the verdict in a run's folder of reports."""
     return (report_folder / _NAME).read_text(encoding="utf-8").rstrip("\n")
 
 
 def newest_verdict(reports: Path) -> str:
-    """The verdict that was written last, of any run; raises DataError if there is none."""
+    """Read the verdict that was written last, by any run; raises DataError if there is none."""
     verdicts = sorted(reports.glob(f"*/{_NAME}"), key=lambda path: path.stat().st_mtime_ns)
     if not verdicts:
         raise DataError("no run has come to a verdict yet", where="the reports", fix="run `make retrain`")
@@ -164,7 +164,7 @@ def _column_name(role: str, comparison: Comparison) -> str:
 
 
 def _remarks(comparison: Comparison, decision: Decision) -> list[str]:
-    """Alarms, warnings, and test rows that were left out because the champion may know them; mostly nothing."""
+    """Say which alarms and warnings there are, and how many test rows were left out; mostly there is nothing to say."""
     lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
     if comparison.warnings:
         lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from ml.config import Config
 from ml.config.redaction import public_name, public_settings
-from ml.inputs import code_version
+from ml.fingerprint import code_version
 from ml.records import Comparison, Decision, Promotion, Record
 from ml.registry.wandb.address import Address, parse_address
 from ml.run import Run

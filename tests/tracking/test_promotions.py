@@ -12,7 +12,7 @@ from ml.cli import main
 from ml.config import Config, TrackingConfig
 from ml.errors import PromotionPending
 from ml.judge.decide import keep_decision
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.records import NoChampion, NoEvidence, Promotion
 from ml.steps import run_step
 from ml.tracking import open_tracker, recorded

@@ -1,11 +1,11 @@
-"""Step `detect`: is there any work, or did the champion's run have the same CSV, settings and code?"""
+"""Step `detect`: end the run early if the champion's run had the same CSV, settings and code."""
 
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import (
     Champion,
     ChampionUnmeasured,
@@ -18,15 +18,15 @@ from ml.records import (
     digest,
 )
 from ml.registry import CHAMPION_ALIAS
+from ml.registry.alias_move import record_cut_off
 from ml.registry.history import conclusions, promotions_with, refuse_unrecorded_move
-from ml.registry.moves import record_cut_off
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
 
 
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
-    """Compare this run's inputs with those of the champion's; a run without a change is recorded in the history.
+    """Compare this run's inputs with those of the champion's run; record a run without a change in the history.
 
     A run that has come to its verdict before has no work either, and nothing is added. Raises RegistryUnavailable if it
     is not sure which model is the champion, RegistryDamaged if history and alias contradict each other.

@@ -7,7 +7,7 @@ from ml.config import RetentionConfig
 from ml.errors import RegistryConflict, RegistryDamaged
 from ml.records import NoChampion, Rollback, digest, to_json
 from ml.registry import CHAMPION_ALIAS
-from ml.registry.moves import Move, kept_moves, move_champion, record_cut_off
+from ml.registry.alias_move import Move, kept_moves, move_champion, record_cut_off
 from tests.judge.examples import FIRST_ENTRY, open_run, store_model
 
 

@@ -1,4 +1,4 @@
-"""Decisions that wait for the registry: a run's records, kept in the store until they are carried out."""
+"""Pending decisions: the store keeps the records of a run until the registry has carried out the run's decision."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +17,7 @@ _FILES = ("comparison", "decision", "probe", "run")
 
 
 class Pending(NamedTuple):
-    """What `promote` is given, and the settings of its run."""
+    """The records that `promote` is given, and the settings of its run."""
 
     comparison: Comparison
     decision: Decision
@@ -26,9 +26,9 @@ class Pending(NamedTuple):
 
 
 def keep_pending(run: Run, pending: Pending) -> None:
-    """Keep it under the run's name, with settings as others may see them.
+    """Store the records and the redacted settings under the run's id.
 
-    What an earlier try kept makes way, and its place in the queue stays.
+    They replace those of an earlier attempt, and keep its place in the queue.
     """
     kept = {
         "triggered_by": run.triggered_by,
@@ -43,28 +43,28 @@ def keep_pending(run: Run, pending: Pending) -> None:
 
 
 def forget_pending(run: Run) -> None:
-    """The run's decision waits no more."""
+    """Remove the run's pending decision from the store."""
     run.store.drop("pending", run.run_id)
 
 
 def is_pending(run: Run) -> bool:
-    """Whether the run's decision waits."""
+    """Say whether the run's decision is pending."""
     return run.store.contains("pending", run.run_id)
 
 
 def pending_runs(store: Store) -> Sequence[str]:
-    """The runs whose decisions wait, by their first try, oldest first."""
+    """Return the runs with pending decisions in the order of their first attempts."""
     places = _places(store)
     return sorted(places, key=lambda run_id: (places[run_id], run_id))
 
 
 def pending_models(store: Store) -> Collection[str]:
-    """The digests of the candidates that wait to be registered."""
+    """Return the digests of the candidates of pending decisions."""
     return {model for run_id in _places(store) for model in _candidate(store, run_id)}
 
 
 def read_pending(run: Run, run_id: str) -> tuple[Pending, Run]:
-    """A waiting run's records with its settings, and the run as it was; raises LineageError if they are damaged."""
+    """Read a pending decision with its records and settings, and rebuild its run; raises LineageError for damage."""
     folder = run.store.open("pending", run_id)
     try:
         texts = {name: (folder / f"{name}.json").read_text(encoding="utf-8") for name in _FILES}
@@ -96,7 +96,7 @@ def _places(store: Store) -> dict[str, int]:
 
 
 def _read_place(store: Store, run_id: str) -> Iterator[int]:
-    """One place; the first of all if it cannot be read. None for a folder without run.json, which is none of ours."""
+    """Yield the place, or 0 if it cannot be read; yield nothing for a folder without run.json, which is not ours."""
     try:
         text = (store.open("pending", run_id) / "run.json").read_bytes()
     except (LineageError, FileNotFoundError):

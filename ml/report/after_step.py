@@ -1,4 +1,4 @@
-"""What is written for people when a step has ended: the evaluation page, and the verdict of the run."""
+"""Write what people read when a step has ended: the evaluation page, and the verdict of the run."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +22,7 @@ from ml.run import Run
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
-    """Write what the record calls for; `taken` are the records that its step was given."""
+    """Write the page and the verdict for the record of a step; `taken` are the records that the step was given."""
     by_kind = {type(each): each for each in taken}
     match record:
         case Change(changed=False):
@@ -48,12 +48,12 @@ def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exceptio
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:
-    """Write what a rollback has done."""
+    """Write the verdict of a rollback."""
     write_verdict(run, rollback_text(rollback))
 
 
 def _write_end(run: Run, grounds: str, text: str) -> None:
-    """Write the text, unless the run has come to another end before: then that stays."""
+    """Write the text, unless the run has concluded otherwise before."""
     entries = conclusions(run.registry.history(), run.run_id)
     if any(entry.decision != grounds for entry in entries):
         _write_conclusions(run)
@@ -67,13 +67,13 @@ def _write_conclusions(run: Run) -> None:
 
 
 def _had_concluded(run: Run) -> bool:
-    """Whether the history has a verdict of the run; asked only where one is written, and not sure without an answer."""
+    """Say whether the history has a verdict of the run; ask only if one is written. Without an answer: False."""
     with suppress(SincereError):
         return has_verdict(run) and bool(conclusions(run.registry.history(), run.run_id))
     return False
 
 
 def _write_page(run: Run, comparison: Comparison, *decided: Decision) -> None:
-    from ml.report.evaluation_page import write_evaluation_page  # what draws is slow to import
+    from ml.report.evaluation_page import write_evaluation_page  # matplotlib is slow to import
 
     write_evaluation_page(run, comparison, *decided)
