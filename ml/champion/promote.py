@@ -38,7 +38,7 @@ from ml.records import (
     digest,
 )
 from ml.registry import CHAMPION_ALIAS, Registry
-from ml.registry.alias_move import Move, move_champion, record_cut_off
+from ml.registry.alias_move import Move, forget_move, move_champion, record_cut_off
 from ml.registry.history import conclusions, refuse_unrecorded_move
 from ml.run import Run
 from ml.store import Store
@@ -84,6 +84,7 @@ def _settle(run: Run, pending: Pending) -> Promotion:
 
 
 def _end(run: Run) -> None:
+    forget_move(run.store, run.run_id)
     forget_pending(run)
     end_underway(run)
 

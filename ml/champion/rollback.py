@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import get_args
+from typing import cast, get_args
 
 from ml.errors import ConfigError, LineageError
 from ml.records import ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, Verdict, digest
-from ml.registry import CHAMPION_ALIAS
-from ml.registry.alias_move import Move, kept_moves, move_champion, record_cut_off
+from ml.registry import CHAMPION_ALIAS, Registry
+from ml.registry.alias_move import Move, forget_move, kept_moves, move_champion, record_cut_off
 from ml.registry.history import is_last_moved, predecessor, was_promoted
 from ml.run import Run
 from ml.serve.probe import probe_model
@@ -24,9 +24,10 @@ def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
     registry = run.registry
     with registry.turn():
         record_cut_off(run.store, registry)
+        for entry in _recorded(registry.history(), run.run_id):
+            forget_move(run.store, run.run_id)
+            return _made(registry, entry)
         rollback = next(_planned(run), None) or plan_rollback(run, to, reason)
-        if _recorded(registry.history(), run.run_id, rollback):
-            return rollback
     probe_model(registry.fetch(rollback.target.version))
     with registry.turn():
         record_cut_off(run.store, registry)
@@ -93,8 +94,18 @@ def _planned(run: Run) -> Iterator[Rollback]:
     return (move.grounds for move in kept_moves(run.store, run.run_id) if isinstance(move.grounds, Rollback))
 
 
-def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) -> bool:
-    return any((entry.run_id, entry.decision) == (run_id, digest(rollback)) for entry in history)
+def _recorded(history: Sequence[HistoryEntry], run_id: str) -> Sequence[HistoryEntry]:
+    return [entry for entry in history if (entry.run_id, entry.verdict) == (run_id, "rollback")]
+
+
+def _made(registry: Registry, entry: HistoryEntry) -> Rollback:
+    """Return the rollback that the entry records."""
+    return Rollback(
+        target=registry.find(entry.version),
+        previous=cast(ModelVersion, entry.previous),
+        reason=entry.reason,
+        triggered_by=entry.triggered_by,
+    )
 
 
 def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:

@@ -38,9 +38,10 @@ def move_champion(store: Store, registry: Registry, move: Move) -> None:
         registry.move_alias(CHAMPION_ALIAS, move.target.version, expected=move.entry.previous)
         _read_back(registry, move.target)
     except (RegistryConflict, RegistryRefused):
-        store.drop("moves", move.entry.run_id)
+        forget_move(store, move.entry.run_id)
         raise
     registry.record(move.entry, move.grounds)
+    forget_move(store, move.entry.run_id)
     logger.info("%s is now %s", CHAMPION_ALIAS, move.target.version)
 
 
@@ -54,11 +55,17 @@ def record_cut_off(store: Store, registry: Registry) -> None:
         if move.target == champion and goes_on == last_moved(history) and not concluded(history, move.entry):
             logger.info("recorded now: run %s moved to %s and was cut off", move.entry.run_id, champion.version)
             registry.record(move.entry, move.grounds)
+            forget_move(store, move.entry.run_id)
             return
 
 
+def forget_move(store: Store, run_id: str) -> None:
+    """Forget a move that was recorded, or was not made."""
+    store.drop("moves", run_id)
+
+
 def kept_moves(store: Store, run_id: str) -> Sequence[Move]:
-    """Return the one move that the run has stored, whether it was made or not; empty if the run has stored none."""
+    """Return the one move that the run has stored and not recorded, made or not; empty if the run has stored none."""
     return [_read(store, run_id)] if store.contains("moves", run_id) else []
 
 

@@ -51,7 +51,7 @@ class WandbRegistry:
         """
         with self._client.answering():
             champion = self._resolve(alias)
-            if alias == CHAMPION_ALIAS and isinstance(champion, NoChampion):
+            if alias == CHAMPION_ALIAS:
                 refuse_lost_champion(self._history(), champion, self.address.where)
             return champion
 
