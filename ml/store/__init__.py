@@ -90,14 +90,16 @@ class Store:
         Until the new folder is in place, the old one is kept as `.<name>`: so one is found even if the process dies.
         """
         place = self._root / kind / name
-        with self.staging() as folder:
-            for file, text in texts.items():
-                (folder / file).write_text(text, encoding="utf-8")
-            if place.is_dir():
-                self._remove(_replaced(place))
-                place.rename(_replaced(place))
-            self.commit(folder, kind, name)
-        self._remove(_replaced(place))
+        with self.lock("put", waiting="waiting for another process that stores under a name"):
+            with self.staging() as folder:
+                for file, text in texts.items():
+                    (folder / file).write_text(text, encoding="utf-8")
+                if place.is_dir():
+                    self._remove(_replaced(place))
+                    with suppress(FileNotFoundError):  # another process has dropped it
+                        place.rename(_replaced(place))
+                self.commit(folder, kind, name)
+            self._remove(_replaced(place))
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
