@@ -47,11 +47,6 @@ def forget_pending(run: Run) -> None:
     run.store.drop("pending", run.run_id)
 
 
-def is_pending(run: Run) -> bool:
-    """Say whether the run's decision is pending."""
-    return run.store.contains("pending", run.run_id)
-
-
 def pending_runs(store: Store) -> Sequence[str]:
     """Return the runs with pending decisions in the order of their first attempts."""
     places = _places(store)
