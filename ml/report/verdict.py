@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml.errors import DataError, RegistryConflict, RegistryRefused, RegistryUnavailable, SincereError, TransientError
+from ml.errors import DataError, OutOfResources, RegistryConflict, RegistryRefused, SincereError, TransientError
 from ml.records import (
     Change,
     Comparison,
@@ -101,10 +101,12 @@ def _headline(verdict: str, reason: str, *, dry_run: bool) -> str:
 
 
 def _failure_headline(step: str, decided: Sequence[Decision], error: Exception) -> str:
-    if decided and step == "promote" and isinstance(error, (RegistryUnavailable, RegistryRefused)):
+    if decided and step == "promote" and isinstance(error, (TransientError, RegistryRefused)):
         return f"PROMOTION PENDING: {decided[-1].reason}"
     if isinstance(error, RegistryConflict):
         return "NOT PROMOTED: the alias was moved meanwhile."
+    if isinstance(error, OutOfResources):
+        return f"NOT FINISHED: the step {step} ran out of what it needs, and may be tried again."
     if isinstance(error, TransientError):
         return f"NOT FINISHED: the step {step} did not get an answer, and may be tried again."
     return f"FAILED: the step {step} ended the run."

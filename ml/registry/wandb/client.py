@@ -16,9 +16,11 @@ from typing import Any
 from ml.errors import ConfigError, RegistryDamaged, RegistryRefused, RegistryUnavailable, SincereError
 from ml.progress import progress
 from ml.registry.wandb.address import Address
+from ml.registry.wandb.login import has_login
 
 _CHUNK_BYTES = 1 << 20
 _FORBIDDEN = 403
+_REFUSED = {401, _FORBIDDEN}
 
 
 class Client:
@@ -37,26 +39,35 @@ class Client:
         """Raises ConfigError without a key, which the client would ask for on the terminal."""
         import wandb
 
-        if not os.environ.get("WANDB_API_KEY"):
+        if not has_login(os.environ):
             raise ConfigError(
                 "there is no key for W&B",
                 where=self.address.where,
-                fix="set WANDB_API_KEY, or the password of the Airflow connection wandb_default",
+                fix="set WANDB_API_KEY or use `wandb login`; in Airflow, the password of the connection wandb_default",
             )
         return wandb.Api(timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn whatever goes wrong on the way into RegistryUnavailable; the client's own words are not repeated."""
+        """Turn whatever goes wrong on the way into one of ours; the client's own words are not repeated.
+
+        RegistryRefused if the server does not accept the key, which no retry mends; else RegistryUnavailable.
+        """
         try:
             yield
         except SincereError:
             raise
         except Exception as error:  # each of the client's layers has errors of its own
+            if _status(error) in _REFUSED or type(error).__name__ == "AuthenticationError":
+                raise RegistryRefused(
+                    f"W&B does not accept the key: {_reason(error)}",
+                    where=self.address.where,
+                    fix="make a new key at W&B, whose account may read and write there, and set WANDB_API_KEY",
+                ) from None
             raise RegistryUnavailable(
                 f"W&B gave no definite answer: {_reason(error)}",
                 where=self.address.where,
-                fix="see that the key is valid and may read and write there, then try again",
+                fix="see that W&B can be reached from here, then try again",
             ) from None
 
     @contextmanager
