@@ -1,4 +1,4 @@
-"""What a candidate comes from, as digests: equal inputs mean that another run would do the same work again."""
+"""Digests of all inputs that decide a candidate. A run with the inputs of an earlier run would repeat its work."""
 
 import hashlib
 from dataclasses import replace
@@ -13,7 +13,7 @@ _CODE_SUFFIXES = {".py", ".toml", ".jinja"}
 
 
 def inputs_of(config: Config, snapshot: str) -> Inputs:
-    """The inputs of a run on the CSV with that sha256; its source, retention and tracking do not count."""
+    """Return the inputs of a run on the CSV with this sha256, without settings of source, retention and tracking."""
     counted = replace(config, source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig())
     suites = [_file_state(PROJECT / name) for name in (config.validate.raw_suite, config.validate.splits_suite)]
     return Inputs(
@@ -26,14 +26,14 @@ def inputs_of(config: Config, snapshot: str) -> Inputs:
 
 @cache
 def code_version() -> str:
-    """Sha256, in hex, over the names and contents of this package's files: a version that needs no git."""
+    """Return the sha256, in hex, of the names and contents of this package's files: a version without git."""
     package = Path(__file__).parent
     files = sorted(path for path in package.rglob("*") if path.suffix in _CODE_SUFFIXES)
     return _digest_of("\n".join(f"{path.relative_to(package).as_posix()} {file_digest(path)}" for path in files))
 
 
 def _file_state(path: Path) -> str:
-    return file_digest(path) if path.is_file() else "absent"  # which the step validate reports
+    return file_digest(path) if path.is_file() else "absent"  # the step validate reports it
 
 
 def _digest_of(text: str) -> str:

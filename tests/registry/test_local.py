@@ -1,5 +1,4 @@
 import errno
-import json
 import multiprocessing
 import os
 from dataclasses import replace
@@ -19,7 +18,7 @@ from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 
 @pytest.fixture
 def registry(tmp_path):
-    """One version, which is the champion, and one entry."""
+    """Make a registry with one version, which is the champion, and one history entry."""
     registry = LocalRegistry(tmp_path / "registry")
     version = registry.register(*write_artifact(tmp_path, "first"))
     registry.move_alias(CHAMPION_ALIAS, version.version, expected=NoChampion())

@@ -53,13 +53,13 @@ def registry(open_here):
 
 @pytest.fixture
 def hasty(open_here):
-    """One that gives up soon."""
+    """Make a registry that gives up after a short time."""
     return open_here("timeout_seconds=1&transfer_seconds=2")
 
 
 @pytest.fixture
 def state(wandb_server):
-    """Three versions, the first of which is the champion."""
+    """Fill the server with three versions; the first is the champion."""
     state = wandb_server.state
     state.put("insincere", {"weights": b"first"}, model=FIRST.model, aliases=[CHAMPION_ALIAS])
     state.put("insincere", {"weights": b"second"}, model=SECOND.model)
@@ -68,7 +68,7 @@ def state(wandb_server):
 
 
 def moved_to(state, version):
-    """Somebody else's promotion, done on the server when the next request of a kind arrives."""
+    """Return a function that moves the alias on the server, as another process would."""
     return lambda _: state.move(MODEL, CHAMPION_ALIAS, state.version("insincere", version))
 
 
@@ -76,7 +76,7 @@ def aliased(state, place=MODEL):
     return state.find(place, CHAMPION_ALIAS).facts["model"]
 
 
-# What the address says
+# The registry's address
 
 
 def test_an_address_names_entity_project_model_and_what_else_there_is():
@@ -306,12 +306,12 @@ def test_an_upload_that_the_server_never_takes_ends_in_time(wandb_server, hasty,
     assert wandb_server.state.collections == {}
 
 
-# Versions go out verified, once
+# Versions are downloaded once, and verified
 
 
 @pytest.fixture
 def registered(registry, tmp_path):
-    """A version that was made on another machine: the store here does not have it."""
+    """Register a version on another machine: the store here does not have it."""
     return registry.register(*write_artifact(tmp_path, "first"))
 
 
@@ -627,7 +627,7 @@ def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_versi
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning(wandb_server, tmp_path, caplog):
-    registry = open_registry("wandb://acme/quora/another", Store(tmp_path))  # the client keeps what failed to start
+    registry = open_registry("wandb://acme/quora/another", Store(tmp_path))  # the client remembers a failed start
     wandb_server.fail("RunResumeStatus", status=403)
 
     with caplog.at_level(logging.WARNING, "ml"):
@@ -691,6 +691,6 @@ def test_a_version_that_wandb_has_deleted_is_unknown(state, registry):
 
 
 def read_table(run, name):
-    """The rows of a logged table, by column."""
+    """Read the rows of a logged table, by column."""
     content = json.loads(run.files[run.summary[name]["path"]])
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]

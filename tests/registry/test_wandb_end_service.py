@@ -1,4 +1,4 @@
-"""A process ends, whatever becomes of W&B's service."""
+"""A process ends even if W&B's service hangs."""
 
 import subprocess
 import sys
