@@ -43,6 +43,11 @@ class SourceConfig:
     max_quarantined_fraction: Share = Field(
         default=0.001, description="The share of rows with a wrong number of fields that may be set aside."
     )
+    name: Text = Field(
+        default="auto",
+        min_length=1,
+        description="What the source is called in the lineage; auto is its address without dates and digits.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

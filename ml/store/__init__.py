@@ -12,7 +12,16 @@ from ml.store.files import rename_whole
 from ml.store.locks import locked, try_lock
 
 Kind = Literal[
-    "snapshots", "splits", "checkpoints", "models", "trainings", "comparisons", "decisions", "moves", "pending"
+    "snapshots",
+    "splits",
+    "checkpoints",
+    "models",
+    "trainings",
+    "comparisons",
+    "decisions",
+    "moves",
+    "pending",
+    "scores",
 ]
 
 
