@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.hub_module import SIZES
 
 if TYPE_CHECKING:
-    from ml.training.trainer import Trainer
+    from ml.training.training_step import Trainer
 
 WORDS, POSITIONS = 30_522, 512
 ROUNDS = 3
@@ -54,8 +54,8 @@ def _trainer(size: str) -> "Trainer":
     from ml.config import Config
     from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
     from ml.training.batches import Batch
-    from ml.training.runtime import prepare_runtime
-    from ml.training.trainer import Trainer
+    from ml.training.hardware import prepare_runtime
+    from ml.training.training_step import Trainer
 
     hidden, layers, heads, intermediate = SIZES[size].values()
     sizes = BertSizes(

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ml import __version__
 from ml.config import Config
-from ml.config.address import scheme_of
 from ml.config.environment import home_of, registry_of
 from ml.config.load import load_config
+from ml.config.source_address import scheme_of
 from ml.errors import ConfigError, DataError, LineageError, PlaceError, SincereError, foreseen, passes_by_itself
 from ml.records import Decision, NoChampion, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
@@ -178,7 +178,7 @@ def _show_history(arguments: argparse.Namespace) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from ml.judge.decisions import policy_of
+    from ml.judge.kept_decisions import policy_of
     from ml.judge.replay import replay
     from ml.report.replay_text import replay_text
 
@@ -324,7 +324,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose help lists all settings if its command has the option `--set`."""
 
     def format_help(self) -> str:
-        from ml.config.reference import help_lines
+        from ml.config.settings_reference import help_lines
 
         told = self.get_default("set") is not None
         return super().format_help() + (f"\nsettings, with their defaults:\n{help_lines()}\n" if told else "")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml.config import Config, config_digest
 from ml.errors import LineageError, foreseen
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import (
     Change,
     Comparison,
@@ -31,7 +31,7 @@ from ml.records import (
     to_json,
 )
 from ml.registry import CHAMPION_ALIAS
-from ml.report.outcome import report_failure, report_step
+from ml.report.after_step import report_failure, report_step
 from ml.run import Run
 from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
@@ -57,7 +57,7 @@ STEPS: dict[str, Step] = {
         function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
     ),
     "detect": Step(
-        function="ml.judge.changes:detect",
+        function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of the champion's run",
     ),
@@ -223,7 +223,7 @@ def promote_pending(run: Run, tracker: Tracker = _NO_TRACKER) -> Iterator[str]:
     Each promotion is the step `promote` of its own run, with the settings of that run; raises what the step raises.
     A promotion is dropped if the champion is no longer the one that the candidate was compared with.
     """
-    from ml.champion.pending import read_pending
+    from ml.champion.pending_promotions import read_pending
 
     for run_id in run.store.names("pending"):
         pending, own = read_pending(run, run_id)

@@ -45,7 +45,7 @@ def _run(place: Path, run_id: str, source: str = "rows.csv") -> int:
 
 
 def _champion(home: Path) -> str:
-    return json.loads((home / "registry" / "aliases.json").read_text())["production"]
+    return json.loads((home / "registry" / "aliases.json").read_text())["versions"]["production"]
 
 
 def test_a_first_run_crowns_a_champion(home):

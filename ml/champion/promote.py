@@ -5,12 +5,12 @@ If the registry does not answer, the promotion is pending: the store keeps its r
 
 from datetime import UTC, datetime
 
-from ml.champion.move import Move, move_champion, record_cut_off
-from ml.champion.pending import Pending, forget_pending, keep_pending
+from ml.champion.alias_move import Move, move_champion, record_cut_off
+from ml.champion.pending_promotions import Pending, forget_pending, keep_pending
 from ml.champion.retention import retain
 from ml.config import Config
 from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
-from ml.judge.decisions import evidence_of
+from ml.judge.kept_decisions import evidence_of
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
+from ml.champion.alias_move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import ConfigError, LineageError
 from ml.records import Champion, ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, digest
 from ml.registry import CHAMPION_ALIAS

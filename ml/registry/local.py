@@ -215,8 +215,10 @@ def _answering() -> Iterator[None]:
 def _read(text: bytes, kind: type[R], where: str) -> R:
     try:
         return from_json(text.decode(), kind)
-    except (LineageError, UnicodeDecodeError):
-        raise _damaged(f"not readable as a {kind.__name__}", where) from None
+    except LineageError as error:
+        raise _damaged(error.what, where) from None
+    except UnicodeDecodeError:
+        raise _damaged("the file is not UTF-8", where) from None
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ml.config import Config
 from ml.errors import ServingError
-from ml.judge.scores import read_scores, read_texts
+from ml.judge.row_scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, NoChampion, Probe, Rival, digest
 from ml.registry import Registry

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from ml.config import SourceConfig
-from ml.config.address import local_path, public_address, scheme_of
+from ml.config.source_address import local_path, public_address, scheme_of
 from ml.errors import ConfigError, DataError
-from ml.source.buckets import open_bucket
 from ml.source.download import OpenFrom, download, open_http
-from ml.source.kaggle_files import kaggle_address
+from ml.source.kaggle import kaggle_address
+from ml.source.object_stores import open_bucket
 from ml.source.sample import write_sample
 from ml.source.unpack import unpack
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet
 
 from ml.config import Config, SourceConfig
-from ml.config.address import public_address
+from ml.config.source_address import public_address
 from ml.errors import DataError
 from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run

@@ -14,9 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from ml.config import Config, config_digest
-from ml.inputs import code_version
+from ml.fingerprint import code_version
 from ml.store import Store
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 
 logger = logging.getLogger(__name__)
 

@@ -29,11 +29,10 @@ class _MaskedCall:
     """Replaces the method `call` of one dropout layer."""
 
     def __init__(self, masks: DropoutMasks, number: int, layer: tf_keras.layers.Dropout) -> None:
-        self._masks, self._number = masks, number
-        self._rate, self._noise_shape = layer.rate, layer.noise_shape
+        self._masks, self._number, self._layer = masks, number, layer
 
     def __call__(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        if not training or self._rate == 0:
+        if not training or self._layer.rate == 0:
             return tf.identity(inputs)
-        seed = self._masks.seed(self._number)
-        return tf.nn.experimental.stateless_dropout(inputs, self._rate, seed=seed, noise_shape=self._noise_shape)
+        seed, noise_shape = self._masks.seed(self._number), self._layer.noise_shape
+        return tf.nn.experimental.stateless_dropout(inputs, self._layer.rate, seed=seed, noise_shape=noise_shape)

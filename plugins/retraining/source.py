@@ -118,7 +118,7 @@ def _is_below(asked: str, prefix: str) -> bool:
 
 def _plain(address: str) -> str:
     """A local path with its links followed; any other address with its scheme and host in small letters."""
-    from ml.config.address import local_path
+    from ml.config.source_address import local_path
 
     if address.startswith("file:") or not re.match("[A-Za-z][A-Za-z0-9+.-]+:", address):
         try:

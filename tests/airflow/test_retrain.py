@@ -131,7 +131,7 @@ def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do
 @pytest.mark.usefixtures("second", "stopped")
 def test_a_stopped_run_leaves_the_champion_alone(place: Path) -> None:
     registry = place / "my state" / "registry"
-    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["production"] == "v1"
+    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["versions"]["production"] == "v1"
     history = (registry / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(entry)["verdict"] for entry in history] == ["promote", "unchanged"]
 
@@ -197,7 +197,7 @@ def test_a_promotion_has_a_report_in_wandb(server: WandbServer) -> None:
 def test_the_key_is_nowhere_to_be_read(
     first: "subprocess.CompletedProcess[str]", place: Path, server: WandbServer, command_lines: list[str]
 ) -> None:
-    assert any("sender.py sync " in line for line in command_lines)
+    assert any("-m ml train" in line for line in command_lines)
     assert not [line for line in command_lines if server.key in line]
     assert server.key not in first.stdout + first.stderr
     files = {str(path.relative_to(place)): _content(path) for path in (place / "my state").rglob("*") if path.is_file()}

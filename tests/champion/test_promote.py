@@ -5,7 +5,7 @@ import pytest
 from ml.champion.promote import promote
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
-from ml.judge.decisions import keep_decision
+from ml.judge.kept_decisions import keep_decision
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,

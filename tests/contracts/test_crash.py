@@ -17,7 +17,7 @@ import pytest
 
 from ml.champion.promote import promote
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import RawSnapshot, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.source.sample import write_sample
@@ -150,7 +150,7 @@ def test_a_probe_that_was_killed_leaves_nothing_and_serves_again(pipeline, tmp_p
 
 @pytest.fixture(scope="module")
 def processes():
-    with doomed_processes("ml.judge.changes", "ml.champion.promote", "ml.champion.rollback") as processes:
+    with doomed_processes("ml.judge.change_detection", "ml.champion.promote", "ml.champion.rollback") as processes:
         yield processes
 
 

@@ -111,6 +111,16 @@ def test_lost_aliases_are_never_an_absent_champion(registry):
         registry.resolve(CHAMPION_ALIAS)
 
 
+@pytest.mark.parametrize("file", ["aliases.json", "history.jsonl", "versions/v1/version.json"])
+def test_a_file_of_another_schema_is_one_clear_error(registry, file):
+    path = registry.root / file
+    path.write_text(path.read_text().replace('"schema":1', '"schema":2'))
+
+    with pytest.raises(RegistryDamaged, match="not of schema 1, which this version"):
+        registry.resolve(CHAMPION_ALIAS)
+        registry.history()
+
+
 def test_an_unreadable_version_is_named(registry):
     (registry.root / "versions/v1/version.json").write_text("{}", encoding="utf-8")
 

@@ -61,9 +61,9 @@ def hasty(open_here):
 def state(wandb_server):
     """Fill the server with three versions; the first is the champion."""
     state = wandb_server.state
-    state.put("insincere", {"weights": b"first"}, model=FIRST.model, aliases=[CHAMPION_ALIAS])
-    state.put("insincere", {"weights": b"second"}, model=SECOND.model)
-    state.put("insincere", {"weights": b"third"}, model=THIRD.model)
+    state.put("insincere", {"weights": b"first"}, schema=1, model=FIRST.model, aliases=[CHAMPION_ALIAS])
+    state.put("insincere", {"weights": b"second"}, schema=1, model=SECOND.model)
+    state.put("insincere", {"weights": b"third"}, schema=1, model=THIRD.model)
     return state
 
 
@@ -229,18 +229,18 @@ def test_what_a_version_says_of_itself_is_its_digest(wandb_server, registry, tmp
     registry.register(artifact, model)
 
     version = wandb_server.state.version("insincere", "v0")
-    assert version.facts == {"model": model}
+    assert version.facts == {"model": model, "schema": 1}
     assert sorted(version.files) == ["model.json", "saved_model/weights"]
 
 
 def test_files_that_somebody_else_uploaded_are_recognised(wandb_server, registry, tmp_path):
     artifact, model = write_artifact(tmp_path, "first")
     wandb_server.state.put(
-        "insincere", {"saved_model/weights": b"first", "model.json": b"{}"}, model=model, by="training"
+        "insincere", {"saved_model/weights": b"first", "model.json": b"{}"}, schema=1, model=model, by="training"
     )
 
     assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
-    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "training"}
+    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "schema": 1, "by": "training"}
     assert "upload" not in wandb_server.requests
 
 
@@ -252,7 +252,7 @@ def test_files_that_somebody_else_uploaded_by_hand_become_a_version_of_ours(wand
         run.log_artifact(by_hand).wait()
 
     assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
-    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "hand"}
+    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "schema": 1, "by": "hand"}
 
 
 def test_the_run_that_registers_tells_nothing_of_this_machine(wandb_server, registry, tmp_path):
@@ -347,7 +347,7 @@ def test_files_that_are_not_those_of_the_digest_are_refused(state, registry, tmp
 
 
 def test_a_file_that_climbs_out_of_its_folder_is_refused(wandb_server, registry, tmp_path):
-    wandb_server.state.put("insincere", {"../../climbed": b"first"}, model=FIRST.model)
+    wandb_server.state.put("insincere", {"../../climbed": b"first"}, schema=1, model=FIRST.model)
 
     with pytest.raises(RegistryDamaged, match="outside its folder"):
         registry.fetch("v0")
@@ -406,12 +406,22 @@ def test_an_alias_that_the_account_may_not_set_is_an_error_that_names_the_right(
         registry.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
 
+def test_a_version_of_another_schema_is_one_clear_error(wandb_server, registry):
+    wandb_server.state.put("insincere", {"weights": b"first"}, schema=2, model=FIRST.model, aliases=[CHAMPION_ALIAS])
+
+    with pytest.raises(RegistryDamaged, match="v0 is not of schema 1"):
+        registry.resolve(CHAMPION_ALIAS)
+
+
 def test_the_metadata_of_a_version_stays_as_it_is_when_it_becomes_the_champion(wandb_server, registry):
-    wandb_server.state.put("insincere", {"weights": b"first"}, model=FIRST.model, note="from the training run")
+    wandb_server.state.put(
+        "insincere", {"weights": b"first"}, schema=1, model=FIRST.model, note="from the training run"
+    )
 
     registry.move_alias(CHAMPION_ALIAS, "v0", expected=NoChampion())
 
     assert wandb_server.state.version("insincere", "v0").facts == {
+        "schema": 1,
         "model": FIRST.model,
         "note": "from the training run",
     }

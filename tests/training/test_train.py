@@ -58,7 +58,7 @@ KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
 from ml.training import checkpoint, train as step
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 from ml.store import Store
 from tests.training.splits import make_run, store_splits
 from tests.training.test_train import make_config

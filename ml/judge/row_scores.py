@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.inputs import code_version
+from ml.fingerprint import code_version
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, digest, to_json
 from ml.store import Store

@@ -9,9 +9,9 @@ from ml.config import TrainConfig
 from ml.encoder.pretrained import build_tokenizer, read_encoder
 from ml.store import Store
 from ml.training.checkpoint import open_checkpoints
-from ml.training.fit import LabelledTexts, count_steps, fit
-from ml.training.runtime import Runtime
-from ml.training.trainer import Trainer
+from ml.training.epochs import LabelledTexts, count_steps, fit
+from ml.training.hardware import Runtime
+from ml.training.training_step import Trainer
 
 QUESTIONS = ["why do cats sleep ?", "bad dogs bark", "how good", "people do bad"] * 4
 LABELS = np.array([0, 1, 0, 1] * 4, np.float32)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import (
     Champion,
     ChampionUnmeasured,

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
+from ml.champion.alias_move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import RegistryConflict
 from ml.records import NoChampion, Rollback, digest
 from ml.registry import CHAMPION_ALIAS

@@ -17,7 +17,7 @@ from ml.progress import progress
 from ml.run import Observer, unobserved
 from ml.training.batches import Batch, training_batches
 from ml.training.checkpoint import Checkpoints
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 
 STEPS_BETWEEN_READS = 20
 

@@ -1,6 +1,6 @@
 """Describe the settings: JSON schemas for forms, lines for `--help`, and the page docs/settings.md.
 
-`python -m ml.config.reference > docs/settings.md` writes that page again.
+`python -m ml.config.settings_reference > docs/settings.md` writes that page again.
 """
 
 import json
@@ -19,7 +19,7 @@ _PAGE = """\
 
 Each setting with its default, its bounds and what it is for. A `.toml` file names a preset or another file in `extends`
 and holds only what differs; `--set SECTION.KEY=VALUE` changes one setting; an unknown key is an error.
-This page is made from the settings themselves: `python -m ml.config.reference > docs/settings.md`.
+This page is made from the settings themselves: `python -m ml.config.settings_reference > docs/settings.md`.
 """
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.pending import read_pending
+from ml.champion.pending_promotions import read_pending
 from ml.config import Config, SourceConfig, TrainConfig
 from ml.config.redaction import public_settings
 from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable

@@ -4,8 +4,8 @@ import pytest
 
 from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
-from ml.inputs import inputs_of
-from ml.judge.changes import detect
+from ml.fingerprint import inputs_of
+from ml.judge.change_detection import detect
 from ml.records import NoChampion, RawSnapshot
 from tests.judge.examples import compare, judged, open_run, probed, store_model
 
@@ -69,7 +69,7 @@ def test_where_the_same_csv_was_pulled_from_does_not_matter(tmp_path, champion):
 
 
 def test_other_code_is_work(tmp_path, champion, monkeypatch):
-    monkeypatch.setattr("ml.inputs.code_version", lambda: "0" * 64)
+    monkeypatch.setattr("ml.fingerprint.code_version", lambda: "0" * 64)
 
     assert detect(Config(), open_run(tmp_path), SNAPSHOT).changed
 

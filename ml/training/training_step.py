@@ -14,8 +14,8 @@ from ml.model.classifier import build_classifier
 from ml.progress import progress
 from ml.training.batches import Batch, scoring_batches
 from ml.training.dropout import DropoutMasks
+from ml.training.hardware import Runtime
 from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay
-from ml.training.runtime import Runtime
 
 SCORING_BATCH = 128
 _IDS = tf.TensorSpec([None, None], tf.int32)

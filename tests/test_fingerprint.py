@@ -1,7 +1,7 @@
 """The digests of a run's inputs."""
 
 from ml.config import Config, RetentionConfig, SourceConfig, TrainConfig, ValidateConfig
-from ml.inputs import code_version, inputs_of
+from ml.fingerprint import code_version, inputs_of
 
 
 def test_the_source_and_the_retention_do_not_count():
