@@ -16,7 +16,7 @@ from typing import Any
 from ml.errors import ConfigError, RegistryDamaged, RegistryRefused, RegistryUnavailable, SincereError
 from ml.progress import progress
 from ml.registry.wandb.address import Address
-from ml.registry.wandb.login import has_login
+from ml.registry.wandb.login import has_login, login_settings
 
 _CHUNK_BYTES = 1 << 20
 _FORBIDDEN = 403
@@ -45,7 +45,7 @@ class Client:
                 where=self.address.where,
                 fix="set WANDB_API_KEY or use `wandb login`; in Airflow, the password of the connection wandb_default",
             )
-        return wandb.Api(timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
+        return wandb.Api(api_key=_key(), timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -188,6 +188,7 @@ class Client:
 
         return wandb.Settings(
             mode="online",
+            api_key=_key(),
             reinit="create_new",  # the step may have a run of its own, which goes on
             root_dir=folder,
             silent=True,
@@ -203,6 +204,11 @@ class Client:
             x_disable_stats=True,
             x_save_requirements=False,
         )
+
+
+def _key() -> str | None:
+    """The key in the client's own form; None where it has another way to log in."""
+    return login_settings(os.environ).get("WANDB_API_KEY")
 
 
 def is_refusal(error: Exception) -> bool:
