@@ -41,19 +41,6 @@ def run(production: Production, tmp_path_factory: pytest.TempPathFactory) -> dic
     return until(over, seconds=400, what="the run", logs=production.logs)
 
 
-def test_a_scheduled_run_without_a_source_fails_at_once_and_says_what_to_set(
-    production: Production, run: dict[str, Any]
-) -> None:
-    def failed() -> dict[str, Any] | None:
-        scheduled = production.get(f"{DAG}/dagRuns?run_type=scheduled")["dag_runs"]
-        return next((each for each in scheduled if each["state"] == "failed"), None)
-
-    address = f"{DAG}/dagRuns/{until(failed, seconds=120, what='the run', logs=production.logs)['dag_run_id']}"
-    tasks = production.get(f"{address}/taskInstances")["task_instances"]
-    assert [task["task_id"] for task in tasks if task["state"] == "failed"] == ["snapshot"]
-    assert "set SINCERE_SOURCE" in str(production.get(f"{address}/taskInstances/snapshot/logs/1"))
-
-
 def test_all_parts_are_healthy(production: Production) -> None:
     def healthy() -> bool:
         health = production.get("/api/v2/monitor/health")
