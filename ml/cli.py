@@ -23,14 +23,23 @@ from ml.config import Config
 from ml.config.environment import home_of, registry_of
 from ml.config.load import load_config
 from ml.config.source_address import scheme_of
-from ml.errors import ConfigError, DataError, LineageError, PlaceError, SincereError, foreseen, passes_by_itself
+from ml.errors import (
+    ConfigError,
+    DataError,
+    LineageError,
+    PlaceError,
+    RegistryDamaged,
+    SincereError,
+    foreseen,
+    passes_by_itself,
+)
 from ml.records import Decision, NoChampion, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
 from ml.run import Run
-from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_step
+from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -141,9 +150,12 @@ def _promote(arguments: argparse.Namespace) -> None:
     from ml.report.verdict import read_verdict
 
     run = _run(arguments)
-    runs = promote_pending(run, _tracker())
-    verdicts = [read_verdict(run.reports / run_id) for run_id in runs]
-    print("\n\n".join(verdicts) or "no promotion is pending")
+    none_was = True
+    for run_id in promote_pending(run, _tracker()):
+        print(read_verdict(run.reports / run_id), end="\n\n")
+        none_was = False
+    if none_was:
+        print("no promotion is pending")
 
 
 def _run_all_steps(arguments: argparse.Namespace) -> None:
@@ -200,12 +212,17 @@ def _replay(arguments: argparse.Namespace) -> None:
 
 
 def _roll_back(arguments: argparse.Namespace) -> None:
-    from ml.champion.rollback import roll_back
-
-    rollback = roll_back(_run(arguments), to=arguments.to, reason=arguments.reason)
+    rollback = run_rollback(_run(arguments), to=arguments.to, reason=arguments.reason)
     if arguments.output is not None:
         write_whole(arguments.output, to_json(rollback))
     print(f"ROLLBACK: {CHAMPION_ALIAS} is {rollback.target.version} (before: {rollback.previous.version})")
+
+
+def _check_registry(arguments: argparse.Namespace) -> None:
+    wrong = _registry(_home()).check()
+    print("\n\n".join(wrong) or "the registry is whole: history, aliases and versions agree")
+    if wrong:
+        raise RegistryDamaged(f"{len(wrong)} found", where="the registry", fix="mend what is listed, then check again")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -353,6 +370,7 @@ def _parser() -> argparse.ArgumentParser:
     history.set_defaults(run=_show_history)
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
+    _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -399,11 +417,18 @@ def _add_pending(command: argparse.ArgumentParser) -> None:
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--to", metavar="VERSION", help="default: the champion's predecessor")
-    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="for the history")
-    command.add_argument("--output", type=Path, metavar="RECORD.json", help="write the record there, too")
+    command.add_argument("--to", metavar="VERSION", help="a former champion; default: the predecessor")
+    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="stands in the history")
+    command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes as well")
+    command.add_argument("--force", action="store_true", help="to a version, too, that was never promoted")
     _add_run_identity(command)
-    command.set_defaults(run=_roll_back, dry_run=False, force=False)
+    command.set_defaults(run=_roll_back, dry_run=False)
+
+
+def _add_registry(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="list what is wrong, and prove each version's digest; status 65 if any is")
+    check.set_defaults(run=_check_registry)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:

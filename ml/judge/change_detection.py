@@ -11,13 +11,15 @@ from ml.records import (
     ChampionUnmeasured,
     Change,
     HistoryEntry,
+    Inputs,
     NoChampion,
     NoGains,
     RawSnapshot,
     digest,
 )
 from ml.registry import CHAMPION_ALIAS
-from ml.registry.history import promotions_with
+from ml.registry.alias_move import record_cut_off
+from ml.registry.history import conclusions, promotions_with, refuse_unrecorded_move
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -26,19 +28,32 @@ logger = logging.getLogger(__name__)
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
     """Compare this run's inputs with those of the champion's run; record a run without a change in the history.
 
-    Raises RegistryUnavailable if the registry does not tell which model is the champion.
+    A run that has come to its verdict before has no work either, and nothing is added. Raises RegistryUnavailable if it
+    is not sure which model is the champion, RegistryDamaged if history and alias contradict each other.
     """
     inputs = inputs_of(config, snapshot.sha256)
-    champion = run.registry.resolve(CHAMPION_ALIAS)
-    promotions = promotions_with(run.registry.history(), champion, digest(inputs))
+    if run.dry_run:
+        return _compare(run, inputs)
+    with run.registry.turn():
+        record_cut_off(run.store, run.registry)
+        refuse_unrecorded_move(run.registry.history(), run.registry.resolve(CHAMPION_ALIAS), "the registry")
+        return _compare(run, inputs)
+
+
+def _compare(run: Run, inputs: Inputs) -> Change:
+    champion, history = run.registry.resolve(CHAMPION_ALIAS), run.registry.history()
+    promotions = promotions_with(history, champion, digest(inputs))
     change = Change(
         changed=run.force or not promotions,
         reason=_reason(champion, forced=run.force, same=bool(promotions)),
         inputs=inputs,
         champion=champion,
     )
+    for entry in conclusions(history, run.run_id):
+        if entry.decision != digest(change):
+            change = replace(change, changed=False, reason=f"This run has come to a verdict before: {entry.verdict}.")
     logger.info("%s", change.reason)
-    if not change.changed:
+    if promotions and not change.changed:
         _record(run, change, promotions[-1])
     return change
 
