@@ -22,6 +22,7 @@ Kind = Literal[
     "decisions",
     "moves",
     "pending",
+    "scores",
     "underway",
 ]
 
