@@ -5,6 +5,7 @@ Rows, arrays, user text and paths of this machine never travel in a record. What
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
@@ -61,10 +62,35 @@ class DataCheck:
 
 
 @record
+class ChampionSnapshot:
+    """The CSV that the champion comes from, by its sha256, is in this store: the snapshot was compared with it."""
+
+    version: str
+    snapshot: str
+
+
+@record
+class SnapshotElsewhere:
+    """The CSV that the champion comes from is not in this store: what changed since is unknown."""
+
+    version: str
+    snapshot: str
+
+
+@record
+class NoChampion:
+    """Proven: the registry answered, and its alias points at nothing."""
+
+
+@record
 class ValidationReport:
-    """What Great Expectations found in a snapshot."""
+    """What Great Expectations found in a snapshot, and in the change since the champion's.
+
+    `checks` has both; those on the change are there only where `since` is a ChampionSnapshot.
+    """
 
     snapshot: str
+    since: Annotated[ChampionSnapshot | SnapshotElsewhere | NoChampion, BY_NAME]
     suite: str
     suite_digest: str
     passed: bool
@@ -86,8 +112,11 @@ class Split:
 class Splits:
     """The parts that training, threshold choice and judgement use; no normalised text is in two of them.
 
-    `warnings` are the expectations of the file and of its splits that failed, none of them critical.
+    `warnings` are the expectations of the file and of its splits that failed, none of them critical. They and `report`
+    are beside the content: the digest of equal splits is the same, whatever was expected of them.
     """
+
+    BESIDE = ("report", "warnings")
 
     snapshot: str
     report: str
@@ -112,11 +141,6 @@ class ModelVersion:
     model: str
 
 
-@record
-class NoChampion:
-    """Proven: the registry answered, and its alias points at nothing."""
-
-
 Champion = Annotated[ModelVersion | NoChampion, BY_NAME]
 
 
@@ -129,14 +153,18 @@ class PretrainedWeights:
 class TrainedModel:
     """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1].
 
-    `started_from` is the champion whose weights training began with, or the pretrained encoder.
+    `weights` is the digest of its SavedModel alone, which knows neither threshold nor origin. `rebased` says that the
+    threshold was chosen by F1 alone, whatever the champion's point. `started_from` is the champion whose weights
+    training began with, or the pretrained encoder.
     """
 
     model: str
+    weights: str
     splits: str
     config: str
     encoder: str
     threshold: float
+    rebased: bool
     best_epoch: int
     examples_per_second: float
     train_seconds: float
@@ -146,9 +174,15 @@ class TrainedModel:
 
 @record
 class Evaluation:
-    """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1]."""
+    """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1].
+
+    `weights` is the digest of its SavedModel. `best_f1` is the highest F1 of any threshold on these rows, and
+    `best_threshold` where it is. `calibration_slope` is 1 where the scores are as sure as they are right, below where
+    they are too sure, and 0 where they are all the same.
+    """
 
     model: str
+    weights: str
     test: str
     rows: int
     positives: int
@@ -156,11 +190,14 @@ class Evaluation:
     precision: float
     recall: float
     f1: float
+    best_f1: float
+    best_threshold: float
     average_precision: float
     precision_at_recall_50: float
     roc_auc: float
     log_loss: float
     calibration_error: float
+    calibration_slope: float
     true_positives: int
     false_positives: int
     false_negatives: int
@@ -261,23 +298,54 @@ class RuleCheck:
 
 
 @record
+class NothingWithdrawn:
+    """No version with the candidate's weights or inputs was rolled back from."""
+
+
+@record
 class Inputs:
-    """What a candidate comes from, as digests: the CSV, the settings, the expectation suites and the code."""
+    """What a candidate comes from: the CSV, settings, expectation suites, encoder, libraries and code, as digests.
+
+    And the champion, whose weights or operating point it may start from.
+    """
 
     snapshot: str
     config: str
     suites: str
+    encoder: str
+    libraries: str
     code: str
+    champion: Champion
+
+
+@record
+class Judged:
+    """A run of the same inputs that came to a verdict before: its `run_id`, and the version that it judged."""
+
+    run_id: str
+    verdict: Verdict
+    reason: str
+    version: str
+
+
+@record
+class NotJudged:
+    """No run of these inputs has come to a verdict that would be the same now."""
 
 
 @record
 class Change:
-    """Whether this run has other inputs than the champion's; without `changed` there is no work."""
+    """Whether there is work; without `changed` the run ends here, with the verdict of the run that was judged before.
+
+    `withdrawn` is the version of the same inputs that was rolled back from.
+    """
 
     changed: bool
     reason: str
     inputs: Inputs
     champion: Champion
+    judged: Annotated[Judged | NotJudged, BY_NAME]
+    withdrawn: Annotated[ModelVersion | NothingWithdrawn, BY_NAME]
 
 
 @record
@@ -330,16 +398,11 @@ class NoPromotion:
 
 
 @record
-class NothingWithdrawn:
-    """No version with the candidate's files or inputs was rolled back from."""
-
-
-@record
 class Past:
     """What the registry's history said when the decision was made, on a probe of `time` (UTC in ISO 8601).
 
-    `withdrawn` is the version that was rolled back from and has the candidate's files or inputs. `after_rollback` says
-    that nothing was promoted since the last rollback, `forced` that the run was told to go on.
+    `withdrawn` is the version that was rolled back from and has the candidate's weights or inputs. `after_rollback`
+    says that nothing was promoted since the last rollback, `forced` that the run was told to go on.
     """
 
     time: str
@@ -354,7 +417,7 @@ class Decision:
     """The verdict on one candidate with its reasons.
 
     `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests. `triggered_by` says who or what
-    began the run. `alarms` says which floors the champion misses by now.
+    began the run. `alarms` says which floors the champion misses by now, `remarks` what else a person should know.
     """
 
     verdict: Verdict
@@ -369,6 +432,7 @@ class Decision:
     test: str
     triggered_by: str
     alarms: tuple[str, ...]
+    remarks: tuple[str, ...]
     probe: str
     past: Past
 
@@ -445,6 +509,7 @@ class Unregistered:
 class ModelDescription:
     """What stands beside a model's files, as model.json: how to label with it, and what it comes from, as digests.
 
+    `snapshot` is the sha256 of the CSV.
     `fitted_to` names the parts that weights and threshold were fitted to, those of its ancestors included; `vocabulary`
     is of what gives a text its token ids.
     """
@@ -453,6 +518,7 @@ class ModelDescription:
     encoder: str
     max_tokens: int
     config: str
+    snapshot: str
     splits: str
     fitted_to: tuple[str, ...]
     started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
@@ -488,7 +554,9 @@ class HistoryEntry:
     """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
 
     `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
-    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
+    that of the run's inputs, `weights` that of the version's SavedModel. `settled` says that the same inputs would be
+    judged the same again: neither the time nor what could not be measured held the candidate back. `watch` has the
+    champion's figures on the same test rows, `gains` the differences.
     """
 
     time: str
@@ -505,6 +573,8 @@ class HistoryEntry:
     average_precision: float
     triggered_by: str
     inputs: str
+    weights: str
+    settled: bool
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
 
@@ -525,9 +595,7 @@ Record = (
 
 def to_json(record: Any) -> str:
     """The record as canonical JSON: sorted keys, no spaces, no NaN, its schema's number."""
-    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
-    wire = {**plain, "schema": SCHEMA}
-    return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _canonical(record, leave_out=())
 
 
 def from_json(text: str, kind: type[R]) -> R:
@@ -553,8 +621,14 @@ def read_any(text: str) -> Record:
 
 
 def digest(record: Any) -> str:
-    """Sha256, in hex, of the record's canonical JSON."""
-    return hashlib.sha256(to_json(record).encode()).hexdigest()
+    """Sha256, in hex, of the record's canonical JSON, without the fields that its class names as BESIDE."""
+    return hashlib.sha256(_canonical(record, leave_out=getattr(record, "BESIDE", ())).encode()).hexdigest()
+
+
+def _canonical(record: Any, *, leave_out: Collection[str]) -> str:
+    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
+    wire = {name: value for name, value in {**plain, "schema": SCHEMA}.items() if name not in leave_out}
+    return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def _read_object(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ml.champion.retention import retain
 from ml.config import Config
 from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
 from ml.judge.decisions import evidence_of
+from ml.judge.policy import is_settled
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,
@@ -109,6 +110,8 @@ def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -
         average_precision=comparison.candidate.average_precision,
         triggered_by=run.triggered_by,
         inputs=digest(decision.inputs),
+        weights=comparison.candidate.weights,
+        settled=is_settled(decision),
         watch=_champion_figures(comparison.rival),
         gains=_gains(run.store, decision),
     )

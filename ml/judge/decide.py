@@ -7,7 +7,7 @@ from ml.errors import LineageError
 from ml.inputs import inputs_of
 from ml.judge.decisions import keep_decision
 from ml.judge.evidence import gather_evidence
-from ml.judge.policy import alarms, judge
+from ml.judge.policy import alarms, judge, remarks
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
 from ml.registry.history import after_rollback, last_promotion, withdrawn
 from ml.run import Run
@@ -22,8 +22,8 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     probe is of another candidate; RegistryUnavailable if the history is not sure.
     """
     _refuse_other_probe(comparison, probe)
-    inputs = inputs_of(config, comparison.snapshot)
-    past = read_past(run, probe, inputs)
+    inputs = inputs_of(config, comparison.snapshot, comparison.champion)
+    past = read_past(run, comparison, probe, inputs)
     evidence = gather_evidence(run.store, comparison, config.policy, probe, past)
     verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
@@ -39,6 +39,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
         test=comparison.candidate.test,
         triggered_by=run.triggered_by,
         alarms=alarms(comparison.rival, config.policy),
+        remarks=remarks(comparison, config.policy),
         probe=digest(probe),
         past=past,
     )
@@ -49,7 +50,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     return decision
 
 
-def read_past(run: Run, probe: Probe, inputs: Inputs) -> Past:
+def read_past(run: Run, comparison: Comparison, probe: Probe, inputs: Inputs) -> Past:
     """What the history says about the candidate that was probed; raises RegistryUnavailable if it is not sure.
 
     The time is the probe's: a decision that is made again after a crash is the same.
@@ -59,7 +60,7 @@ def read_past(run: Run, probe: Probe, inputs: Inputs) -> Past:
         time=probe.time,
         last_promotion=last_promotion(history),
         after_rollback=after_rollback(history),
-        withdrawn=withdrawn(history, probe.model, digest(inputs)),
+        withdrawn=withdrawn(history, inputs, weights={comparison.candidate.weights}),
         forced=run.force,
     )
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.data.contamination import leave_out_seen
 from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.judge.baseline import baseline_digest, train_baseline
-from ml.judge.contamination import leave_out_seen
 from ml.judge.scores import Scores, keep_scores
 from ml.metrics import FloatArray, measure
-from ml.model.predict import load_model
+from ml.model.predict import load_model, weights_digest
 from ml.records import (
     Comparison,
     Evaluation,
@@ -37,8 +37,8 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
 
     Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
 
-    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
-    which model is the champion.
+    Raises LineageError if the model was not trained on these splits, DataError if too few rows remain,
+    RegistryUnavailable if it is not sure which model is the champion.
     """
     _refuse_other_splits(splits, trained)
     champion = run.registry.resolve(CHAMPION_ALIAS)
@@ -46,7 +46,7 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
     if not isinstance(champion, NoChampion):
         folder = run.registry.fetch(champion.version)
         warm_started = [] if isinstance(trained.started_from, PretrainedWeights) else [candidate_folder]
-        test, contamination = leave_out_seen(run.store, test, folder, *warm_started)
+        test, contamination = leave_out_seen(config.split, run.store, test, folder, *warm_started)
     rows = read_part(run.store, test)
 
     scores = {}
@@ -78,18 +78,22 @@ def _measure_baseline(
     baseline = train_baseline(train, validation, positive_rate=config.threshold.positive_rate)
     scores = baseline.score(rows["question_text"].tolist())
     model = baseline_digest(splits, config.threshold.positive_rate)
-    return scores, _evaluation(model, test, rows, scores, baseline.threshold)
+    return scores, _evaluation(test, rows, scores, model=model, weights=model, threshold=baseline.threshold)
 
 
 def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
     loaded = load_model(folder)
     scores = loaded.score_many(rows["question_text"].tolist(), f"score the {role}")
-    return scores, _evaluation(model, test, rows, scores, loaded.threshold)
+    weights = weights_digest(folder)
+    return scores, _evaluation(test, rows, scores, model=model, weights=weights, threshold=loaded.threshold)
 
 
-def _evaluation(model: str, test: Split, rows: pd.DataFrame, scores: FloatArray, threshold: float) -> Evaluation:
+def _evaluation(
+    test: Split, rows: pd.DataFrame, scores: FloatArray, *, model: str, weights: str, threshold: float
+) -> Evaluation:
     return Evaluation(
         model=model,
+        weights=weights,
         test=test.digest,
         rows=test.rows,
         positives=test.positives,

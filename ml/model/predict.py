@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
-from ml.store.files import writing_whole
+from ml.store.files import tree_digest, writing_whole
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -71,6 +71,11 @@ def load_model(folder: Path) -> LoadedModel:
             fix="train again, or fetch the version again",
         ) from None
     return LoadedModel(saved_model, description.threshold)
+
+
+def weights_digest(folder: Path) -> str:
+    """Sha256, in hex, over the files of a model's SavedModel: equal weights, whatever the threshold and the origin."""
+    return tree_digest(folder / "saved_model")
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:

@@ -3,17 +3,21 @@
 Everywhere: `history` has the entries oldest first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from ml.records import (
     Champion,
     HistoryEntry,
+    Inputs,
     ModelVersion,
-    NoChampion,
     NoPromotion,
     NothingWithdrawn,
     PastPromotion,
+    digest,
 )
+
+_LOST = ("inconclusive", "keep", "blocked")
 
 History = Sequence[HistoryEntry]
 
@@ -38,25 +42,42 @@ def after_rollback(history: History) -> bool:
     return moves[-1:] == ["rollback"]
 
 
-def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | NothingWithdrawn:
-    """The version with these files, or promoted from these inputs, that was rolled back from and not restored."""
+def withdrawn(history: History, inputs: Inputs, weights: Collection[str] = ()) -> ModelVersion | NothingWithdrawn:
+    """The version with such weights, or promoted from these inputs, that was rolled back from and not restored.
+
+    Beside whom it was promoted does not count.
+    """
     gone: dict[str, ModelVersion] = {}
     for entry in history:
         if entry.verdict == "rollback" and isinstance(entry.previous, ModelVersion):
             gone[entry.previous.version] = entry.previous
         if entry.promoted:
             gone.pop(entry.version, None)
-    of_these_inputs = {entry.version for entry in history if (entry.verdict, entry.inputs) == ("promote", inputs)}
-    found = [each for each in gone.values() if each.model == model or each.version in of_these_inputs]
+    same = {
+        entry.version
+        for entry in history
+        if entry.weights in weights or (entry.verdict == "promote" and _of_inputs(entry, inputs))
+    }
+    found = [each for each in gone.values() if each.version in same]
     return found[-1] if found else NothingWithdrawn()
 
 
-def promotions_with(history: History, champion: Champion, inputs: str) -> Sequence[HistoryEntry]:
-    """The entries of the runs that made this champion from these inputs."""
-    if isinstance(champion, NoChampion):
-        return ()
-    stated = ("promote", champion.version, inputs)
-    return [entry for entry in history if (entry.verdict, entry.version, entry.inputs) == stated]
+def judged_with(history: History, champion: Champion, inputs: Inputs) -> Sequence[HistoryEntry]:
+    """The settled entries of runs from these inputs that made this champion, or were judged against it and lost."""
+    return [
+        entry for entry in history if entry.settled and _judged_beside(entry, champion) and _of_inputs(entry, inputs)
+    ]
+
+
+def _judged_beside(entry: HistoryEntry, champion: Champion) -> bool:
+    if entry.verdict == "promote":
+        return isinstance(champion, ModelVersion) and entry.version == champion.version
+    return entry.verdict in _LOST and entry.previous == champion
+
+
+def _of_inputs(entry: HistoryEntry, inputs: Inputs) -> bool:
+    """Whether the entry's run had these inputs, beside whatever champion it met."""
+    return entry.inputs == digest(replace(inputs, champion=entry.previous))
 
 
 def former_champions(history: History, predecessors: int) -> Sequence[str]:

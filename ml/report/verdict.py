@@ -15,6 +15,7 @@ from ml.records import (
     Contamination,
     Decision,
     ModelVersion,
+    NothingWithdrawn,
     Promotion,
     Record,
     Rival,
@@ -28,10 +29,11 @@ _NAME = "verdict.txt"
 
 
 def unchanged_text(change: Change, *, dry_run: bool) -> str:
-    """What a run without any change says."""
+    """What a run says that has no work to do."""
+    verdict = "unchanged" if isinstance(change.withdrawn, NothingWithdrawn) else "blocked"
     return "\n".join(
         [
-            _headline("unchanged", change.reason, dry_run=dry_run),
+            _headline(verdict, change.reason, dry_run=dry_run),
             "",
             "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
             f"{CHAMPION_ALIAS}: {champion_name(change.champion)}, as before",
@@ -128,6 +130,8 @@ def _column_name(role: str, comparison: Comparison) -> str:
 def _remarks(comparison: Comparison, decision: Decision) -> list[str]:
     """Alarms, warnings, and test rows that were left out because the champion may know them; mostly nothing."""
     lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
+    for remark in decision.remarks:
+        lines += textwrap.wrap(f"REMARK: {remark}", WIDTH)
     if comparison.warnings:
         lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)
     match comparison.rival:

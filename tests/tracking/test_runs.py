@@ -30,6 +30,7 @@ CONFIG = Config(
 LOSSES = [0.7, 0.6, 0.5, 0.4]
 REPORT = ValidationReport(
     snapshot="1" * 64,
+    since=NoChampion(),
     suite="raw",
     suite_digest="2" * 64,
     passed=True,

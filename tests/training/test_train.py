@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.config import Config, EncoderConfig, TrainConfig, training_digest
+from ml.config import Config, EncoderConfig, TrainConfig
 from ml.errors import ConfigError, DataError, LineageError
+from ml.inputs import training_digest
 from ml.model.predict import load_model
 from ml.model.threshold import choose_dominating_threshold, operating_point
 from ml.records import ModelDescription, NoChampion, PretrainedWeights, digest, from_json, to_json
