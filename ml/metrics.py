@@ -1,7 +1,7 @@
-"""The figures of a binary classifier on labelled rows: ranking, calibration, and labels at one threshold.
+"""The metrics of a binary classifier on labelled rows: ranking, calibration, and labels at one threshold.
 
-Everywhere: `target` is an integer array of 0 and 1, `scores` an array of probabilities of class 1, both of
-shape [rows] in the same order.
+In every function, `target` is an integer array of 0 and 1, and `scores` is an array of probabilities of class 1. Both
+have the shape [rows] and the same order.
 """
 
 from typing import Any, TypedDict
@@ -18,11 +18,11 @@ IntArray = npt.NDArray[np.integer[Any]]
 
 CALIBRATION_BINS = 15
 _LEAST_SPREAD, _MOST_STEPS, _PRECISION, _RIDGE = 1e-6, 30, 1e-8, 1e-9
-_LOWEST_PROBABILITY = 1e-7  # a float32 just below 1 is 1 - 6e-8: a surer score is rounding
+_LOWEST_PROBABILITY = 1e-7  # the float32 below 1 is 1 - 6e-8: a score still closer to 1 is rounding
 
 
 class Figures(TypedDict):
-    """What `measure` gives; the names and units are those of an Evaluation."""
+    """The result of `measure`; names and units are those of the record Evaluation."""
 
     precision: float
     recall: float
@@ -42,9 +42,9 @@ class Figures(TypedDict):
 
 
 def measure(target: IntArray, scores: FloatArray, threshold: float) -> Figures:
-    """All figures at once; raises DataError on one class only or on scores that are no probabilities.
+    """Compute all metrics; raises DataError if all rows have one class or a score is not a probability.
 
-    A row is labelled 1 where its score is at least `threshold`. Precision is 0 where no row is labelled 1.
+    A row is labelled 1 if its score is at least `threshold`. Precision is 0 if no row is labelled 1.
     """
     _refuse_unmeasurable(target, scores)
     labelled = scores >= threshold
@@ -72,16 +72,16 @@ def measure(target: IntArray, scores: FloatArray, threshold: float) -> Figures:
 
 
 def precision_at_recall(target: IntArray, scores: FloatArray, recall: float) -> float:
-    """The highest precision of any threshold whose recall is at least `recall`.
+    """Return the highest precision of all thresholds whose recall is at least `recall`.
 
-    The figure that tf.keras.metrics.PrecisionAtRecall estimates on a grid of 200 thresholds; exact here.
+    The result is exact; tf.keras.metrics.PrecisionAtRecall estimates it on a grid of 200 thresholds.
     """
     precisions, recalls, _ = precision_recall_curve(target, scores)
     return float(precisions[recalls >= recall].max())
 
 
 def _best_f1(target: IntArray, scores: FloatArray) -> tuple[float, float]:
-    """The highest F1 of any threshold, and the highest threshold that reaches it."""
+    """Return the highest F1 of any threshold, and the highest threshold that reaches it."""
     precisions, recalls, thresholds = precision_recall_curve(target, scores)
     f1 = 2 * precisions * recalls / np.maximum(precisions + recalls, np.finfo(np.float64).tiny)
     best = len(thresholds) - 1 - int(np.argmax(f1[-2::-1]))  # the last point of the curve has no threshold
@@ -89,16 +89,16 @@ def _best_f1(target: IntArray, scores: FloatArray) -> tuple[float, float]:
 
 
 def row_losses(target: IntArray, scores: FloatArray) -> FloatArray:
-    """Log loss in nats of each row, shape [rows], scores clipped to [1e-7, 1 - 1e-7]."""
+    """Return the log loss of each row in nats, shape [rows]; scores are clipped to [1e-7, 1 - 1e-7]."""
     clipped = _clip(scores)
     return -np.log(np.where(target == 1, clipped, 1 - clipped))
 
 
 def calibration_slope(target: IntArray, scores: FloatArray) -> float:
-    """The slope of the logistic regression of the labels on the scores' logits (Cox 1958, Biometrika 45, 562-565).
+    """Fit the labels by logistic regression on the scores' logits, and return the slope (Cox 1958, Biometrika 45, 562).
 
-    1 where scores are as sure as they are right, 1/5 where their logits are five times too large. Scores that are all
-    the same have 0. Where they separate the labels there is no end to it, and Newton's steps end at their number.
+    It is 1 if scores are as sure as they are right, 1/5 if their logits are five times too large, and 0 if all scores
+    are the same. If they separate the labels it has no bound, and the fit stops after a number of Newton's steps.
     """
     logits = logit(_clip(scores))
     spread = float(logits.std())
@@ -118,7 +118,7 @@ def calibration_slope(target: IntArray, scores: FloatArray) -> float:
 
 
 def _shorten(step: FloatArray, line: FloatArray, design: FloatArray, target: IntArray) -> FloatArray:
-    """Half of Newton's step, and half again, until the labels are not less likely after it."""
+    """Halve Newton's step until the labels are not less likely after it."""
 
     def loss(at: FloatArray) -> float:
         logits = design @ at
@@ -133,9 +133,10 @@ def _shorten(step: FloatArray, line: FloatArray, design: FloatArray, target: Int
 
 
 def calibration_error(target: IntArray, scores: FloatArray) -> float:
-    """Expected calibration error over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
+    """Return the expected calibration error in 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
 
-    On the probability of class 1: the distance of its mean from the share of positives, weighted by rows.
+    The error of a bin is the distance between its mean probability of class 1 and its share of positives. The bins are
+    weighted by their rows.
     """
     weights = scores.astype(np.float64) - target
     surplus = np.bincount(calibration_bins(scores), weights=weights, minlength=CALIBRATION_BINS)
@@ -143,7 +144,7 @@ def calibration_error(target: IntArray, scores: FloatArray) -> float:
 
 
 def calibration_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
-    """The bin of each score, 0 to 14, shape [rows]."""
+    """Return the bin of each score, 0 to 14, shape [rows]."""
     return np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and what its command does where there is no checkout."""
+"""The wheel: which files it has, and what its command does without a checkout."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 import ml
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import NoChampion
 
 PROJECT = Path(__file__).parents[1]
@@ -19,14 +19,14 @@ SOURCES = ("ml", "expectations", "pyproject.toml", "README.md", "LICENSE", "NOTI
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__")
 
 _INPUTS = """from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import NoChampion
 print(inputs_of(Config(), '0' * 64, NoChampion()))"""
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy, since a build leaves files beside its sources."""
+    """Build the wheel from a copy, because a build leaves files beside its sources."""
     copy, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         source = PROJECT / name
@@ -40,7 +40,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(wheel, tmp_path_factory) -> Path:
-    """A folder with the wheel installed."""
+    """Install the wheel into a folder."""
     site = tmp_path_factory.mktemp("site")
     _pip("install", "--target", str(site), str(wheel))
     return site

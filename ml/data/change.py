@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ml.data import measures
+from ml.data import text_measures
 from ml.data.rows import ROWS_SCHEMA
 from ml.metrics import FloatArray
 from ml.records import ChampionSnapshot, ModelDescription, NoChampion, SnapshotElsewhere, from_json
@@ -68,7 +68,7 @@ def _by_id(table: pa.Table) -> pd.DataFrame:
 
 def _lengths(rows: pd.DataFrame) -> FloatArray:
     """The share of texts in each bin of lengths in characters; half a row more in each, so that none is empty."""
-    lengths = measures.characters(pa.chunked_array([pa.array(rows["question_text"], pa.string())])).to_numpy()
+    lengths = text_measures.characters(pa.chunked_array([pa.array(rows["question_text"], pa.string())])).to_numpy()
     counts = np.histogram(lengths, _LENGTH_BINS)[0] + _HALF_A_ROW
     return np.asarray(counts / counts.sum())
 

@@ -1,4 +1,4 @@
-"""The first look at the data: label counts, and lengths in words and in characters."""
+"""The page about the data: results of the expectations, label counts, lengths in words and in characters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.data import measures
+from ml.data import text_measures
 from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
 
@@ -43,9 +43,9 @@ def write_exploration(
     tables: Sequence[tuple[str, pa.Table]],
     note: str = "",
 ) -> None:
-    """Write a page with findings by folder of their Data Docs, then the pictures of each named table.
+    """Write a page with the findings, each group under the folder of its Data Docs, then the plots of each table.
 
-    No findings have no section, and a missing column no pictures. `note` stands in the lead.
+    A group without findings has no section. The plots of a missing column are left out. `note` is added to the lead.
     """
     everything = [finding for some in findings.values() for finding in some]
     failed = sum(not finding.check.passed for finding in everything)
@@ -65,14 +65,14 @@ def _section(name: str, table: pa.Table) -> Section:
         figures.append(_label_counts(table["target"]))
     if "question_text" in table.column_names:
         insincere = _insincere(table)
-        figures.append(_lengths(measures.words(table["question_text"]), insincere, "words"))
-        figures.append(_lengths(measures.characters(table["question_text"]), insincere, "characters"))
+        figures.append(_lengths(text_measures.words(table["question_text"]), insincere, "words"))
+        figures.append(_lengths(text_measures.characters(table["question_text"]), insincere, "characters"))
     body = fragment(_FIGURES, figures=[svg(figure) for figure in figures])
     return Section(heading=name, body=body, note=f"{table.num_rows:,} rows")
 
 
 def _insincere(table: pa.Table) -> np.ndarray:
-    """Bool, shape [rows]: where the target is 1."""
+    """Return whether the target of each row is 1: bool, shape [rows]."""
     if "target" not in table.column_names or not pa.types.is_integer(table["target"].type):
         return np.zeros(table.num_rows, dtype=bool)
     return np.asarray(pc.fill_null(pc.equal(table["target"], 1), False).to_numpy())
@@ -102,7 +102,7 @@ def _label_name(value: str) -> str:
 
 
 def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figure:
-    """Histograms of both classes, each with an area of 1; the longest 0.5 % are gathered in the last bin."""
+    """Draw histograms of both classes, each with the area 1; the last bin contains the longest 0.5 % of the texts."""
     values = pc.fill_null(lengths, 0).to_numpy()
     end = max(10, int(np.quantile(values, _SHOWN_QUANTILE)))
     edges = list(range(0, end + 2, max(1, end // 60)))

@@ -1,6 +1,6 @@
-"""Step `validate`: check a snapshot against `expectations/raw.json`; pages first, then the verdict.
+"""Step `validate`: check a snapshot against `expectations/raw.json`. Its pages are written even if it fails.
 
-Where there is a champion whose file is in the store, the change since then is checked by `expectations/change.json`.
+If there is a champion and its CSV is in the store, the step also checks the change by `expectations/change.json`.
 """
 
 import logging
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml.config import Config
-from ml.data import measures
+from ml.data import text_measures
 from ml.data.change import describe_since, find_champions_snapshot, measure_change
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationReport:
-    """Run the raw suite, then the one for the change; raises DataError on a critical failure, carries warnings on.
+    """Run both suites; raises DataError on a critical failure, puts other failures into the report.
 
-    Raises RegistryUnavailable if it is not sure which model is the champion.
+    Raises RegistryUnavailable if the registry does not tell which model is the champion.
     """
     suites = read_suites(config.validate)
     since = find_champions_snapshot(run)
@@ -57,7 +57,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
 
 
 def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
-    """Log what failed below critical; raise DataError with a line for each critical failure."""
+    """Log each failure that is not critical; raise DataError with a line for each critical one."""
     failed = [finding for finding in findings if not finding.check.passed]
     critical = [finding.line() for finding in failed if finding.check.severity == "critical"]
     for finding in failed:
@@ -68,17 +68,17 @@ def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
             f"{len(critical)} critical expectation{'s' * (len(critical) > 1)} of the suite {suite.name!r} failed:\n"
             + "\n".join(f"  - {line}" for line in critical),
             where=f"Data Docs at {docs} in the reports folder",
-            fix="mend the source; or, if the data is right as it is, open a bound: "
+            fix="correct the source; or, if the data is right as it is, open a bound: "
             f"validate.parameters.NAME=VALUE with NAME of {', '.join(sorted(suite.parameters))}",
         )
     logger.info("all critical expectations of the suite %r hold (%d checked)", suite.name, len(findings))
 
 
 def _measured(table: pa.Table) -> pd.DataFrame:
-    """The rows with the measures of their texts beside them."""
+    """Return the rows, with the measures of their texts as more columns."""
     if "question_text" in table.column_names:
         texts = table["question_text"]
-        table = table.append_column("question_text (characters)", measures.characters(texts))
-        table = table.append_column("question_text (damaged)", measures.damaged(texts))
+        table = table.append_column("question_text (characters)", text_measures.characters(texts))
+        table = table.append_column("question_text (damaged)", text_measures.damaged(texts))
     rows: pd.DataFrame = table.to_pandas()
     return rows

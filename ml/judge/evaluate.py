@@ -1,4 +1,4 @@
-"""Measure candidate, champion and baseline, now and in one process, on the same test rows."""
+"""Step `evaluate`: measure candidate, champion and baseline, now and in one process, on the same test rows."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from ml.data.contamination import leave_out_seen
 from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.judge.baseline import baseline_digest, train_baseline
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.metrics import FloatArray, measure
 from ml.model.predict import load_model, weights_digest
 from ml.records import (
@@ -33,12 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) -> Comparison:
-    """Score the models on the test rows, each at its own threshold, and keep the scores.
+    """Score the models on the test rows, measure each at its own threshold, and store the scores.
 
-    Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
+    If the champion, or the model that the candidate started from, may have been trained on a test row, no model is
+    measured on this row.
 
     Raises LineageError if the model was not trained on these splits, DataError if too few rows remain,
-    RegistryUnavailable if it is not sure which model is the champion.
+    RegistryUnavailable if the registry does not tell which model is the champion.
     """
     _refuse_other_splits(splits, trained)
     champion = run.registry.resolve(CHAMPION_ALIAS)

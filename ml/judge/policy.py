@@ -43,7 +43,10 @@ _GAINS = ("precision gain", "recall gain", "F1 gain", "F1 gain, surely", "hyster
 
 
 class _Stage(NamedTuple):
-    """Checks that are asked together, and what comes of it if one of them fails, before the next are asked."""
+    """Checks that decide together: if one fails, and no earlier stage failed, verdict and reason are these.
+
+    `{}` in the reason stands for the names of the failed rules.
+    """
 
     verdict: Verdict
     reason: str
@@ -51,7 +54,7 @@ class _Stage(NamedTuple):
 
 
 class _Cost(NamedTuple):
-    """One of ServingCosts: how to print it, and how much more, in that unit, is nothing whatever the ratio."""
+    """One field of ServingCosts: how to print it, and the increase, in `unit`, that passes whatever the ratio is."""
 
     rule: str
     field: str
@@ -67,7 +70,7 @@ _SIZE = _Cost("artifact size", "artifact_bytes", "MiB", 2**20, allowance=1)
 
 
 class Judgement(NamedTuple):
-    """The verdict, one plain sentence that says why, and a line for each rule."""
+    """The verdict, one plain sentence with the reason, and one check for each rule."""
 
     verdict: Verdict
     reason: str
@@ -75,9 +78,9 @@ class Judgement(NamedTuple):
 
 
 def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: PolicyConfig) -> Judgement:
-    """Judge a candidate by itself and, where there is a champion, against it.
+    """Judge a candidate by itself and, if there is a champion, against the champion.
 
-    Raises LineageError if the models were measured on different rows, or there is a champion and no evidence.
+    Raises LineageError if the models were measured on different rows, or if there is a champion but no evidence.
     """
     candidate, rival = comparison.candidate, comparison.rival
     _refuse_other_rows(candidate, comparison.baseline)
@@ -96,7 +99,7 @@ def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: Polic
 
 
 def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
-    """A sentence for each floor that the champion does not reach any more."""
+    """Return one sentence for each floor that the champion no longer reaches."""
     if isinstance(rival, NoChampion):
         return ()
     observed = {name: getattr(rival.evaluation, name) for name in _FLOORS}
@@ -143,7 +146,7 @@ def _judge_first(guards: _Checks) -> Judgement:
 def _stages(
     comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig
 ) -> tuple[_Stage, ...]:
-    """What a candidate that has a champion to beat is asked, in this order; `guards` are those of a first one."""
+    """Return the stages, in order, of a candidate that must beat a champion; `guards` hold without a champion too."""
     candidate = comparison.candidate
     guards = (
         *guards,
@@ -207,7 +210,7 @@ def _floor(rule: str, observed: float, floor: float) -> RuleCheck:
 
 
 def _baseline_check(candidate: Evaluation, baseline: Evaluation, policy: PolicyConfig) -> RuleCheck:
-    """By average precision, which no threshold can flatter."""
+    """Compare average precision, because it does not depend on a threshold."""
     floor = baseline.average_precision + policy.min_gain_over_baseline
     return RuleCheck(
         rule="gain over baseline",
@@ -261,7 +264,7 @@ def _unseen_check(rival: Rival, past: Past) -> RuleCheck:
 
 
 def _completeness_check(evidence: Evidence) -> RuleCheck:
-    """A figure that is missing, or no number, is no reason to pass the rules that need it."""
+    """Fail if a figure is missing: without it, the rules that need it must not pass."""
     missing = [figure for figure in COMPARED_FIGURES if figure not in evidence.figures]
     return RuleCheck(
         rule="figures compared",
@@ -272,7 +275,10 @@ def _completeness_check(evidence: Evidence) -> RuleCheck:
 
 
 def _slices_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
-    """One line for all slices; a slice that is missing, or asked for and too rare to judge, fails."""
+    """Check all slices at once.
+
+    A slice fails if its F1 surely falls too far, if it is missing, or if the settings name it and it is too rare.
+    """
     failed = [name for name in policy.all_slices if not _slice_passes(name, evidence.slices, policy)]
     measured = {name: each.f1 for name, each in evidence.slices.items() if isinstance(each, Slice)}
     return RuleCheck(
@@ -303,7 +309,7 @@ def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str
 
 
 def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
-    """A cost that was not measured for both is no reason to pass."""
+    """Check each serving cost; the checks fail if the costs were not measured for both models."""
     costs = probe.costs
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
@@ -334,7 +340,7 @@ def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
 
 
 def _withdrawn_check(past: Past) -> _Checks:
-    """What a person rolled back from comes again only on a person's word."""
+    """Fail if a person rolled back from a version of the same weights or inputs, unless a person forces the run."""
     rule, required, withdrawn = "rolled back before", "no such weights or inputs", past.withdrawn
     if isinstance(withdrawn, NothingWithdrawn):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
@@ -383,7 +389,7 @@ def _certainty_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
 
 
 def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
-    """A rollback says that the gate saw a gain where there was none: the next gain must be larger to be believed."""
+    """Require a larger gain after a rollback, which shows that the gate saw a gain where there was none."""
     gain, floor = evidence.figures.get("f1"), policy.min_f1_gain + policy.hysteresis_f1_gain
     required = f"above {floor:g} after a rollback"
     if not evidence.past.after_rollback:

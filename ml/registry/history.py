@@ -1,6 +1,6 @@
-"""What the registry's history says: who was champion, what was promoted last, what was rolled back from.
+"""Questions to the registry's history: who was champion, what was promoted last, what was withdrawn by a rollback.
 
-Everywhere: `history` has the entries oldest first.
+In every function, `history` has the entries oldest first.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,13 +23,13 @@ History = Sequence[HistoryEntry]
 
 
 def is_last_moved(history: History, champion: ModelVersion) -> bool:
-    """Whether the alias was, by the history, last moved to that version."""
+    """Say whether the last move of the alias in the history was to this version."""
     moves = [entry.version for entry in history if entry.promoted]
     return moves[-1:] == [champion.version]
 
 
 def last_promotion(history: History) -> PastPromotion | NoPromotion:
-    """The latest promotion; a rollback is none."""
+    """Return the last promotion; a rollback does not count."""
     promotions = [entry for entry in history if entry.verdict == "promote"]
     if not promotions:
         return NoPromotion()
@@ -37,15 +37,15 @@ def last_promotion(history: History) -> PastPromotion | NoPromotion:
 
 
 def after_rollback(history: History) -> bool:
-    """Whether the alias was last moved by a rollback."""
+    """Say whether the last move of the alias in the history was a rollback."""
     moves = [entry.verdict for entry in history if entry.promoted]
     return moves[-1:] == ["rollback"]
 
 
 def withdrawn(history: History, inputs: Inputs, weights: Collection[str] = ()) -> ModelVersion | NothingWithdrawn:
-    """The version with such weights, or promoted from these inputs, that was rolled back from and not restored.
+    """Return the version that a rollback withdrew, that was not restored, and that has these weights or these inputs.
 
-    Beside whom it was promoted does not count.
+    Inputs are compared without the champion.
     """
     gone: dict[str, ModelVersion] = {}
     for entry in history:
@@ -63,7 +63,7 @@ def withdrawn(history: History, inputs: Inputs, weights: Collection[str] = ()) -
 
 
 def judged_with(history: History, champion: Champion, inputs: Inputs) -> Sequence[HistoryEntry]:
-    """The settled entries of runs from these inputs that made this champion, or were judged against it and lost."""
+    """Return the settled entries of these inputs that made this champion, or were judged against it and lost."""
     return [
         entry for entry in history if entry.settled and _judged_beside(entry, champion) and _of_inputs(entry, inputs)
     ]
@@ -76,11 +76,11 @@ def _judged_beside(entry: HistoryEntry, champion: Champion) -> bool:
 
 
 def _of_inputs(entry: HistoryEntry, inputs: Inputs) -> bool:
-    """Whether the entry's run had these inputs, beside whatever champion it met."""
+    """Return whether the entry's run had these inputs, whoever its champion was."""
     return entry.inputs == digest(replace(inputs, champion=entry.previous))
 
 
 def former_champions(history: History, predecessors: int) -> Sequence[str]:
-    """The champion by the history, and the versions that were it before, the most recent first, without repeats."""
+    """Return the champion and as many former champions as `predecessors` says, the last one first, each one once."""
     champions = [entry.version for entry in reversed(history) if entry.promoted]
     return list(dict.fromkeys(champions))[: predecessors + 1]

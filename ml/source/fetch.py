@@ -1,14 +1,14 @@
-"""Where a CSV can come from: one URI, one file."""
+"""Fetch the CSV that a URI names: it is generated, read from a local file, or downloaded."""
 
 import re
 from pathlib import Path
 
 from ml.config import SourceConfig
-from ml.config.address import local_path, public_address, scheme_of
+from ml.config.source_address import local_path, public_address, scheme_of
 from ml.errors import ConfigError, DataError
-from ml.source.buckets import open_bucket
 from ml.source.download import OpenFrom, download, open_http
-from ml.source.kaggle_files import kaggle_address
+from ml.source.kaggle import kaggle_address
+from ml.source.object_stores import open_bucket
 from ml.source.sample import write_sample
 from ml.source.unpack import unpack
 
@@ -17,7 +17,7 @@ _SAMPLE_SEED = 42
 
 
 def fetch(config: SourceConfig, folder: Path) -> Path:
-    """The CSV that `config.uri` names, unpacked, as a file in `folder`."""
+    """Write the CSV that `config.uri` names, unpacked, to a file in `folder`; return its path."""
     target, source = folder / "rows.csv", public_address(config.uri)
     scheme = scheme_of(config.uri)
     if scheme == "sample":

@@ -1,6 +1,6 @@
-"""Batches of texts of similar length, each padded to its own longest row.
+"""Make batches of texts of similar length, and pad each batch to its own longest text.
 
-A question has 18 tokens on average; padded to the limit of 128, most of the work would be on padding.
+A question has 18 tokens on average; with padding to the limit of 128, most of the work would be on padding.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SORTED_BATCHES = 50
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` and `mask`: int32 [rows, width]; `labels`: float32 [rows]; `rows`: their places in the data."""
+    """`ids` and `mask`: int32 [rows, width]; `labels`: float32 [rows]; `rows`: indices in the data, int64 [rows]."""
 
     ids: NDArray[np.int32]
     mask: NDArray[np.int32]
@@ -33,9 +33,9 @@ def training_batches(
     random: np.random.Generator,
     skip: int = 0,
 ) -> Iterator[Batch]:
-    """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again.
+    """Yield the batches of one epoch in random order, without the first `skip` batches.
 
-    Of these, those after the first `skip`.
+    The rows are shuffled, then sorted by length within every 50 batches; then the batches are shuffled.
     """
     order = random.permutation(len(texts))
     run = batch_size * SORTED_BATCHES
@@ -51,7 +51,7 @@ def training_batches(
 def scoring_batches(
     texts: TokenizedTexts, labels: NDArray[np.float32], *, batch_size: int, width_multiple: int
 ) -> Iterator[Batch]:
-    """Every row once, sorted by length over all of the data."""
+    """Yield batches of all rows, sorted by length over all of the data."""
     for rows in _by_length(texts, np.arange(len(texts)), batch_size):
         yield _batch(texts, labels, rows, width_multiple)
 

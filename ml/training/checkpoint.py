@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was killed goes on from its last one, and ends with the weights that it would have had.
+"""Checkpoints: a killed training resumes from the last one, and ends with the weights of an undisturbed training.
 
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
 """
@@ -14,15 +14,15 @@ from typing import Any
 import tensorflow as tf
 
 from ml.config import Config
-from ml.inputs import code_version, library_versions, training_digest
+from ml.fingerprint import code_version, library_versions, training_digest
 from ml.store import Store
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one training, by its key in the store, each whole or absent."""
+    """The checkpoints of one training, which the store keeps under the training's key; each is whole or absent."""
 
     def __init__(self, store: Store, key: str, trainer: Trainer, *, minutes: float) -> None:
         self._store, self._key, self._trainer = store, key, trainer
@@ -34,11 +34,11 @@ class Checkpoints:
         )
 
     def due(self) -> bool:
-        """Whether the last one is older than the minutes that were set."""
+        """Tell whether the last checkpoint is older than `minutes`."""
         return time.monotonic() - self._last >= self._seconds
 
     def save(self, step: int, progress: Mapping[str, Any], *, keep: Collection[int]) -> None:
-        """Save the state after that step, with any JSON beside it; of the checkpoints before, those of `keep` stay."""
+        """Save the state after `step`, with `progress` as JSON; remove earlier checkpoints of steps not in `keep`."""
         self._last = time.monotonic()
         if step in self._steps():
             return
@@ -50,9 +50,9 @@ class Checkpoints:
             self._store.drop("checkpoints", f"{self._key}/{past}")
 
     def restore(self) -> dict[str, Any]:
-        """Put the trainer where the last checkpoint was, and give its progress, which is empty if there is none.
+        """Restore the trainer from the last checkpoint, and return its progress; it is empty if there is no checkpoint.
 
-        Where one is damaged all are removed, with a warning.
+        If one checkpoint is damaged, all are removed with a warning.
         """
         steps = self._steps()
         try:
@@ -69,7 +69,7 @@ class Checkpoints:
         return progress
 
     def restore_weights(self, step: int) -> None:
-        """Give the classifier the weights that it had after that step."""
+        """Give the classifier the weights that it had after `step`."""
         weights = tf.train.Checkpoint(classifier=self._trainer.classifier)
         weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
 
@@ -82,7 +82,7 @@ class Checkpoints:
         return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
 
     def _verify(self, step: int) -> None:
-        """Read all of it once: TensorFlow compares the checksums."""
+        """Read every tensor of a checkpoint once, so that TensorFlow compares the checksums."""
         reader = tf.train.load_checkpoint(self._prefix(step))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
@@ -90,9 +90,10 @@ class Checkpoints:
 
 @contextmanager
 def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
-    """Those of the training with that key, removed at the end if it comes; those of any other are removed at once.
+    """Open the checkpoints of the training with this key, and remove those of all other trainings.
 
-    One training at a time has the checkpoints of a store: another waits until it ends, however it ends.
+    When the training ends without an error, its own checkpoints are removed too. The checkpoints of a store belong to
+    one training at a time: a second training waits until the first one has ended or died.
     """
     with store.lock("training", waiting="waiting for another training in this store to end"):
         for other in set(store.names("checkpoints")) - {key}:
@@ -102,7 +103,7 @@ def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float
 
 
 def training_key(config: Config, splits: str, trainer: Trainer) -> str:
-    """Sha256, in hex, of all that makes a training what it is: equal keys, equal weights in the end.
+    """Return the sha256, in hex, of all that decides a training's result: equal keys end in equal weights.
 
     The encoder counts by its content, and by the initial weights, which may be those of a champion.
     """

@@ -18,7 +18,7 @@ from ml.encoder.bert import PretrainedBert
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, read_encoder
 from ml.encoder.tokenizer import Tokenizer
 from ml.errors import DataError
-from ml.inputs import training_digest
+from ml.fingerprint import training_digest
 from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
 from ml.model.predict import LoadedModel, load_model, weights_digest
@@ -29,9 +29,9 @@ from ml.run import Run
 from ml.store import Store
 from ml.store.files import tree_digest
 from ml.training.checkpoint import open_checkpoints, training_key
-from ml.training.fit import Fitted, LabelledTexts, count_steps, fit
-from ml.training.runtime import prepare_runtime
-from ml.training.trainer import Trainer
+from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
+from ml.training.hardware import prepare_runtime
+from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
 
 _BYTES_PER_MAXRSS = 1024  # Linux counts it in KiB
@@ -40,11 +40,13 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
-    """Store a model and its training under the model's digest.
+    """Train a model, and store the model and its training under the model's digest.
 
-    Raises LineageError if the splits are not stored as recorded, DataError if one has a single class, ConfigError if
-    there is no usable encoder at the source, SourceUnavailable if its hub does not answer, RegistryUnavailable if it
-    is not sure which model is the champion. A training that was killed goes on from its last checkpoint.
+    A training that was killed resumes from its last checkpoint.
+
+    Raises LineageError if the splits are not stored as recorded, DataError if the training or the validation rows have
+    one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
+    answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
     started = time.monotonic()
     champion = run.registry.resolve(CHAMPION_ALIAS)
@@ -54,7 +56,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     runtime = prepare_runtime(
         precision=config.train.precision,
         seed=config.train.seed,
-        deterministic=isinstance(pretrained, PretrainedBert),  # a hub module's dropout bears no seed
+        deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
     trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
@@ -112,7 +114,7 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
 
 
 def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
-    """On scores of what was exported: they differ in the last digits from those of the trained precision."""
+    """Choose the threshold on the exported model's scores: with mixed precision the trained model's differ slightly."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
     scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
         texts, "score the candidate for its threshold"
@@ -160,7 +162,7 @@ def _write_training(folder: Path, fitted: Fitted, trainer: Trainer) -> None:
 
 
 def _commit(store: Store, staged: Path) -> str:
-    """Gives the model's digest."""
+    """Store the model and its training, and return the model's digest."""
     model = tree_digest(staged / "model")
     store.commit(staged / "training", "trainings", model)
     store.commit(staged / "model", "models", model)

@@ -1,4 +1,4 @@
-"""Evaluate, decide and report, on real SavedModels that read the score out of the question."""
+"""Evaluate, decide and report with real SavedModels whose score is written in the question."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SplitConfig
 from ml.errors import LineageError, RegistryDamaged
 from ml.judge.replay import replay
-from ml.judge.scores import read_scores
+from ml.judge.row_scores import read_scores
 from ml.model.predict import weights_digest
 from ml.records import (
     Comparison,
@@ -37,7 +37,7 @@ from tests.judge.examples import DESCRIPTION, FIRST_ENTRY, compare, judged, open
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
-# Five rows cannot pass every guard.
+# On five rows a candidate cannot pass every guard.
 CONFIG = Config(
     policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100),
     split=SplitConfig(min_clean_test_rows=2),
@@ -54,7 +54,7 @@ EPOCH = {
 
 
 class Reader(tf.Module):
-    """The probability is the last word of the question, to a power."""
+    """A model whose probability is the last word of the question, raised to a power."""
 
     def __init__(self, power):
         super().__init__()
@@ -148,7 +148,7 @@ def trained(run, splits):
 
 @pytest.fixture
 def champion(run, splits, trained):
-    """A champion whose scores are the squares of the candidate's, judged at 0.3."""
+    """Make a champion with the threshold 0.3 whose scores are the squares of the candidate's scores."""
     reader = train_reader(run, splits, power=2.0, threshold=0.3)
     version = run.registry.register(run.store.open("models", reader.model), reader.model)
     run.registry.move_alias("production", version.version, expected=NoChampion())
@@ -361,7 +361,7 @@ def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
 
 
 def roll_back_from(run, candidate, champion):
-    """A history in which the candidate was promoted as v2, and rolled back from."""
+    """Record in the history that the candidate was promoted as v2, and then rolled back from."""
     withdrawn = ModelVersion(version="v2", model=candidate.model)
     promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion, weights=candidate.weights)
     back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn, weights="0" * 64)

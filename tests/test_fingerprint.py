@@ -1,7 +1,7 @@
-"""The digests of what a run comes from."""
+"""The digests of a run's inputs."""
 
 from ml.config import PROJECT, Config, EncoderConfig, RetentionConfig, SourceConfig, TrainConfig, ValidateConfig
-from ml.inputs import code_version, inputs_of, library_versions, training_digest
+from ml.fingerprint import code_version, inputs_of, library_versions, training_digest
 from ml.records import NoChampion
 from tests.tiny import write_tiny_encoder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.training.runtime import choose_precision
+from ml.training.hardware import choose_precision
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceC
 from ml.config import TrainConfig
 from ml.training.batches import Batch
 from ml.encoder.pretrained import read_encoder
-from ml.training.runtime import Runtime, choose_strategy
-from ml.training.trainer import Trainer
+from ml.training.hardware import Runtime, choose_strategy
+from ml.training.training_step import Trainer
 
 settings = TrainConfig(dropout=0.0, learning_rate=1e-3)
 ids = np.array([[2, 4, 5, 3], [2, 6, 3, 0], [2, 5, 3, 0]], np.int32)

@@ -9,9 +9,9 @@ from ml.config import TrainConfig
 from ml.encoder.pretrained import build_tokenizer, read_encoder
 from ml.store import Store
 from ml.training.checkpoint import open_checkpoints
-from ml.training.fit import LabelledTexts, count_steps, fit
-from ml.training.runtime import Runtime
-from ml.training.trainer import Trainer
+from ml.training.epochs import LabelledTexts, count_steps, fit
+from ml.training.hardware import Runtime
+from ml.training.training_step import Trainer
 
 QUESTIONS = ["why do cats sleep ?", "bad dogs bark", "how good", "people do bad"] * 4
 LABELS = np.array([0, 1, 0, 1] * 4, np.float32)
@@ -65,7 +65,7 @@ def test_a_step_changes_every_weight(pretrained, data):
         for variable, old in zip(trainer.classifier.weights, before, strict=True)
         if np.array_equal(variable, old)
     ]
-    # Softmax takes no notice of what a key's bias adds to all scores of a query.
+    # The bias of a key adds the same value to all scores of a query, and softmax ignores it.
     assert [name for name in unchanged if "key/bias" not in name] == []
 
 

@@ -3,7 +3,7 @@ import json
 import wandb
 
 from ml.records import ModelVersion, NoChampion, Promotion, digest
-from ml.tracking.report import PromotionReport
+from ml.tracking.promotion_report import PromotionReport
 from tests.judge.examples import RIVAL, compare, judged
 from tests.wandb_server.state import ENTITY
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.move import Move, kept_moves, move_champion, record_cut_off
+from ml.champion.alias_move import Move, kept_moves, move_champion, record_cut_off
 from ml.errors import RegistryConflict
 from ml.records import NoChampion, Rollback, digest
 from ml.registry import CHAMPION_ALIAS
@@ -16,7 +16,7 @@ def register(run, content):
 
 @pytest.fixture
 def home(tmp_path):
-    """The versions v1, the champion by the history, and v2."""
+    """Make a home with the versions v1, which is the champion by alias and history, and v2."""
     run = open_run(tmp_path)
     first = register(run, "first")
     register(run, "second")

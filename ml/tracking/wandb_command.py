@@ -1,6 +1,6 @@
-"""W&B's own command for as long as its standard input is open, that is, as the process lives that started it.
+"""W&B's own command, which ends when its standard input ends: so it never outlives the process that started it.
 
-`python -P sender.py sync FOLDER` is `wandb sync FOLDER`.
+`python -P wandb_command.py sync FOLDER` is `wandb sync FOLDER`.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""A registry that cannot be reached: a file lies where its folder belongs, until it is back."""
+"""Promotions during an outage of the registry: a test puts a file at the place of the registry's folder."""
 
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from ml.champion.pending import read_pending
+from ml.champion.pending_promotions import read_pending
 from ml.config import Config, SourceConfig, TrainConfig
 from ml.config.redaction import public_settings
 from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable

@@ -1,8 +1,8 @@
-"""Each setting's bounds and help stand once, and are shown everywhere."""
+"""The bounds and the help of each setting are written once and shown everywhere."""
 
 from pathlib import Path
 
-from ml.config.reference import help_lines, preset_names, setting_schemas, settings_page
+from ml.config.settings_reference import help_lines, preset_names, setting_schemas, settings_page
 
 PROJECT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_help_has_a_line_for_each_setting():
 
 def test_the_page_in_the_docs_is_that_of_the_settings():
     written = (PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert written == settings_page() + "\n", "python -m ml.config.reference > docs/settings.md"
+    assert written == settings_page() + "\n", "python -m ml.config.settings_reference > docs/settings.md"
 
 
 def test_the_preset_with_the_defaults_comes_first():

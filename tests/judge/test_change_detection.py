@@ -4,8 +4,8 @@ import pytest
 
 from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
-from ml.inputs import inputs_of
-from ml.judge.changes import detect
+from ml.fingerprint import inputs_of
+from ml.judge.change_detection import detect
 from ml.judge.policy import judge
 from ml.records import Interval, NoChampion, RawSnapshot, Rollback
 from ml.report.verdict import unchanged_text
@@ -16,7 +16,7 @@ SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=
 
 @pytest.fixture
 def champion(tmp_path):
-    """A champion from the snapshot, by the default settings and this code."""
+    """Record a champion that was trained from the snapshot with the default settings and this code."""
     run = open_run(tmp_path, "run-0")
     comparison = compare(store_model(run.store, "first"), NoChampion())
     decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256, NoChampion()))
@@ -71,7 +71,7 @@ def test_where_the_same_csv_was_pulled_from_does_not_matter(tmp_path, champion):
 
 
 def test_other_code_is_work(tmp_path, champion, monkeypatch):
-    monkeypatch.setattr("ml.inputs.code_version", lambda: "0" * 64)
+    monkeypatch.setattr("ml.fingerprint.code_version", lambda: "0" * 64)
 
     assert detect(Config(), open_run(tmp_path), SNAPSHOT).changed
 

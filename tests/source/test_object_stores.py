@@ -1,4 +1,4 @@
-"""The clients of S3 and Google Cloud Storage as they are, against a server on this machine."""
+"""Downloads with the real clients of S3 and Google Cloud Storage from a server on this machine."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ from ml.errors import ConfigError, DataError, SourceUnavailable
 from ml.source import download
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run, store_is_empty
-from tests.source.buckets import BUCKET, FOLDER, KEY, BucketServer
+from tests.source.object_store_servers import BUCKET, FOLDER, KEY, BucketServer
 from tests.source.web import running
 
 CSV = b"qid,question_text,target\n01,Is soup a drink?,0\n02,Why do all bakers lie?,1\n"

@@ -1,4 +1,4 @@
-"""TensorFlow set up for this machine: seeds, number format, XLA, and one or several devices."""
+"""Set up TensorFlow for this machine: seeds, number format, XLA, and one or several devices."""
 
 import logging
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """How training runs; batches are padded to a multiple of `width_multiple` tokens."""
+    """How training runs on this machine; batches are padded to a multiple of `width_multiple` tokens."""
 
     precision: Precision
     jit_compile: bool
@@ -27,13 +27,15 @@ class Runtime:
 
 
 def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, deterministic: bool = True) -> Runtime:
-    """Seed everything and choose by the hardware; on the CPU the same seed gives the same weights, bit for bit.
+    """Set all seeds and choose a runtime for the hardware; on the CPU equal seeds give equal weights, bit for bit.
 
-    Not `deterministic` where a model has random operations of its own that bear no seed: TensorFlow refuses those then.
+    Pass `deterministic=False` if the model has random operations without a seed: TensorFlow's deterministic mode
+    refuses them.
 
-    XLA is for GPUs: on a CPU it made steps two to three times slower. Tensor cores want widths that 8 divides.
+    XLA is used on GPUs only: on a CPU it made steps two to three times slower. On GPUs batches are padded to a multiple
+    of 8 tokens for the tensor cores.
     """
-    tf_keras.backend.clear_session()  # layers are numbered by process, and their names go into the exported file
+    tf_keras.backend.clear_session()  # Keras numbers the layers of a process; their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     if deterministic and not gpus:
@@ -54,7 +56,10 @@ def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, determ
 
 
 def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str]) -> Precision:
-    """bfloat16 where hardware multiplies it: GPUs from 8.0, CPUs with AVX512-BF16 or AMX. float16: GPUs from 7.0."""
+    """Choose a 16-bit number format if the hardware multiplies it.
+
+    bfloat16: GPUs from compute capability 8.0, CPUs with AVX512-BF16 or AMX. float16: GPUs from compute capability 7.0.
+    """
     if gpu_capabilities:
         weakest = min(gpu_capabilities)
         if weakest >= (8, 0):
@@ -64,7 +69,7 @@ def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str
 
 
 def choose_strategy(devices: list[Any]) -> Any:
-    """Data-parallel training when there is more than one device."""
+    """Choose data-parallel training if there is more than one device."""
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()

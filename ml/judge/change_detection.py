@@ -1,4 +1,4 @@
-"""Step `detect`: is there any work, or has a run of the same inputs come to a verdict on this champion before?
+"""Step `detect`: end the run early if a run of the same inputs was judged beside this champion before.
 
 A second training of the same inputs would be a second draw against the same test rows.
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 from ml.records import (
     Champion,
     ChampionUnmeasured,
@@ -36,10 +36,10 @@ logger = logging.getLogger(__name__)
 
 
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
-    """Compare this run's inputs with those of runs before; a run that ends here is recorded in the history.
+    """Compare this run's inputs with those of earlier runs; record a run that ends here in the history.
 
-    It ends where these inputs made the champion, lost against it, or made a version that was rolled back from, unless
-    the run is forced. Raises RegistryUnavailable if it is not sure which model is the champion.
+    A run ends here if its inputs made the champion, lost against it, or made a version that was rolled back from,
+    unless it is forced. Raises RegistryUnavailable if the registry does not tell which model is the champion.
     """
     champion = run.registry.resolve(CHAMPION_ALIAS)
     inputs, history = inputs_of(config, snapshot.sha256, champion), run.registry.history()

@@ -1,6 +1,6 @@
-"""What a candidate comes from, as digests: equal inputs mean that another run would do the same work again.
+"""Digests of all inputs that decide a candidate. A run with the inputs of an earlier run would repeat its work.
 
-No digest here knows a place: a suite and an encoder count by their content, wherever they lie.
+No digest depends on a place: a suite and an encoder count by their content.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from ml.records import Champion, Inputs
 from ml.store.files import file_digest
 
 _WEIGHTS = ("model.safetensors", "saved_model.pb")
-_ABSENT = "absent"  # which the step that needs it reports
+_ABSENT = "absent"  # the step that needs it reports it
 _CODE_SUFFIXES = {".py", ".toml", ".jinja"}
 _LIBRARIES = (
     "tensorflow",
@@ -41,9 +41,9 @@ _LIBRARIES = (
 
 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
-    """The inputs of a run on the CSV with that sha256 beside that champion.
+    """Return the inputs of a run on the CSV with this sha256 beside this champion.
 
-    Where the CSV comes from, retention and tracking do not count.
+    Settings of source, retention and tracking do not count.
     """
     counted = replace(
         _without_places(config), source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig()
@@ -62,20 +62,20 @@ def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
 
 
 def training_digest(config: Config) -> str:
-    """Sha256, in hex, of what decides the result of a training on given splits: settings and the encoder's content."""
+    """Return the sha256, in hex, of the settings and the encoder that decide a training on given splits."""
     counted = _without_places(config)
     settings = [config_digest(section) for section in (counted.encoder, counted.train, counted.threshold)]
     return _digest_of("\n".join([*settings, encoder_content(config.encoder.source)]))
 
 
 def suite_path(name: str) -> Path:
-    """Where a suite is: a relative path begins at the project, or else at the current folder; ~ is the user's own."""
+    """Return the path of a suite: a relative one begins at the project, or else at the current folder."""
     path = Path(name).expanduser()
     return beside if (beside := PROJECT / path).is_file() else path
 
 
 def encoder_content(source: str) -> str:
-    """A digest of the files of the encoder in a folder or a package; of a hub's module the address stands for it."""
+    """Return the digest of the files of an encoder in a folder or a package, or of the address of a hub's module."""
     if "://" in source:
         return _digest_of(source)
     weights = weights_files(source)
@@ -87,7 +87,7 @@ def encoder_content(source: str) -> str:
 
 
 def weights_files(source: str) -> Sequence[Path]:
-    """The files that make a folder, or one inside an installed package, an encoder; a package is not imported."""
+    """Find the files with weights in a folder or an installed package; a package is not imported."""
     if not source.startswith(PACKAGE):
         return [path for name in _WEIGHTS if (path := Path(source, name)).is_file()]
     try:
@@ -99,20 +99,20 @@ def weights_files(source: str) -> Sequence[Path]:
 
 @cache
 def library_versions() -> str:
-    """Sha256, in hex, of the names and versions of the libraries that compute weights, scores and figures."""
+    """Return the sha256, in hex, of the versions of the libraries that compute weights, scores and figures."""
     return _digest_of("\n".join(f"{name} {_version(name)}" for name in _LIBRARIES))
 
 
 @cache
 def code_version() -> str:
-    """Sha256, in hex, over the names and contents of this package's files: a version that needs no git."""
+    """Return the sha256, in hex, of the names and contents of this package's files: a version without git."""
     package = Path(__file__).parent
     files = sorted(path for path in package.rglob("*") if path.suffix in _CODE_SUFFIXES)
     return _digest_of("\n".join(f"{path.relative_to(package).as_posix()} {file_digest(path)}" for path in files))
 
 
 def _without_places(config: Config) -> Config:
-    """The settings without what is known by its content, and without how often a checkpoint is kept."""
+    """Replace by defaults the paths, and the interval of checkpoints, which decides no result."""
     return replace(
         config,
         validate=ValidateConfig(parameters=config.validate.parameters),
