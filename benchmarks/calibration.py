@@ -30,7 +30,8 @@ def _about_right(logits: FloatArray, random: np.random.Generator) -> FloatArray:
     """Too sure or not sure enough about what is more or less frequent than the rest, by and large right."""
     told = logits * _MOST_TOO_SURE ** random.uniform(-1, 1)
     some, mean = told[:_ROWS_FOR_SHIFT], _POSITIVE_RATE * 1.25 ** random.uniform(-1, 1)
-    return told + float(brentq(lambda shift: expit(some + shift).mean() - mean, -30, 30))
+    shift = float(brentq(lambda shift: expit(some + shift).mean() - mean, -30, 30))
+    return np.asarray(told + shift)
 
 
 KINDS: dict[str, Says] = {

@@ -37,7 +37,7 @@ STEPS: dict[str, Step] = {
     "detect": Step(
         function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
-        help="see whether CSV, settings or code differ from those of the champion's run",
+        help="see whether CSV, settings or code differ from those of all runs judged beside the champion",
     ),
     "validate": Step(
         function="ml.data.validate:validate",

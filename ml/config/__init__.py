@@ -158,7 +158,7 @@ class PolicyConfig:
     )
     max_calibration_error: Share = Field(default=0.05, description="Expected calibration error, at most.")
     min_calibration_slope: float = Field(
-        default=0.4,
+        default=0.45,
         ge=-1000,
         le=1000,
         description="Calibration slope, at least; scores that are too sure have a low slope.",

@@ -27,7 +27,7 @@ KEEP: Champion v1 stays: the candidate shows no precision gain.
  ✓  average precision floor   0.6800                         at least 0.5000
  ✓  gain over baseline        average precision 0.6800       higher than 0.5400
  ✓  calibration error         0.0200                         at most 0.0500
- ✓  calibration slope         0.9                            at least 0.4
+ ✓  calibration slope         0.9                            at least 0.45
  ✓  log loss                  0.1100                         below 0.2270, a constant score's
  ✓  unseen test rows          all                            known
  ✓  figures compared          8 of 8                         all of them
