@@ -35,7 +35,8 @@ SOURCE_CONNECTIONS = {
     Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
 
     - **detect** ends the run early, as a success with skipped tasks, if CSV, settings and code are those of the
-      champion's run. The Param `force` overrides this, the cool-down, and the block on a version that was rolled back.
+      champion's run, or of one that lost against the champion. The Param `force` overrides this, the cool-down, and the
+      block on a version that was rolled back.
     - **validate** stops the run without a retry if a critical expectation fails; its log says which one, and where the
       Data Docs are.
     - **evaluate** scores candidate and champion in this run, on the same test rows. If the registry does not answer,

@@ -1,27 +1,106 @@
-"""Digests of all inputs that decide a candidate. A run with the inputs of an earlier run would repeat its work."""
+"""Digests of all inputs that decide a candidate. A run with the inputs of an earlier run would repeat its work.
+
+No digest depends on a place: a suite and an encoder count by their content.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-from ml.config import PROJECT, Config, RetentionConfig, SourceConfig, TrackingConfig, config_digest
-from ml.records import Inputs
+from ml.config import (
+    PROJECT,
+    Config,
+    EncoderConfig,
+    RetentionConfig,
+    SourceConfig,
+    TrackingConfig,
+    TrainConfig,
+    ValidateConfig,
+    config_digest,
+)
+from ml.config.redaction import PACKAGE
+from ml.records import Champion, Inputs
 from ml.store.files import file_digest
 
+_WEIGHTS = ("model.safetensors", "saved_model.pb")
+_ABSENT = "absent"  # the step that needs it reports it
 _CODE_SUFFIXES = {".py", ".toml", ".jinja"}
+_LIBRARIES = (
+    "tensorflow",
+    "tensorflow-text",
+    "tensorflow-hub",
+    "tf-keras",
+    "tf-models-official",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+)
 
 
-def inputs_of(config: Config, snapshot: str) -> Inputs:
-    """Return the inputs of a run on the CSV with this sha256, without settings of source, retention and tracking."""
-    counted = replace(config, source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig())
-    suites = [_file_state(PROJECT / name) for name in (config.validate.raw_suite, config.validate.splits_suite)]
+def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
+    """Return the inputs of a run on the CSV with this sha256 beside this champion.
+
+    Settings of source, retention and tracking do not count.
+    """
+    counted = replace(
+        _without_places(config), source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig()
+    )
+    validate = config.validate
+    suites = [suite_path(name) for name in (validate.raw_suite, validate.splits_suite, validate.change_suite)]
     return Inputs(
         snapshot=snapshot,
         config=config_digest(counted),
-        suites=_digest_of("\n".join(suites)),
+        suites=_digest_of("\n".join(map(_file_state, suites))),
+        encoder=encoder_content(config.encoder.source),
+        libraries=library_versions(),
         code=code_version(),
+        champion=champion,
     )
+
+
+def training_digest(config: Config) -> str:
+    """Return the sha256, in hex, of the settings and the encoder that decide a training on given splits."""
+    counted = _without_places(config)
+    settings = [config_digest(section) for section in (counted.encoder, counted.train, counted.threshold)]
+    return _digest_of("\n".join([*settings, encoder_content(config.encoder.source)]))
+
+
+def suite_path(name: str) -> Path:
+    """Return the path of a suite: a relative one begins at the project, or else at the current folder."""
+    path = Path(name).expanduser()
+    return beside if (beside := PROJECT / path).is_file() else path
+
+
+def encoder_content(source: str) -> str:
+    """Return the digest of the files of an encoder in a folder or a package, or of the address of a hub's module."""
+    if "://" in source:
+        return _digest_of(source)
+    weights = weights_files(source)
+    if not weights:
+        return _ABSENT
+    folder = weights[0].parent
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return _digest_of("\n".join(f"{path.relative_to(folder).as_posix()} {_file_state(path)}" for path in files))
+
+
+def weights_files(source: str) -> Sequence[Path]:
+    """Find the files with weights in a folder or an installed package; a package is not imported."""
+    if not source.startswith(PACKAGE):
+        return [path for name in _WEIGHTS if (path := Path(source, name)).is_file()]
+    try:
+        files = metadata.files(source.removeprefix(PACKAGE)) or []
+    except (metadata.PackageNotFoundError, ValueError):
+        return []
+    return [Path(str(file.locate())) for file in files if file.name in _WEIGHTS]
+
+
+@cache
+def library_versions() -> str:
+    """Return the sha256, in hex, of the versions of the libraries that compute weights, scores and figures."""
+    return _digest_of("\n".join(f"{name} {_version(name)}" for name in _LIBRARIES))
 
 
 @cache
@@ -32,8 +111,33 @@ def code_version() -> str:
     return _digest_of("\n".join(f"{path.relative_to(package).as_posix()} {file_digest(path)}" for path in files))
 
 
+def _without_places(config: Config) -> Config:
+    """Replace by defaults the paths, and the interval of checkpoints, which decides no result."""
+    return replace(
+        config,
+        validate=ValidateConfig(parameters=config.validate.parameters),
+        encoder=replace(config.encoder, source=EncoderConfig().source),
+        train=replace(config.train, checkpoint_minutes=TrainConfig().checkpoint_minutes),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return _ABSENT
+
+
 def _file_state(path: Path) -> str:
-    return file_digest(path) if path.is_file() else "absent"  # the step validate reports it
+    if not path.is_file():
+        return _ABSENT
+    status = path.stat()
+    return _known_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _known_digest(path: Path, _bytes: int, _changed_ns: int) -> str:
+    return file_digest(path)
 
 
 def _digest_of(text: str) -> str:

@@ -6,6 +6,7 @@ for its absence, such as NoChampion.
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
@@ -77,10 +78,35 @@ class DataCheck:
 
 
 @record
+class ChampionSnapshot:
+    """The CSV that the champion comes from, by its sha256, is in this store: the snapshot was compared with it."""
+
+    version: str
+    snapshot: str
+
+
+@record
+class SnapshotElsewhere:
+    """The CSV that the champion comes from is not in this store: what changed since is unknown."""
+
+    version: str
+    snapshot: str
+
+
+@record
+class NoChampion:
+    """There is no champion. This is proven: the registry answered, and its alias points at no version."""
+
+
+@record
 class ValidationReport:
-    """What Great Expectations found in a snapshot."""
+    """What Great Expectations found in a snapshot, and in the change since the champion's.
+
+    `checks` has both; those on the change are there only where `since` is a ChampionSnapshot.
+    """
 
     snapshot: str
+    since: Annotated[ChampionSnapshot | SnapshotElsewhere | NoChampion, BY_NAME]
     suite: str
     suite_digest: str
     passed: bool
@@ -103,8 +129,10 @@ class Splits:
     """The parts for training, for the choice of epoch and threshold, and for the test; no text is in two of them.
 
     Texts are compared after normalisation. `warnings` are the failed expectations about the file and the splits that
-    are not critical.
+    are not critical. The digest leaves out `warnings` and `report`: equal splits have equal digests.
     """
+
+    BESIDE = ("report", "warnings")
 
     snapshot: str
     report: str
@@ -129,11 +157,6 @@ class ModelVersion:
     model: str
 
 
-@record
-class NoChampion:
-    """There is no champion. This is proven: the registry answered, and its alias points at no version."""
-
-
 Champion = Annotated[ModelVersion | NoChampion, BY_NAME]
 
 
@@ -146,14 +169,18 @@ class PretrainedWeights:
 class TrainedModel:
     """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1].
 
-    `started_from` is the champion whose weights training began with, or the pretrained encoder.
+    `weights` is the digest of its SavedModel alone, which knows neither threshold nor origin. `rebased` says that the
+    threshold was chosen by F1 alone, whatever the champion's point. `started_from` is the champion whose weights
+    training began with, or the pretrained encoder.
     """
 
     model: str
+    weights: str
     splits: str
     config: str
     encoder: str
     threshold: float
+    rebased: bool
     best_epoch: int
     examples_per_second: float
     train_seconds: float
@@ -163,9 +190,15 @@ class TrainedModel:
 
 @record
 class Evaluation:
-    """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1]."""
+    """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1].
+
+    `weights` is the digest of its SavedModel. `best_f1` is the highest F1 of any threshold on these rows, and
+    `best_threshold` where it is. `calibration_slope` is 1 where the scores are as sure as they are right, below where
+    they are too sure, and 0 where they are all the same.
+    """
 
     model: str
+    weights: str
     test: str
     rows: int
     positives: int
@@ -173,11 +206,14 @@ class Evaluation:
     precision: float
     recall: float
     f1: float
+    best_f1: float
+    best_threshold: float
     average_precision: float
     precision_at_recall_50: float
     roc_auc: float
     log_loss: float
     calibration_error: float
+    calibration_slope: float
     true_positives: int
     false_positives: int
     false_negatives: int
@@ -279,23 +315,54 @@ class RuleCheck:
 
 
 @record
+class NothingWithdrawn:
+    """No rollback has withdrawn a version with the candidate's weights or inputs."""
+
+
+@record
 class Inputs:
-    """The digests of what decides a candidate: the CSV, the settings, the expectation suites and the code."""
+    """What decides a candidate: the CSV, settings, expectation suites, encoder, libraries and code, as digests.
+
+    And the champion, whose operating point and, in a warm start, whose weights it depends on.
+    """
 
     snapshot: str
     config: str
     suites: str
+    encoder: str
+    libraries: str
     code: str
+    champion: Champion
+
+
+@record
+class Judged:
+    """A run of the same inputs that came to a verdict before: its `run_id`, and the version that it judged."""
+
+    run_id: str
+    verdict: Verdict
+    reason: str
+    version: str
+
+
+@record
+class NotJudged:
+    """No run of these inputs has come to a verdict that would be the same now."""
 
 
 @record
 class Change:
-    """Whether this run's inputs differ from those of the champion's run; if `changed` is false, the run ends early."""
+    """Whether there is work; if `changed` is false, the run ends early with the verdict of the run in `judged`.
+
+    `withdrawn` is a version of the same inputs that was rolled back from.
+    """
 
     changed: bool
     reason: str
     inputs: Inputs
     champion: Champion
+    judged: Annotated[Judged | NotJudged, BY_NAME]
+    withdrawn: Annotated[ModelVersion | NothingWithdrawn, BY_NAME]
 
 
 @record
@@ -350,15 +417,10 @@ class NoPromotion:
 
 
 @record
-class NothingWithdrawn:
-    """No rollback has withdrawn a version with the candidate's files or inputs."""
-
-
-@record
 class Past:
     """What the registry's history said when the decision was made; `time` is that of the probe (UTC in ISO 8601).
 
-    `withdrawn` is a version with the candidate's files or inputs that a rollback has withdrawn. `after_rollback` is
+    `withdrawn` is a version with the candidate's weights or inputs that a rollback has withdrawn. `after_rollback` is
     true if no promotion followed the last rollback, `forced` if the run was started with `--force`.
     """
 
@@ -375,7 +437,8 @@ class Decision:
     """The verdict on one candidate with its reasons.
 
     `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests. `triggered_by` says who or what
-    started the run. `alarms` says which floors the champion itself misses on these test rows.
+    started the run. `alarms` says which floors the champion itself misses on these test rows, `remarks` which operating
+    points waste F1.
     """
 
     verdict: Verdict
@@ -390,6 +453,7 @@ class Decision:
     test: str
     triggered_by: str
     alarms: tuple[str, ...]
+    remarks: tuple[str, ...]
     probe: str
     past: Past
 
@@ -467,6 +531,7 @@ class Unregistered:
 class ModelDescription:
     """The file model.json of a model: how to label with it, and the digests of what it was made from.
 
+    `snapshot` is the sha256 of the CSV.
     `fitted_to` has the digests of the parts that its weights and threshold were fitted to, and those of its ancestors.
     `vocabulary` is the digest of what decides the token ids of a text.
     """
@@ -475,6 +540,7 @@ class ModelDescription:
     encoder: str
     max_tokens: int
     config: str
+    snapshot: str
     splits: str
     fitted_to: tuple[str, ...]
     started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
@@ -530,8 +596,9 @@ class HistoryEntry:
     """One decision that was carried out; `time` is UTC in ISO 8601, the figures are the candidate's on its test rows.
 
     `promoted` is true if the champion's alias was moved to `version`. `decision` is the digest of the entry's grounds
-    (a Decision, Rollback or Change), `inputs` that of the run's inputs. `watch` has the champion's figures on the same
-    test rows, `gains` the differences.
+    (a Decision, Rollback or Change), `inputs` that of the run's inputs, `weights` that of the version's SavedModel.
+    `settled` is false if only the time, or something that was not measured, blocked the candidate. `watch` has the
+    champion's figures on the same test rows, `gains` the differences.
     """
 
     time: str
@@ -548,6 +615,8 @@ class HistoryEntry:
     average_precision: float
     triggered_by: str
     inputs: str
+    weights: str
+    settled: bool
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
     source: Source = UnknownSource()
@@ -569,9 +638,7 @@ Record = (
 
 def to_json(record: Any) -> str:
     """Return the record as canonical JSON: sorted keys, no spaces, no NaN, with the schema number."""
-    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
-    wire = {**plain, "schema": SCHEMA}
-    return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _canonical(record, leave_out=())
 
 
 def from_json(text: str, kind: type[R]) -> R:
@@ -597,8 +664,14 @@ def read_any(text: str) -> Record:
 
 
 def digest(record: Any) -> str:
-    """Return the sha256, in hex, of the record's canonical JSON."""
-    return hashlib.sha256(to_json(record).encode()).hexdigest()
+    """Return the sha256, in hex, of the record's canonical JSON without the fields that its class names in BESIDE."""
+    return hashlib.sha256(_canonical(record, leave_out=getattr(record, "BESIDE", ())).encode()).hexdigest()
+
+
+def _canonical(record: Any, *, leave_out: Collection[str]) -> str:
+    plain = TypeAdapter(type(record)).dump_python(record, mode="json")
+    wire = {name: value for name, value in {**plain, "schema": SCHEMA}.items() if name not in leave_out}
+    return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 def _read_object(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ml.records import (
     Change,
     Comparison,
     Decision,
+    NoChampion,
     Probe,
     RawSnapshot,
     Record,
@@ -61,7 +62,7 @@ STEPS: dict[str, Step] = {
     "detect": Step(
         function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
-        help="see whether CSV, settings or code differ from those of the champion's run",
+        help="see whether CSV, settings or code differ from those of all runs judged beside the champion",
     ),
     "validate": Step(
         function="ml.data.validate:validate",
@@ -147,7 +148,7 @@ class _KeptRecords:
     def __init__(self, config: Config, run: Run) -> None:
         self._run = run
         self._folder = run.report_folder / ("records-of-dry-run" if run.dry_run else "records")
-        self._settings = [config_digest(config), digest(inputs_of(config, "")), run.force]
+        self._settings = [config_digest(config), digest(inputs_of(config, "", NoChampion())), run.force]
 
     def is_concluded(self) -> bool:
         """Whether the run came to an end, whatever it was given then."""

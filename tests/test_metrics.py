@@ -13,6 +13,9 @@ def test_all_figures_of_five_rows_are_those_worked_out_by_hand():
         "precision": pytest.approx(1 / 2),
         "recall": pytest.approx(1 / 2),
         "f1": pytest.approx(1 / 2),
+        # at 0.6: both positive rows, and one negative
+        "best_f1": pytest.approx(4 / 5),
+        "best_threshold": pytest.approx(0.6),
         "average_precision": pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3),
         "precision_at_recall_50": pytest.approx(1.0),
         "roc_auc": pytest.approx(5 / 6),
@@ -20,6 +23,7 @@ def test_all_figures_of_five_rows_are_those_worked_out_by_hand():
         "log_loss": pytest.approx(0.5375318),
         # each row is alone in its bin: (0.1 + 0.8 + 0.4 + 0.3 + 0.1) / 5
         "calibration_error": pytest.approx(0.34),
+        "calibration_slope": pytest.approx(1.06032, abs=1e-5),
         "true_positives": 1,
         "false_positives": 1,
         "false_negatives": 1,

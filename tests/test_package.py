@@ -12,12 +12,16 @@ import pytest
 import ml
 from ml.config import Config
 from ml.fingerprint import inputs_of
+from ml.records import NoChampion
 
 PROJECT = Path(__file__).parents[1]
 SOURCES = ("ml", "expectations", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__")
 
-_INPUTS = "from ml.config import Config; from ml.fingerprint import inputs_of; print(inputs_of(Config(), '0' * 64))"
+_INPUTS = """from ml.config import Config
+from ml.fingerprint import inputs_of
+from ml.records import NoChampion
+print(inputs_of(Config(), '0' * 64, NoChampion()))"""
 
 
 @pytest.fixture(scope="module")
@@ -73,4 +77,4 @@ def test_the_installed_command_is_called_by_its_own_name_in_its_help(site, tmp_p
 
 
 def test_an_installation_and_a_checkout_run_the_same_code_on_the_same_suites(site, tmp_path):
-    assert _printed(site, tmp_path, sys.executable, "-c", _INPUTS) == f"{inputs_of(Config(), '0' * 64)}\n"
+    assert _printed(site, tmp_path, sys.executable, "-c", _INPUTS) == f"{inputs_of(Config(), '0' * 64, NoChampion())}\n"

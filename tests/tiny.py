@@ -24,6 +24,8 @@ min_recall = 0.0
 min_average_precision = 0.0
 min_gain_over_baseline = -1.0
 max_calibration_error = 1.0
+min_calibration_slope = -1000.0
+min_gain_over_base_rate = -1000.0
 resamples = 100
 """
 

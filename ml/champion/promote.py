@@ -19,6 +19,7 @@ from ml.errors import (
     RegistryUnavailable,
 )
 from ml.judge.kept_decisions import evidence_of
+from ml.judge.policy import is_settled
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,
@@ -163,6 +164,8 @@ def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -
         average_precision=comparison.candidate.average_precision,
         triggered_by=run.triggered_by,
         inputs=digest(decision.inputs),
+        weights=comparison.candidate.weights,
+        settled=is_settled(decision),
         watch=_champion_figures(comparison.rival),
         gains=_gains(run.store, decision),
         source=comparison.source,

@@ -65,6 +65,9 @@ class ValidateConfig:
 
     raw_suite: Text = Field(default="expectations/raw.json", description="The suite for the whole file.")
     splits_suite: Text = Field(default="expectations/splits.json", description="The suite for the three parts.")
+    change_suite: Text = Field(
+        default="expectations/change.json", description="The suite for the change since the champion's file."
+    )
     parameters: dict[str, float] = Field(
         default_factory=dict, description="Bounds of the suites by name; a suite's meta.parameters has the defaults."
     )
@@ -82,6 +85,12 @@ class SplitConfig:
     train: Fraction = Field(default=0.8, description="Share of the rows for training.")
     validation: Fraction = Field(default=0.1, description="Share of the rows for choosing the epoch and the threshold.")
     test: Fraction = Field(default=0.1, description="Share of the rows for judging the candidate against the champion.")
+    min_clean_test_rows: int = Field(
+        default=100,
+        ge=2,
+        le=10**9,
+        description="Test rows that must remain when those that the champion was fitted to are left out.",
+    )
 
     @model_validator(mode="after")
     def _refuse_more_than_all(self) -> "SplitConfig":
@@ -145,6 +154,10 @@ class ThresholdConfig:
         le=0.999999,
         description="Share of positives in service; the validation rows are weighted to match it.",
     )
+    rebase: bool = Field(
+        default=False,
+        description="Choose by F1 alone, whatever the champion's operating point; then only F1 must gain.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -158,6 +171,21 @@ class PolicyConfig:
         default=0.0, ge=-1, le=1, description="Average precision must exceed the baseline's by more than this."
     )
     max_calibration_error: Share = Field(default=0.05, description="Expected calibration error, at most.")
+    min_calibration_slope: float = Field(
+        default=0.45,
+        ge=-1000,
+        le=1000,
+        description="Calibration slope, at least; scores that are too sure have a low slope.",
+    )
+    min_gain_over_base_rate: float = Field(
+        default=0.0,
+        ge=-1000,
+        le=1,
+        description="The log loss must be below that of a constant score by more than this.",
+    )
+    max_f1_waste: Share = Field(
+        default=0.03, description="The verdict remarks on an F1 that is below the champion's best by more than this."
+    )
     confidence: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence of each one-sided bound.")
     min_f1_gain: Share = Field(default=0.0, description="The lower bound of the gain in F1 must be above this.")
     resamples: int = Field(default=10_000, ge=100, le=1_000_000, description="Number of bootstrap resamples.")
@@ -242,10 +270,3 @@ class Config:
 def config_digest(section: Any) -> str:
     """Return the sha256, in hex, of a config or one of its sections."""
     return hashlib.sha256(json.dumps(asdict(section), sort_keys=True).encode()).hexdigest()
-
-
-def training_digest(config: Config) -> str:
-    """Return the sha256, in hex, of the settings that decide the result of a training on given splits."""
-    return hashlib.sha256(
-        "".join(map(config_digest, (config.encoder, config.train, config.threshold))).encode()
-    ).hexdigest()

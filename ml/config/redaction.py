@@ -17,7 +17,7 @@ def public_settings(config: Config) -> dict[str, Any]:
     settings = asdict(config)
     settings["source"]["uri"] = public_address(config.source.uri)
     settings["encoder"]["source"] = public_name(config.encoder.source)
-    for suite in ("raw_suite", "splits_suite"):
+    for suite in ("raw_suite", "splits_suite", "change_suite"):
         settings["validate"][suite] = Path(settings["validate"][suite]).name
     return settings
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import great_expectations as gx
 import pandas as pd
@@ -18,14 +20,37 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
+from pydantic import BaseModel, Field, ValidationError
 
-from ml.config import PROJECT, ValidateConfig
+from ml.config import ValidateConfig
 from ml.errors import ConfigError
+from ml.fingerprint import suite_path
 from ml.records import DataCheck, Severity
 from ml.store.files import rename_whole
 
 _OBSERVED_CHARACTERS = 80
+_FORM = (
+    "keep the form of expectations/raw.json: name, expectations (each with type and kwargs), and meta.parameters, which"
+    " is {} where a suite has none"
+)
 _SEVERITIES: tuple[Severity, ...] = ("none", "info", "warning", "critical")
+
+
+class _ExpectationForm(BaseModel):
+    type: str
+    kwargs: dict[str, Any]
+
+
+class _MetaForm(BaseModel):
+    parameters: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+
+
+class _SuiteForm(BaseModel):
+    """What a suite's file must have; Great Expectations looks at the rest."""
+
+    name: Annotated[str, Field(min_length=1)]
+    expectations: list[_ExpectationForm]
+    meta: _MetaForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +86,18 @@ class Finding:
         return f"{check.name} ({check.column}): observed {check.observed}, required {self.required}. {self.note}"
 
 
-def read_suites(config: ValidateConfig) -> tuple[Suite, Suite]:
-    """Read the suites for the raw file and for the splits; raises ConfigError for a parameter that neither has."""
-    raw, splits = _read(config.raw_suite), _read(config.splits_suite)
-    defaults = [suite["meta"]["parameters"] for suite in (raw, splits)]
+class Suites(NamedTuple):
+    """The suites for the raw file, for the change since the champion's, and for the splits."""
+
+    raw: Suite
+    change: Suite
+    splits: Suite
+
+
+def read_suites(config: ValidateConfig) -> Suites:
+    """All suites; raises ConfigError for a suite that is not as it should be, or a parameter that none has."""
+    contents = [_read(name) for name in (config.raw_suite, config.change_suite, config.splits_suite)]
+    defaults = [content["meta"]["parameters"] for content in contents]
     known = set().union(*defaults)
     for name in config.parameters.keys() - known:
         raise ConfigError(
@@ -73,15 +106,15 @@ def read_suites(config: ValidateConfig) -> tuple[Suite, Suite]:
             fix=f"known: {', '.join(sorted(known))}",
         )
     given = [{name: config.parameters.get(name, value) for name, value in default.items()} for default in defaults]
-    return Suite(content=raw, parameters=given[0]), Suite(content=splits, parameters=given[1])
+    return Suites(*(Suite(content=content, parameters=each) for content, each in zip(contents, given, strict=True)))
 
 
 def _read(name: str) -> dict[str, Any]:
-    path = PROJECT / name
+    path = suite_path(name)
     try:
         suite = json.loads(path.read_text(encoding="utf-8"))
         _check_complete(suite, path.name)
-        gx.ExpectationSuite(**suite)
+        _check_known(suite, path.name)
     except ConfigError:
         raise
     except OSError:
@@ -92,7 +125,7 @@ def _read(name: str) -> dict[str, Any]:
         raise ConfigError(
             f"the suite cannot be read ({type(error).__name__}: {str(error)[:200]})",
             where=path.name,
-            fix="keep the form of expectations/raw.json: name, expectations, meta.parameters",
+            fix=_FORM,
         ) from None
     return dict(suite)
 
@@ -102,6 +135,7 @@ def _check_complete(suite: Mapping[str, Any], file: str) -> None:
 
     Great Expectations skips an expectation with an unknown severity without an error.
     """
+    _check_form(suite, file)
     parameters = suite["meta"]["parameters"].keys()
     for number, expectation in enumerate(suite["expectations"], start=1):
         meta = expectation.get("meta") or {}
@@ -116,6 +150,40 @@ def _check_complete(suite: Mapping[str, Any], file: str) -> None:
         for unknown in sorted(_parameters_in(expectation["kwargs"]) - parameters):
             fix = f"give it a value in meta.parameters, or use one of {', '.join(sorted(parameters))}"
             raise ConfigError(f"the suite has no parameter {unknown!r}", where=where, fix=fix)
+
+
+def _check_form(suite: Any, file: str) -> None:
+    """Raise ConfigError unless the suite has a name, its expectations, and its parameters, each a number."""
+    try:
+        _SuiteForm.model_validate(suite)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors(include_url=False, include_input=False)[0]["loc"][:3])
+        raise ConfigError(
+            f"the suite has no {key}, or not in its form" if key else "the suite is no JSON object",
+            where=file,
+            fix=_FORM,
+        ) from None
+
+
+def _check_known(suite: dict[str, Any], file: str) -> None:
+    """Raise ConfigError for an expectation that Great Expectations does not know or cannot build: it leaves it out.
+
+    Its own log shows a traceback for each of them.
+    """
+    log = logging.getLogger("great_expectations.core.expectation_suite")
+    log.disabled = True
+    try:
+        known = [each.meta["name"] for each in gx.ExpectationSuite(**suite).expectations]
+    finally:
+        log.disabled = False
+    for number, expectation in enumerate(suite["expectations"], start=1):
+        name = expectation["meta"]["name"]
+        if name not in known:
+            raise ConfigError(
+                f"Great Expectations knows no {expectation['type'][:80]} with these kwargs",
+                where=f"{file}, expectation {number} ({name})",
+                fix="correct type and kwargs by its gallery, https://greatexpectations.io/expectations",
+            )
 
 
 def _parameters_in(kwargs: Mapping[str, Any]) -> set[str]:
@@ -218,7 +286,7 @@ def _context(docs: Path) -> Any:
 def _finding(result: Any, rows: pd.DataFrame, parameters: Mapping[str, float]) -> Finding:
     expectation = result.expectation_config
     column = expectation.kwargs.get("column", "table")
-    observed = _observed(result.result) if result.result else _unchecked(column, rows)
+    observed = _observed(result.result, column) if result.result else _unchecked(column, rows)
     return Finding(
         check=DataCheck(
             name=expectation.meta["name"],
@@ -238,15 +306,19 @@ def _unchecked(column: str, rows: pd.DataFrame) -> str:
     return "nothing: could not be checked, the values are of another kind"
 
 
-def _observed(result: Mapping[str, Any]) -> str:
+def _observed(result: Mapping[str, Any], column: str) -> str:
+    """Counts and figures, and names of columns; never a value of a column."""
     if "unexpected_count" in result:
-        return f"{result['unexpected_count']:,} of {result['element_count']:,} rows against it"
+        of_all = f" of {result['element_count']:,} rows" if "element_count" in result else " values"
+        return f"{result['unexpected_count']:,}{of_all} against it"
     mismatched = result.get("details", {}).get("mismatched", {})
     if mismatched:
         return "; ".join(f"{kind} {', '.join(columns)}" for kind, columns in mismatched.items())
     value = result.get("observed_value")
-    if isinstance(value, list):
+    if isinstance(value, list) and column == "table":
         return ", ".join(map(str, value))
+    if not isinstance(value, Real | None):
+        return f"{len(value):,} values" if isinstance(value, Sized) and not isinstance(value, str) else "a value"
     if value is None or not math.isfinite(value):
         return "a value that the reference does not have"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
@@ -256,16 +328,20 @@ def _required(kind: str, kwargs: Mapping[str, Any], parameters: Mapping[str, flo
     low = _given(kwargs.get("min_value"), parameters)
     high = _given(kwargs.get("max_value", kwargs.get("threshold")), parameters)
     if low is not None and high is not None:
-        return f"{low:,.15g} to {high:,.15g}"
+        return f"{_bound(low)} to {_bound(high)}"
     if low is not None:
-        return f"at least {low:,.15g}"
+        return f"at least {_bound(low)}"
     if high is not None:
-        return f"at most {high:,.15g}"
+        return f"at most {_bound(high)}"
     if "column_set" in kwargs:
         return f"exactly {', '.join(kwargs['column_set'])}"
     if "value_set" in kwargs:
         return f"one of {', '.join(map(str, kwargs['value_set']))}"
     return str(kwargs.get("regex", kind.removeprefix("expect_column_values_to_").replace("_", " ")))
+
+
+def _bound(value: Any) -> str:
+    return f"{value:,.15g}" if isinstance(value, int | float) else str(value)
 
 
 def _given(value: Any, parameters: Mapping[str, float]) -> Any:

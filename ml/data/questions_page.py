@@ -13,7 +13,13 @@ from ml.data import text_measures
 from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
 
-WHOLE_DOCS, SPLITS_DOCS = "data_docs", "data_docs_splits"
+WHOLE_DOCS, CHANGE_DOCS, SPLITS_DOCS = "data_docs", "data_docs_change", "data_docs_splits"
+
+_HEADINGS = {
+    WHOLE_DOCS: "Expectations of the whole file",
+    CHANGE_DOCS: "Expectations of the change since the champion's file",
+    SPLITS_DOCS: "Expectations of the splits",
+}
 
 _MOST_LABELS = 10
 _SHOWN_QUANTILE = 0.995
@@ -39,19 +45,18 @@ def write_exploration(
 ) -> None:
     """Write a page with the findings, each group under the folder of its Data Docs, then the plots of each table.
 
-    The plots of a missing column are left out. `note` is added to the lead.
+    A group without findings has no section. The plots of a missing column are left out. `note` is added to the lead.
     """
     everything = [finding for some in findings.values() for finding in some]
     failed = sum(not finding.check.passed for finding in everything)
     lead = f"{len(everything) - failed} of {len(everything)} expectations hold. {note}".strip()
-    checked = [_findings_section(docs, some) for docs, some in findings.items()]
+    checked = [_findings_section(docs, some) for docs, some in findings.items() if some]
     pictures = [_section(name, table) for name, table in tables]
     write_page(path, title="The questions", lead=lead, sections=[*checked, *pictures])
 
 
 def _findings_section(docs: str, findings: Sequence[Finding]) -> Section:
-    heading = "Expectations of the splits" if docs == SPLITS_DOCS else "Expectations of the whole file"
-    return Section(heading=heading, body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
+    return Section(heading=_HEADINGS[docs], body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
 
 
 def _section(name: str, table: pa.Table) -> Section:
@@ -76,17 +81,24 @@ def _insincere(table: pa.Table) -> np.ndarray:
 def _label_counts(targets: pa.ChunkedArray) -> Figure:
     counts = sorted(targets.value_counts().to_pylist(), key=lambda count: -count["counts"])[:_MOST_LABELS]
     counts.sort(key=lambda count: str(count["values"]))
-    names = [{"0": "0 sincere", "1": "1 insincere"}.get(str(c["values"]), str(c["values"])[:20]) for c in counts]
+    names = [_label_name(str(count["values"])) for count in counts]
     figure = Figure(figsize=_FIGURE_INCHES)
     axes = figure.subplots()
     colours = [ORANGE if name.startswith("1 ") else BLUE for name in names]
-    bars = axes.bar(names, [count["counts"] for count in counts], color=colours, width=0.6)
+    bars = axes.bar(range(len(names)), [count["counts"] for count in counts], color=colours, width=0.6)
+    axes.set_xticks(range(len(names)), names)
     axes.bar_label(bars, fmt="{:,.0f}", padding=2)
     axes.set_yscale("log")
     axes.set_ylim(bottom=max(0.5, min(count["counts"] for count in counts) / 10))
     axes.margins(y=0.15)
     _finish(axes, title="Labels", x="label", y="rows (log scale)")
     return figure
+
+
+def _label_name(value: str) -> str:
+    """What stands under its bar: any text may be in the file, and none is set as mathematics or as a control code."""
+    shown = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in value[:20])
+    return {"0": "0 sincere", "1": "1 insincere"}.get(shown, shown.replace("$", r"\$"))
 
 
 def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figure:

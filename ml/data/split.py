@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml.config import Config, SplitConfig
+from ml.data.change import describe_since
+from ml.data.contamination import foresee_contamination
 from ml.data.expectations import explain, read_suites, run_suite
 from ml.data.normalise import normalise
-from ml.data.questions_page import SPLITS_DOCS, WHOLE_DOCS, write_exploration
+from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, write_exploration
 from ml.data.rows import ROWS_SCHEMA, store_part
 from ml.data.validate import require
 from ml.errors import DataError, LineageError
@@ -27,7 +29,11 @@ _DIGEST_BYTES = 8
 
 
 def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
-    """Divide the rows, check the parts, write the page, store them; raises LineageError without a passed report."""
+    """Divide the rows, check the parts, write the page, store them; raises LineageError without a passed report.
+
+    Raises DataError if the champion knows so many test rows that too few remain, RegistryUnavailable if the registry
+    does not tell which model is the champion.
+    """
     _check_lineage(snapshot, report)
     rows = (
         pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
@@ -45,17 +51,22 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
     note = f"Rows that repeat a text: {duplicates:,}; texts with both labels: {conflicts:,}."
     logger.info(note)
 
-    whole_suite, suite = read_suites(config.validate)
-    findings = run_suite(suite, _figures(parts, text_ids, targets), run.report_folder / SPLITS_DOCS)
+    suites = read_suites(config.validate)
+    findings = run_suite(suites.splits, _figures(parts, text_ids, targets), run.report_folder / SPLITS_DOCS)
     write_exploration(
         run.report_folder / "exploration.html",
-        findings={WHOLE_DOCS: explain(whole_suite, report.checks), SPLITS_DOCS: findings},
+        findings={
+            WHOLE_DOCS: explain(suites.raw, report.checks),
+            CHANGE_DOCS: explain(suites.change, report.checks),
+            SPLITS_DOCS: findings,
+        },
         tables=[("The whole file", rows), *tables.items()],
-        note=note,
+        note=f"{note} {describe_since(report.since)}",
     )
-    require(findings, suite, f"{run.run_id}/{SPLITS_DOCS}/index.html")
+    require(findings, suites.splits, f"{run.run_id}/{SPLITS_DOCS}/index.html")
     checks = [*report.checks, *(finding.check for finding in findings)]
     train, validation, test = (store_part(run.store, name, tables[name]) for name in _PARTS)
+    foresee_contamination(config.split, run, test)
     return Splits(
         snapshot=snapshot.sha256,
         report=digest(report),
@@ -87,13 +98,21 @@ def count_conflicts(text_ids: np.ndarray, targets: np.ndarray) -> int:
 
 
 def _by_hash(config: SplitConfig, texts: list[str]) -> dict[SplitName, np.ndarray]:
-    """Choose a row's part by its text's salted hash alone: no row moves when others are added or removed."""
+    """Choose a row's part by its text's salted hash alone: no row moves when others are added or removed.
+
+    The test part has the high end of the hashes, validation lies below it, train has the low end: as long as the test
+    fraction is the same, no row that judged a model trains another, whatever the other fractions are.
+    """
     key = hashlib.sha256(config.salt.encode()).digest()
     hashes = b"".join(hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).digest() for text in texts)
     position = np.frombuffer(hashes, dtype=">u8") / 2.0**64
-    ends = np.cumsum([config.train, config.validation, config.test])
-    part = np.searchsorted(ends, position, side="right")
-    return {name: np.flatnonzero(part == number) for number, name in enumerate(_PARTS)}
+    test = 1 - config.test
+    validation = test - config.validation
+    return {
+        "train": np.flatnonzero(position < min(config.train, validation)),
+        "validation": np.flatnonzero((validation <= position) & (position < test)),
+        "test": np.flatnonzero(position >= test),
+    }
 
 
 def _at_random(config: SplitConfig, targets: np.ndarray) -> dict[SplitName, np.ndarray]:

@@ -1,4 +1,7 @@
-"""Step `validate`: check a snapshot against `expectations/raw.json`. Its pages are written even if it fails."""
+"""Step `validate`: check a snapshot against `expectations/raw.json`. Its pages are written even if it fails.
+
+If there is a champion and its CSV is in the store, the step also checks the change by `expectations/change.json`.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -9,33 +12,47 @@ import pyarrow.parquet
 
 from ml.config import Config
 from ml.data import text_measures
+from ml.data.change import describe_since, find_champions_snapshot, measure_change
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
-from ml.data.questions_page import WHOLE_DOCS, write_exploration
+from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
 from ml.errors import DataError
-from ml.records import RawSnapshot, ValidationReport
+from ml.records import ChampionSnapshot, RawSnapshot, SnapshotElsewhere, ValidationReport
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
 
 
 def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationReport:
-    """Run the raw suite; raises DataError on a critical failure, puts other failures into the report."""
-    suite, _ = read_suites(config.validate)
+    """Run both suites; raises DataError on a critical failure, puts other failures into the report.
+
+    Raises RegistryUnavailable if the registry does not tell which model is the champion.
+    """
+    suites = read_suites(config.validate)
+    since = find_champions_snapshot(run)
+    logger.log(logging.WARNING if isinstance(since, SnapshotElsewhere) else logging.INFO, describe_since(since))
     table = pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-    logger.info("validating %d rows by %d expectations", table.num_rows, len(suite.content["expectations"]))
-    findings = run_suite(suite, _measured(table), run.report_folder / WHOLE_DOCS)
+    logger.info("validating %d rows by %d expectations", table.num_rows, len(suites.raw.content["expectations"]))
+    findings = {WHOLE_DOCS: run_suite(suites.raw, _measured(table), run.report_folder / WHOLE_DOCS)}
+    if isinstance(since, ChampionSnapshot) and worst_severity(findings[WHOLE_DOCS]) != "critical":
+        change = measure_change(run, since, table)
+        findings[CHANGE_DOCS] = run_suite(suites.change, change, run.report_folder / CHANGE_DOCS)
     write_exploration(
-        run.report_folder / "exploration.html", findings={WHOLE_DOCS: findings}, tables=[("The whole file", table)]
+        run.report_folder / "exploration.html",
+        findings=findings,
+        tables=[("The whole file", table)],
+        note=describe_since(since),
     )
-    docs = f"{run.run_id}/{WHOLE_DOCS}/index.html"
-    require(findings, suite, docs)
+    for docs, some in findings.items():
+        require(some, suites.change if docs == CHANGE_DOCS else suites.raw, f"{run.run_id}/{docs}/index.html")
+    everything = [finding for some in findings.values() for finding in some]
     return ValidationReport(
         snapshot=snapshot.sha256,
-        suite=suite.name,
-        suite_digest=suite.digest,
+        since=since,
+        suite=suites.raw.name,
+        suite_digest=suites.raw.digest,
         passed=True,
-        worst_severity=worst_severity(findings),
-        checks=tuple(finding.check for finding in findings),
+        worst_severity=worst_severity(everything),
+        checks=tuple(finding.check for finding in everything),
     )
 
 

@@ -1,7 +1,6 @@
 """Read a BERT from a folder in the Hugging Face layout: config.json, vocab.txt, model.safetensors."""
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from ml.config.redaction import PACKAGE
 from ml.encoder.bert import ACTIVATIONS, BertSizes, Pooling, PretrainedBert, check_vocabulary, read_vocabulary
 from ml.errors import ConfigError
+from ml.fingerprint import weights_files
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -29,17 +30,10 @@ Array = NDArray[np.float32]
 
 
 def package_folder(name: str) -> Path:
-    """Find the folder with the weights in an installed package, by its file list and without importing it.
-
-    Raises ConfigError if no such package is installed or the package has no weights.
-    """
-    try:
-        files = metadata.files(name) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
+    """The folder with the weights inside an installed package."""
+    for file in weights_files(f"{PACKAGE}{name}"):
         if file.name == WEIGHTS_FILE:
-            return Path(str(file.locate())).parent
+            return file.parent
     raise ConfigError(
         f"no installed package {name!r} carries {WEIGHTS_FILE}",
         where="[encoder] source",

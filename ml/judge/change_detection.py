@@ -1,8 +1,13 @@
-"""Step `detect`: end the run early if the champion's run had the same CSV, settings and code."""
+"""Step `detect`: end the run early if a run of the same inputs was judged beside this champion before.
+
+A second training of the same inputs would be a second draw against the same test rows.
+"""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 from ml.config import Config
 from ml.fingerprint import inputs_of
@@ -11,65 +16,95 @@ from ml.records import (
     ChampionUnmeasured,
     Change,
     HistoryEntry,
-    Inputs,
+    Judged,
+    ModelVersion,
     NoChampion,
     NoGains,
+    NothingWithdrawn,
+    NotJudged,
     RawSnapshot,
+    Verdict,
     digest,
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.alias_move import record_cut_off
-from ml.registry.history import conclusions, promotions_with, refuse_unrecorded_move
+from ml.registry.history import conclusions, judged_with, refuse_unrecorded_move, withdrawn
 from ml.run import Run
+
+_INPUTS = "CSV, settings and code"
 
 logger = logging.getLogger(__name__)
 
 
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
-    """Compare this run's inputs with those of the champion's run; record a run without a change in the history.
+    """Compare this run's inputs with those of earlier runs; record a run that ends here in the history.
 
-    A run that has come to its verdict before has no work either, and nothing is added. Raises RegistryUnavailable if it
-    is not sure which model is the champion, RegistryDamaged if history and alias contradict each other.
+    A run ends here if its inputs made the champion, lost against it, or made a version that was rolled back from,
+    unless it is forced. A run that has come to its verdict before ends here too, and nothing is added. Raises
+    RegistryUnavailable if the registry does not tell which model is the champion, RegistryDamaged if history and alias
+    contradict each other.
     """
-    inputs = inputs_of(config, snapshot.sha256)
     if run.dry_run:
-        return _compare(run, inputs)
+        return _compare(config, run, snapshot)
     with run.registry.turn():
         record_cut_off(run.store, run.registry)
         refuse_unrecorded_move(run.registry.history(), run.registry.resolve(CHAMPION_ALIAS), "the registry")
-        return _compare(run, inputs)
+        return _compare(config, run, snapshot)
 
 
-def _compare(run: Run, inputs: Inputs) -> Change:
-    champion, history = run.registry.resolve(CHAMPION_ALIAS), run.registry.history()
-    promotions = promotions_with(history, champion, digest(inputs))
+def _compare(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    inputs, history = inputs_of(config, snapshot.sha256, champion), run.registry.history()
+    before, gone = judged_with(history, champion, inputs), withdrawn(history, inputs)
+    is_known = bool(before) or isinstance(gone, ModelVersion)
     change = Change(
-        changed=run.force or not promotions,
-        reason=_reason(champion, forced=run.force, same=bool(promotions)),
+        changed=run.force or not is_known,
+        reason=_reason(champion, gone, before, forced=run.force),
         inputs=inputs,
         champion=champion,
+        judged=_judged(before),
+        withdrawn=gone,
     )
     for entry in conclusions(history, run.run_id):
         if entry.decision != digest(change):
             change = replace(change, changed=False, reason=f"This run has come to a verdict before: {entry.verdict}.")
     logger.info("%s", change.reason)
-    if promotions and not change.changed:
-        _record(run, change, promotions[-1])
+    if is_known and not change.changed:
+        _record(run, change, history, before)
     return change
 
 
-def _reason(champion: Champion, *, forced: bool, same: bool) -> str:
+def _judged(before: Sequence[HistoryEntry]) -> Judged | NotJudged:
+    for entry in reversed(before):
+        verdict = cast(Verdict, entry.verdict)
+        return Judged(run_id=entry.run_id, verdict=verdict, reason=entry.reason, version=entry.version)
+    return NotJudged()
+
+
+def _reason(
+    champion: Champion, gone: ModelVersion | NothingWithdrawn, before: Sequence[HistoryEntry], *, forced: bool
+) -> str:
+    unless = " The run was told to go on." if forced else ""
+    if isinstance(gone, ModelVersion):
+        return f"{_INPUTS} are those of {gone.version}, which was rolled back from.{unless}"
+    for entry in reversed(before):
+        again = "Nothing has changed, but the run was told to go on." if forced else "Nothing has changed."
+        if entry.verdict == "promote":
+            return f"{again} {_INPUTS} are those of the run of champion {entry.version}."
+        return f"{again} {_INPUTS} are those of run {entry.run_id}: {entry.verdict.upper()}. {entry.reason}"
     if isinstance(champion, NoChampion):
         return "There is no champion yet."
-    if not same:
-        return f"CSV, settings or code differ from those of the run of champion {champion.version}."
-    again = "Nothing has changed, but the run was told to go on." if forced else "Nothing has changed."
-    return f"{again} CSV, settings and code are those of the run of champion {champion.version}."
+    return f"CSV, settings or code differ from those of all runs that were judged beside champion {champion.version}."
 
 
-def _record(run: Run, change: Change, promotion: HistoryEntry) -> None:
+def _record(run: Run, change: Change, history: Sequence[HistoryEntry], before: Sequence[HistoryEntry]) -> None:
+    """Add an entry, with the figures of the version that was judged then, unless this very run was that one."""
+    if run.dry_run or any(entry.run_id == run.run_id for entry in before):
+        return
+    gone = change.withdrawn
+    of_gone = [entry for entry in history if isinstance(gone, ModelVersion) and entry.version == gone.version]
     entry = replace(
-        promotion,
+        (of_gone or before)[-1],
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         run_id=run.run_id,
         promoted=False,
@@ -81,5 +116,4 @@ def _record(run: Run, change: Change, promotion: HistoryEntry) -> None:
         watch=ChampionUnmeasured(),
         gains=NoGains(),
     )
-    if not run.dry_run:
-        run.registry.record(entry, change)
+    run.registry.record(entry, change)

@@ -7,7 +7,7 @@ from ml.errors import LineageError
 from ml.fingerprint import inputs_of
 from ml.judge.evidence import gather_evidence
 from ml.judge.kept_decisions import keep_decision
-from ml.judge.policy import alarms, judge
+from ml.judge.policy import alarms, judge, remarks
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
 from ml.registry.history import after_rollback, champion_source, last_promotion, withdrawn
 from ml.run import Run
@@ -22,7 +22,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     probe is about another comparison; RegistryUnavailable if the registry does not give its history.
     """
     _refuse_other_probe(comparison, probe)
-    inputs = inputs_of(config, comparison.snapshot)
+    inputs = inputs_of(config, comparison.snapshot, comparison.champion)
     past = read_past(run, comparison, probe, inputs)
     evidence = gather_evidence(run.store, comparison, config.policy, probe, past)
     verdict, reason, checks = judge(comparison, evidence, config.policy)
@@ -39,6 +39,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
         test=comparison.candidate.test,
         triggered_by=run.triggered_by,
         alarms=alarms(comparison.rival, config.policy),
+        remarks=remarks(comparison, config.policy),
         probe=digest(probe),
         past=past,
     )
@@ -60,7 +61,7 @@ def read_past(run: Run, comparison: Comparison, probe: Probe, inputs: Inputs) ->
         time=probe.time,
         last_promotion=last_promotion(history),
         after_rollback=after_rollback(history),
-        withdrawn=withdrawn(history, probe.model, digest(inputs)),
+        withdrawn=withdrawn(history, inputs, weights={comparison.candidate.weights}),
         forced=run.force,
         champion_source=champion_source(history, comparison.champion),
     )

@@ -8,13 +8,13 @@ import pandas as pd
 
 from ml.config import Config
 from ml.config.redaction import source_name
+from ml.data.contamination import leave_out_seen
 from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.judge.baseline import baseline_digest, train_baseline
-from ml.judge.contamination import leave_out_seen
 from ml.judge.row_scores import Scores, forget_scores, keep_scores, scores_of
 from ml.metrics import FloatArray, measure
-from ml.model.predict import load_model
+from ml.model.predict import load_model, weights_digest
 from ml.records import (
     Comparison,
     Evaluation,
@@ -40,8 +40,8 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
     If the champion, or the model that the candidate started from, may have been trained on a test row, no model is
     measured on this row.
 
-    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if the registry does not tell
-    which model is the champion.
+    Raises LineageError if the model was not trained on these splits, DataError if too few rows remain,
+    RegistryUnavailable if the registry does not tell which model is the champion.
     """
     _refuse_other_splits(splits, trained)
     champion = run.registry.resolve(CHAMPION_ALIAS)
@@ -49,7 +49,7 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
     if not isinstance(champion, NoChampion):
         folder = run.registry.fetch(champion.version)
         warm_started = [] if isinstance(trained.started_from, PretrainedWeights) else [candidate_folder]
-        test, contamination = leave_out_seen(run.store, test, folder, *warm_started)
+        test, contamination = leave_out_seen(config.split, run.store, test, folder, *warm_started)
     rows = read_part(run.store, test)
 
     scores = {}
@@ -86,7 +86,7 @@ def _measure_baseline(
     baseline = train_baseline(train, validation, positive_rate=config.threshold.positive_rate)
     scores = baseline.score(rows["question_text"].tolist())
     model = baseline_digest(splits, config.threshold.positive_rate)
-    return scores, _evaluation(model, test, rows, scores, baseline.threshold)
+    return scores, _evaluation(test, rows, scores, model=model, weights=model, threshold=baseline.threshold)
 
 
 def _measure(
@@ -95,12 +95,16 @@ def _measure(
     loaded = load_model(folder)
     texts = rows["question_text"].tolist()
     scores = scores_of(store, model, test.digest, lambda: loaded.score_many(texts, f"score the {role}"))
-    return scores, _evaluation(model, test, rows, scores, loaded.threshold)
+    weights = weights_digest(folder)
+    return scores, _evaluation(test, rows, scores, model=model, weights=weights, threshold=loaded.threshold)
 
 
-def _evaluation(model: str, test: Split, rows: pd.DataFrame, scores: FloatArray, threshold: float) -> Evaluation:
+def _evaluation(
+    test: Split, rows: pd.DataFrame, scores: FloatArray, *, model: str, weights: str, threshold: float
+) -> Evaluation:
     return Evaluation(
         model=model,
+        weights=weights,
         test=test.digest,
         rows=test.rows,
         positives=test.positives,

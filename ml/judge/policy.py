@@ -1,10 +1,12 @@
 """The decision as a pure function with reasons: no files, no clock, no randomness.
 
-Guards are rules that block a candidate: floors, the baseline, calibration, slices, serving costs, an earlier rollback.
-Gains are what a candidate must show over the champion: higher precision, higher recall, and an F1 that is surely
-higher, by a larger margin after a rollback. The cool-down comes last: it blocks only what would else be promoted.
+Guards are rules that block: a floor, the baseline, calibration, test rows that the champion may know, slices, costs of
+serving, a rollback. Gains are what a candidate must show over the champion: higher precision, higher recall, and an F1
+that is surely higher, by more after a rollback. A candidate whose operating point was re-based on purpose may trade
+precision for recall, or the other way. Last comes the cool-down: it holds back none but those who would be promoted.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,6 +16,8 @@ from ml.errors import LineageError
 from ml.records import (
     COMPARED_FIGURES,
     Comparison,
+    Contamination,
+    Decision,
     Evaluation,
     Evidence,
     Interval,
@@ -40,6 +44,8 @@ _LONGEST_NAME = 60
 _CLOCKS_DIFFER_HOURS = 1.0  # so much two hosts may be apart
 
 _FLOORS = ("precision", "recall", "average_precision")
+_COOLDOWN, _UNSEEN, _UNMEASURED = "cool-down", "unseen test rows", "not measured"
+_GAINS = ("precision gain", "recall gain", "F1 gain", "F1 gain, surely", "hysteresis")
 
 
 class _Stage(NamedTuple):
@@ -95,7 +101,7 @@ def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: Polic
             fix="gather the evidence from the scores of this comparison",
         )
     stages = _stages(comparison, rival, guards, evidence, policy)
-    return Judgement(*_verdict(candidate, rival, stages), tuple(check for stage in stages for check in stage.checks))
+    return Judgement(*_verdict(comparison, rival, stages), tuple(check for stage in stages for check in stage.checks))
 
 
 def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
@@ -108,6 +114,32 @@ def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
         f"champion {rival.champion.version}: {name.replace('_', ' ')} {observed[name]:.4f} is under {floors[name]:.4f}"
         for name in _FLOORS
         if observed[name] < floors[name]
+    )
+
+
+def remarks(comparison: Comparison, policy: PolicyConfig) -> tuple[str, ...]:
+    """A sentence for each model whose operating point wastes F1 beside the champion's best on the same rows."""
+    if isinstance(comparison.rival, NoChampion):
+        return ()
+    champion = comparison.rival.evaluation
+    wasteful = {f"champion {comparison.rival.champion.version}": champion, "the candidate": comparison.candidate}
+    return tuple(
+        f"{name} has F1 {each.f1:.4f} at its operating point; the champion's scores reach {champion.best_f1:.4f} at"
+        f" threshold {champion.best_threshold:.4f}: `threshold.rebase` chooses the point anew"
+        for name, each in wasteful.items()
+        if champion.best_f1 - each.f1 > policy.max_f1_waste
+    )
+
+
+def is_settled(decision: Decision) -> bool:
+    """Whether the same inputs would be judged the same again.
+
+    Not where a candidate is held back only by the time, or by what could not be measured or known.
+    """
+    circumstances = {_COOLDOWN, _UNSEEN, *_GAINS}
+    return decision.verdict != "blocked" or any(
+        not check.passed and check.rule not in circumstances and check.observed != _UNMEASURED
+        for check in decision.checks
     )
 
 
@@ -124,7 +156,14 @@ def _stages(
     candidate = comparison.candidate
     guards = (
         *guards,
-        _calibration_check(candidate, policy),
+        *calibration_checks(
+            error=candidate.calibration_error,
+            slope=candidate.calibration_slope,
+            log_loss=candidate.log_loss,
+            positive_share=candidate.positives / candidate.rows,
+            policy=policy,
+        ),
+        _unseen_check(rival, evidence.past),
         _completeness_check(evidence),
         _slices_check(evidence, policy),
         *_cost_checks(evidence.probe, policy),
@@ -133,23 +172,36 @@ def _stages(
     withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
     return (
         _Stage("blocked", "the rows come from another source than its own", _source_checks(comparison, evidence.past)),
-        _Stage("blocked", "a version of the same files or inputs was rolled back from", withdrawn),
+        _Stage("blocked", "a version of the same weights or inputs was rolled back from", withdrawn),
         _Stage("blocked", "the candidate fails its {}", guards),
-        _Stage("keep", "the candidate shows no {}", _gains(candidate, rival.evaluation)),
-        _Stage("inconclusive", "precision and recall are both higher, but not surely", certainty),
+        _Stage("keep", "the candidate shows no {}", _gains(comparison, rival.evaluation)),
+        _Stage("inconclusive", f"{_higher(comparison)} higher, but not surely", certainty),
         _Stage("inconclusive", "F1 is surely higher, but by too little after a rollback", hysteresis),
         _Stage("blocked", "the candidate is surely better, but the cool-down is not over", cooldown),
     )
 
 
-def _verdict(candidate: Evaluation, rival: Rival, stages: Sequence[_Stage]) -> tuple[Verdict, str]:
+def _verdict(comparison: Comparison, rival: Rival, stages: Sequence[_Stage]) -> tuple[Verdict, str]:
     champion = rival.champion.version
-    if candidate.model == rival.evaluation.model:
+    if _same_model(comparison, rival.evaluation):
         return "keep", f"The candidate is the same model as champion {champion}: nothing has changed."
     for stage in stages:
         if missed := _failed(stage.checks):
             return stage.verdict, f"Champion {champion} stays: {stage.reason.format(missed)}."
+    if comparison.trained.rebased:
+        return "promote", f"F1 is surely higher than that of champion {champion}, at a point re-based on purpose."
     return "promote", f"Precision, recall and F1 are higher than those of champion {champion}, F1 surely so."
+
+
+def _same_model(comparison: Comparison, champion: Evaluation) -> bool:
+    """By the weights, whatever the threshold; but the champion's own weights may be re-based to another one."""
+    candidate = comparison.candidate
+    moved = comparison.trained.rebased and candidate.threshold != champion.threshold
+    return candidate.weights == champion.weights and not moved
+
+
+def _higher(comparison: Comparison) -> str:
+    return "F1 is" if comparison.trained.rebased else "precision and recall are both"
 
 
 def _floors(candidate: Evaluation, policy: PolicyConfig) -> _Checks:
@@ -175,13 +227,47 @@ def _baseline_check(candidate: Evaluation, baseline: Evaluation, policy: PolicyC
     )
 
 
-def _calibration_check(candidate: Evaluation, policy: PolicyConfig) -> RuleCheck:
-    return RuleCheck(
-        rule="calibration error",
-        observed=f"{candidate.calibration_error:.4f}",
-        required=f"at most {policy.max_calibration_error:.4f}",
-        passed=candidate.calibration_error <= policy.max_calibration_error,
+def calibration_checks(
+    *, error: float, slope: float, log_loss: float, positive_share: float, policy: PolicyConfig
+) -> tuple[RuleCheck, ...]:
+    """Scores mean what they say: in the mean, by how sure they are, and more than one score for all rows would."""
+    constant = _constant_loss(positive_share) - policy.min_gain_over_base_rate
+    return (
+        RuleCheck(
+            rule="calibration error",
+            observed=f"{error:.4f}",
+            required=f"at most {policy.max_calibration_error:.4f}",
+            passed=error <= policy.max_calibration_error,
+        ),
+        RuleCheck(
+            rule="calibration slope",
+            observed=f"{slope:.4g}",
+            required=f"at least {policy.min_calibration_slope:g}",
+            passed=slope >= policy.min_calibration_slope,
+        ),
+        RuleCheck(
+            rule="log loss",
+            observed=f"{log_loss:.4f}",
+            required=f"below {constant:.4f}, a constant score's",
+            passed=log_loss < constant,
+        ),
     )
+
+
+def _constant_loss(share: float) -> float:
+    """The lowest log loss, in nats, of one score for all rows: the entropy of their labels."""
+    return -share * math.log(share) - (1 - share) * math.log1p(-share)
+
+
+def _unseen_check(rival: Rival, past: Past) -> RuleCheck:
+    """A champion on rows that it was fitted to looks better than it is, and a judgement on such rows says nothing."""
+    required = "known"
+    if isinstance(rival.contamination, Contamination):
+        seen = rival.contamination.rows
+        observed = f"all but {seen:,}, left out" if seen else "all"
+        return RuleCheck(rule=_UNSEEN, observed=observed, required=required, passed=True)
+    observed = f"unknown: the champion's rows are not here{_forced(past)}"
+    return RuleCheck(rule=_UNSEEN, observed=observed, required=required, passed=past.forced)
 
 
 def _completeness_check(evidence: Evidence) -> RuleCheck:
@@ -235,7 +321,7 @@ def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
         return tuple(
-            RuleCheck(rule=cost.rule, observed="not measured", required="measured for both", passed=False)
+            RuleCheck(rule=cost.rule, observed=_UNMEASURED, required="measured for both", passed=False)
             for cost in unmeasured
         )
     return (
@@ -284,18 +370,32 @@ def _source_text(source: SourceName | UnknownSource) -> str:
 
 
 def _withdrawn_check(past: Past) -> _Checks:
-    """Fail if a person rolled back from a version of the same files or inputs, unless a person forces the run."""
-    rule, required, withdrawn = "rolled back before", "no such files or inputs", past.withdrawn
+    """Fail if a person rolled back from a version of the same weights or inputs, unless a person forces the run."""
+    rule, required, withdrawn = "rolled back before", "no such weights or inputs", past.withdrawn
     if isinstance(withdrawn, NothingWithdrawn):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
     observed = f"{withdrawn.version}{_forced(past)}"
     return (RuleCheck(rule=rule, observed=observed, required=required, passed=past.forced),)
 
 
-def _gains(candidate: Evaluation, champion: Evaluation) -> _Checks:
+def _gains(comparison: Comparison, champion: Evaluation) -> _Checks:
+    candidate = comparison.candidate
+    if comparison.trained.rebased:
+        return _point_check(candidate, champion), _gain("F1 gain", candidate.f1, champion.f1)
     return (
         _gain("precision gain", candidate.precision, champion.precision),
         _gain("recall gain", candidate.recall, champion.recall),
+    )
+
+
+def _point_check(candidate: Evaluation, champion: Evaluation) -> RuleCheck:
+    """Both points, for a person to see; the setting that re-based the candidate's is their word for it."""
+    ours, theirs = (f"{each.precision:.4f} / {each.recall:.4f}" for each in (candidate, champion))
+    return RuleCheck(
+        rule="operating point, re-based",
+        observed=f"precision / recall {ours}",
+        required=f"any; champion {theirs}",
+        passed=True,
     )
 
 
@@ -337,7 +437,7 @@ def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
     required = f"at least {policy.cooldown_hours:g} hours"
     last = past.last_promotion
     if isinstance(last, NoPromotion):
-        return (RuleCheck(rule="cool-down", observed="no promotion yet", required=required, passed=True),)
+        return (RuleCheck(rule=_COOLDOWN, observed="no promotion yet", required=required, passed=True),)
     hours = (datetime.fromisoformat(past.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
     if hours < -_CLOCKS_DIFFER_HOURS:
         observed = f"unknown: {last.version} is dated {-hours:.1f} hours ahead, a clock was wrong"

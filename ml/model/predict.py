@@ -17,7 +17,7 @@ from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
 from ml.source.csv_rows import ENCODING, Records
-from ml.store.files import names_descriptor, open_text, writing_whole
+from ml.store.files import names_descriptor, open_text, tree_digest, writing_whole
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -84,6 +84,11 @@ def load_model(folder: Path) -> LoadedModel:
             fix="train again, or fetch the version again",
         ) from None
     return LoadedModel(saved_model, description.threshold)
+
+
+def weights_digest(folder: Path) -> str:
+    """Sha256, in hex, over the files of a model's SavedModel: equal weights, whatever the threshold and the origin."""
+    return tree_digest(folder / "saved_model")
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:

@@ -3,12 +3,14 @@
 In every function, `history` has the entries oldest first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from ml.errors import RegistryDamaged
 from ml.records import (
     Champion,
     HistoryEntry,
+    Inputs,
     ModelVersion,
     NoChampion,
     NoPromotion,
@@ -16,8 +18,11 @@ from ml.records import (
     PastPromotion,
     SourceName,
     UnknownSource,
+    digest,
 )
 from ml.registry import CHAMPION_ALIAS
+
+_LOST = ("inconclusive", "keep", "blocked")
 
 History = Sequence[HistoryEntry]
 
@@ -81,16 +86,23 @@ def after_rollback(history: History) -> bool:
     return moves[-1:] == ["rollback"]
 
 
-def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | NothingWithdrawn:
-    """Return the version that a rollback withdrew, that was not restored, and that has these files or these inputs."""
+def withdrawn(history: History, inputs: Inputs, weights: Collection[str] = ()) -> ModelVersion | NothingWithdrawn:
+    """Return the version that a rollback withdrew, that was not restored, and that has these weights or these inputs.
+
+    Inputs are compared without the champion.
+    """
     gone: dict[str, ModelVersion] = {}
     for entry in history:
         if entry.verdict == "rollback" and isinstance(entry.previous, ModelVersion):
             gone[entry.previous.version] = entry.previous
         if entry.promoted:
             gone.pop(entry.version, None)
-    of_these_inputs = {entry.version for entry in history if (entry.verdict, entry.inputs) == ("promote", inputs)}
-    found = [each for each in gone.values() if each.model == model or each.version in of_these_inputs]
+    same = {
+        entry.version
+        for entry in history
+        if entry.weights in weights or (entry.verdict == "promote" and _of_inputs(entry, inputs))
+    }
+    found = [each for each in gone.values() if each.version in same]
     return found[-1] if found else NothingWithdrawn()
 
 
@@ -103,12 +115,22 @@ def champion_source(history: History, champion: Champion) -> SourceName | Unknow
     return NoPromotion()
 
 
-def promotions_with(history: History, champion: Champion, inputs: str) -> Sequence[HistoryEntry]:
-    """Return the entries that promoted this champion from these inputs."""
-    if isinstance(champion, NoChampion):
-        return ()
-    stated = ("promote", champion.version, inputs)
-    return [entry for entry in history if (entry.verdict, entry.version, entry.inputs) == stated]
+def judged_with(history: History, champion: Champion, inputs: Inputs) -> Sequence[HistoryEntry]:
+    """Return the settled entries of these inputs that made this champion, or were judged against it and lost."""
+    return [
+        entry for entry in history if entry.settled and _judged_beside(entry, champion) and _of_inputs(entry, inputs)
+    ]
+
+
+def _judged_beside(entry: HistoryEntry, champion: Champion) -> bool:
+    if entry.verdict == "promote":
+        return isinstance(champion, ModelVersion) and entry.version == champion.version
+    return entry.verdict in _LOST and entry.previous == champion
+
+
+def _of_inputs(entry: HistoryEntry, inputs: Inputs) -> bool:
+    """Return whether the entry's run had these inputs, whoever its champion was."""
+    return entry.inputs == digest(replace(inputs, champion=entry.previous))
 
 
 def was_promoted(history: History, version: str) -> bool:

@@ -22,6 +22,9 @@ WORST_MISTAKES = 20
 _VERDICT = """
 <p class="verdict {{ 'good' if decision.verdict == 'promote' else 'bad' if decision.verdict == 'blocked' else '' }}">
 {{ decision.verdict }}</p><p>{{ decision.reason }}</p>
+{% for remark in decision.remarks %}
+<p>Remark: {{ remark }}</p>
+{% endfor %}
 <table><tr><th></th><th>rule</th><th>observed</th><th>required</th></tr>
 {% for check in decision.checks %}
 <tr><td class="{{ 'good' if check.passed else 'bad' }}">{{ '✓' if check.passed else '✗' }}</td>

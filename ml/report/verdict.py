@@ -16,6 +16,7 @@ from ml.records import (
     Decision,
     HistoryEntry,
     ModelVersion,
+    NothingWithdrawn,
     Promotion,
     Record,
     Rival,
@@ -30,10 +31,11 @@ _NAME = "verdict.txt"
 
 
 def unchanged_text(change: Change, *, dry_run: bool) -> str:
-    """Return the verdict of a run without a change."""
+    """Return the verdict of a run without work."""
+    verdict = "unchanged" if isinstance(change.withdrawn, NothingWithdrawn) else "blocked"
     return "\n".join(
         [
-            _headline("unchanged", change.reason, dry_run=dry_run),
+            _headline(verdict, change.reason, dry_run=dry_run),
             "",
             "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
             _alias(f"{champion_name(change.champion)}, as before"),
@@ -168,6 +170,8 @@ def _column_name(role: str, comparison: Comparison) -> str:
 def _remarks(comparison: Comparison, decision: Decision) -> list[str]:
     """Say which alarms and warnings there are, and how many test rows were left out; mostly there is nothing to say."""
     lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
+    for remark in decision.remarks:
+        lines += textwrap.wrap(f"REMARK: {remark}", WIDTH)
     if comparison.warnings:
         lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)
     match comparison.rival:

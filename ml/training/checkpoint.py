@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ml.config import Config, config_digest
-from ml.fingerprint import code_version
+from ml.config import Config
+from ml.fingerprint import code_version, library_versions, training_digest
 from ml.store import Store
 from ml.training.training_step import Trainer
 
@@ -105,10 +105,10 @@ def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float
 def training_key(config: Config, splits: str, trainer: Trainer) -> str:
     """Return the sha256, in hex, of all that decides a training's result: equal keys end in equal weights.
 
-    The initial weights stand for the encoder, or for the champion that the training starts from.
+    The encoder counts by its content, and by the initial weights, which may be those of a champion.
     """
-    parts = [splits, config_digest(config.train), config_digest(config.encoder), code_version()]
-    parts += [tf.version.VERSION, trainer.runtime.precision, str(trainer.runtime.strategy.num_replicas_in_sync)]
+    parts = [splits, training_digest(config), code_version(), library_versions()]
+    parts += [trainer.runtime.precision, str(trainer.runtime.strategy.num_replicas_in_sync)]
     sha = hashlib.sha256("\n".join(parts).encode())
     for weights in trainer.classifier.get_weights():
         sha.update(weights.tobytes())

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from ml.config import Config, training_digest
+from ml.config import Config
 from ml.config.redaction import public_name
 from ml.data.rows import read_part
 from ml.encoder.bert import PretrainedBert
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, read_encoder
 from ml.encoder.tokenizer import Tokenizer
 from ml.errors import DataError
+from ml.fingerprint import training_digest
 from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
-from ml.model.predict import LoadedModel, load_model
+from ml.model.predict import LoadedModel, load_model, weights_digest
 from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
 from ml.records import Champion, ModelDescription, NoChampion, Split, Splits, TrainedModel, digest, to_json
 from ml.registry import CHAMPION_ALIAS
@@ -84,10 +85,12 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         model = _commit(run.store, staged)
     return TrainedModel(
         model=model,
+        weights=weights_digest(run.store.open("models", model)),
         splits=digest(splits),
         config=training_digest(config),
         encoder=public_name(config.encoder.source),
         threshold=threshold,
+        rebased=config.threshold.rebase,
         best_epoch=fitted.best_epoch,
         examples_per_second=round(fitted.examples_per_second, 1),
         train_seconds=round(time.monotonic() - started, 1),
@@ -117,7 +120,7 @@ def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Cha
         texts, "score the candidate for its threshold"
     )
     positive_rate = config.threshold.positive_rate
-    if isinstance(champion, NoChampion):
+    if isinstance(champion, NoChampion) or config.threshold.rebase:
         return choose_threshold(labels, scores, positive_rate=positive_rate)
     rival = load_model(run.registry.fetch(champion.version))
     rival_scores = rival.score_many(texts, "score the champion for the threshold")
@@ -142,6 +145,7 @@ def _description(
         encoder=public_name(config.encoder.source),
         max_tokens=config.encoder.max_tokens,
         config=training_digest(config),
+        snapshot=splits.snapshot,
         splits=digest(splits),
         fitted_to=tuple(dict.fromkeys([*start.fitted_to, *parts])),
         started_from=start.weights,

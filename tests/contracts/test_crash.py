@@ -182,7 +182,7 @@ def promoted(home, *contents):
     for content in contents:
         run = open_run(home, f"run-{content}")
         comparison = compare_next(run, content)
-        decision = replace(judged(comparison), inputs=inputs_of(Config(), "1" * 64))
+        decision = replace(judged(comparison), inputs=inputs_of(Config(), "1" * 64, comparison.champion))
         promote(Config(), run, comparison, decision, probed(comparison))
     return home
 

@@ -10,7 +10,7 @@ from ml.config import SplitConfig
 from ml.data.split import count_conflicts, divide, split
 from ml.data.validate import validate
 from ml.errors import DataError, LineageError
-from ml.records import DataCheck, RawSnapshot, ValidationReport
+from ml.records import DataCheck, NoChampion, RawSnapshot, ValidationReport
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run
 
@@ -23,7 +23,13 @@ SNAPSHOT = RawSnapshot(
     quarantined_rows=0,
 )
 REPORT = ValidationReport(
-    snapshot="a" * 64, suite="raw", suite_digest="b" * 64, passed=True, worst_severity="none", checks=()
+    snapshot="a" * 64,
+    since=NoChampion(),
+    suite="raw",
+    suite_digest="b" * 64,
+    passed=True,
+    worst_severity="none",
+    checks=(),
 )
 
 
@@ -145,3 +151,29 @@ def test_a_report_that_did_not_pass_is_refused(tmp_path):
 def test_a_report_of_another_snapshot_is_refused(tmp_path):
     with pytest.raises(LineageError, match="about snapshot cccc"):
         split(config("sample:1"), open_run(tmp_path), SNAPSHOT, replace(REPORT, snapshot="c" * 64))
+
+
+def parts_of(texts, train, validation, test):
+    parts = divide(
+        SplitConfig(train=train, validation=validation, test=test), texts, ids(texts), np.zeros(len(texts), np.int8)
+    )
+    return {name: set(rows.tolist()) for name, rows in parts.items()}
+
+
+@pytest.mark.parametrize(
+    "later", [(0.1, 0.01, 0.1), (0.9, 0.0001, 0.0999), (0.5, 0.4, 0.1), (0.0001, 0.0001, 0.05)], ids=str
+)
+def test_any_fractions_after_any_others_judge_on_rows_that_trained_nothing(later):
+    texts = [f"question number {number}" for number in range(4000)]
+    before, now = parts_of(texts, 0.8, 0.1, 0.1), parts_of(texts, *later)
+
+    assert not now["test"] & (before["train"] | before["validation"])
+    assert [len(rows) for rows in before.values()] == [3225, 404, 371]
+
+
+def test_fractions_nest():
+    texts = [f"question number {number}" for number in range(4000)]
+    small, large = parts_of(texts, 0.1, 0.01, 0.05), parts_of(texts, 0.7, 0.1, 0.2)
+
+    assert small["train"] < large["train"]
+    assert small["test"] < large["test"]

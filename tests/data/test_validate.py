@@ -3,11 +3,12 @@ import re
 
 import pytest
 
-from ml.config import ValidateConfig
+from ml.config import PROJECT, ValidateConfig
 from ml.data.expectations import read_suites
 from ml.data.validate import validate
 from ml.errors import ConfigError, DataError
 from ml.source.snapshot import snapshot
+from ml.steps import run_step
 from tests.places import SMALL, config, open_run
 
 
@@ -118,11 +119,13 @@ def test_an_unknown_parameter_is_a_config_error(tmp_path):
         run(tmp_path, rows(), "validate.parameters.label_balanse=1")
 
 
-def test_a_suite_that_cannot_be_read_is_a_config_error(tmp_path):
-    suite = tmp_path / "mine.json"
-    suite.write_text('{"name": "mine", "expectations": [{"type": "expect_magic", "kwargs": {}}]}')
+def test_an_expectation_that_great_expectations_would_leave_out_is_a_config_error(tmp_path, caplog):
+    message = r"knows no expect_magic with these kwargs\n  where: mine.json, expectation 1 \(row count\)"
+    with pytest.raises(ConfigError, match=message):
+        read_suites(suite_of_one(tmp_path / "mine.json", type="expect_magic"))
+    assert caplog.text == ""
     with pytest.raises(ConfigError, match="cannot be read"):
-        run(tmp_path, rows(), f'validate.raw_suite="{suite}"')
+        read_suites(suite_of_one(tmp_path / "mine.json", kwargs={"min_vale": 1}))
 
 
 def suite_of_one(path, **changes):
@@ -151,6 +154,82 @@ def test_an_incomplete_expectation_is_named(tmp_path, kind):
     changes, message = INCOMPLETE[kind]
     with pytest.raises(ConfigError, match=message):
         read_suites(suite_of_one(tmp_path / "mine.json", **changes))
+
+
+UNFIT = {
+    "no parameters": ({"name": "mine", "meta": {}, "expectations": []}, "no meta.parameters"),
+    "no meta": ({"name": "mine", "expectations": []}, "no meta, or"),
+    "a parameter that is a word": ({"name": "m", "meta": {"parameters": {"a": "x"}}, "expectations": []}, "a, or not"),
+    "no name": ({"meta": {"parameters": {}}, "expectations": []}, "no name"),
+    "an expectation without kwargs": (
+        {"name": "mine", "meta": {"parameters": {}}, "expectations": [{"type": "expect_table_row_count_to_equal"}]},
+        "no expectations.0.kwargs",
+    ),
+    "a list": ([], "no JSON object"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_a_suite_that_lacks_a_part_is_one_clear_error(tmp_path, kind):
+    content, message = UNFIT[kind]
+    (tmp_path / "mine.json").write_text(json.dumps(content), encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_suites(ValidateConfig(raw_suite=str(tmp_path / "mine.json")))
+
+    assert (caught.value.where, "{} where a suite has none" in caught.value.fix) == ("mine.json", True)
+
+
+def test_a_suite_of_sixty_expectations_goes_through(tmp_path):
+    suite = json.loads((PROJECT / "expectations" / "raw.json").read_text(encoding="utf-8"))
+    present = suite["expectations"][2]
+    more = [{**present, "meta": {**present["meta"], "name": f"qid present, {number}"}} for number in range(47)]
+    suite["expectations"] += more
+    (tmp_path / "mine.json").write_text(json.dumps(suite), encoding="utf-8")
+    table = tmp_path / "questions.csv"
+    table.write_text("qid,question_text,target\n" + "".join(",".join(line) + "\n" for line in rows()), encoding="utf-8")
+    settings = config(table, *SMALL, f'validate.raw_suite="{tmp_path}/mine.json"')
+    places = open_run(tmp_path)
+    taken = run_step("snapshot", settings, places, ())
+
+    report = run_step("validate", settings, places, (taken,))
+
+    assert len(report.checks) == 60
+    assert "qid present, 46" in (places.report_folder / "exploration.html").read_text(encoding="utf-8")
+
+
+def test_a_relative_suite_is_the_projects_or_one_in_the_current_folder_and_a_tilde_is_the_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    suite_of_one(tmp_path / "mine.json")
+
+    for name in ("mine.json", "~/mine.json"):
+        assert read_suites(ValidateConfig(raw_suite=name)).raw.name == "mine"
+    assert read_suites(ValidateConfig()).raw.name == "raw"
+
+
+def test_mathematics_in_the_target_column_are_text_on_the_page(tmp_path):
+    lines = [
+        (*line[:2], value) for line, value in zip(rows(), [r"$\frac{$", "$$", r"\$a$", "Ärger", "1"] * 20, strict=True)
+    ]
+
+    assert "target values" in failure(tmp_path, lines)
+
+    page = (tmp_path / "reports" / "run-1" / "exploration.html").read_text(encoding="utf-8")
+    assert r"$\frac{$" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "observed"),
+    [("distinct_values_to_be_in_set", "100 values against it"), ("most_common_value_to_be_in_set", "100 values")],
+)
+def test_no_value_of_a_column_gets_into_a_record(tmp_path, kind, observed):
+    kwargs = {"column": "question_text", "value_set": ["soup"]}
+    suite = suite_of_one(tmp_path / "mine.json", type=f"expect_column_{kind}", severity="info", kwargs=kwargs)
+
+    report = run(tmp_path, rows(), f'validate.raw_suite="{suite.raw_suite}"')
+
+    assert (report.checks[0].passed, report.checks[0].observed) == (False, observed)
 
 
 def test_the_shipped_suites_use_each_of_their_parameters():

@@ -1,7 +1,9 @@
 """Small records and stores for the tests of the gate."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ml.config import Config
 from ml.config.slices import BUILT_IN_SLICES
@@ -10,6 +12,7 @@ from ml.records import (
     COMPARED_FIGURES,
     ChampionUnmeasured,
     Comparison,
+    Contamination,
     Decision,
     Evaluation,
     Evidence,
@@ -31,7 +34,6 @@ from ml.records import (
     ServingCosts,
     Slice,
     TrainedModel,
-    UnknownContamination,
     digest,
     to_json,
 )
@@ -43,6 +45,7 @@ from ml.store.files import tree_digest
 
 EVALUATION = Evaluation(
     model="a" * 64,
+    weights="f" * 64,
     test="7" * 64,
     rows=1000,
     positives=60,
@@ -50,21 +53,34 @@ EVALUATION = Evaluation(
     precision=0.7,
     recall=0.6,
     f1=0.6461538,
+    best_f1=0.65,
+    best_threshold=0.38,
     average_precision=0.68,
     precision_at_recall_50=0.75,
     roc_auc=0.95,
     log_loss=0.11,
     calibration_error=0.02,
+    calibration_slope=0.9,
     true_positives=36,
     false_positives=15,
     false_negatives=24,
     true_negatives=925,
 )
-CHAMPION = replace(EVALUATION, model="c" * 64, precision=0.65, recall=0.55)
-INPUTS = Inputs(snapshot="1" * 64, config="2" * 64, suites="3" * 64, code="4" * 64)
-BASELINE = replace(EVALUATION, model="b" * 64, precision=0.5, recall=0.5, f1=0.5, average_precision=0.54)
+CHAMPION = replace(EVALUATION, model="c" * 64, weights="d" * 64, precision=0.65, recall=0.55)
+INPUTS = Inputs(
+    snapshot="1" * 64,
+    config="2" * 64,
+    suites="3" * 64,
+    encoder="5" * 64,
+    libraries="6" * 64,
+    code="4" * 64,
+    champion=NoChampion(),
+)
+BASELINE = replace(
+    EVALUATION, model="b" * 64, weights="b" * 64, precision=0.5, recall=0.5, f1=0.5, average_precision=0.54
+)
 RIVAL = Rival(
-    champion=ModelVersion(version="v1", model="c" * 64), evaluation=CHAMPION, contamination=UnknownContamination()
+    champion=ModelVersion(version="v1", model="c" * 64), evaluation=CHAMPION, contamination=Contamination(rows=0)
 )
 GAIN = Interval(difference=0.05, lower=0.02, upper=0.08)
 COSTS = ServingCosts(
@@ -91,6 +107,7 @@ DESCRIPTION = ModelDescription(
     encoder="tiny",
     max_tokens=64,
     config="6" * 64,
+    snapshot="1" * 64,
     splits="5" * 64,
     fitted_to=("8" * 64, "9" * 64),
     started_from=PretrainedWeights(),
@@ -122,6 +139,8 @@ FIRST_ENTRY = HistoryEntry(
     average_precision=0.68,
     triggered_by="command line",
     inputs=digest(INPUTS),
+    weights="f" * 64,
+    settled=True,
     watch=ChampionUnmeasured(),
     gains=NoGains(),
 )
@@ -147,22 +166,29 @@ def store_model(store: Store, content: str) -> str:
     return model
 
 
-def compare(model: str, rival: Rival | NoChampion, **figures: float) -> Comparison:
+def weights_of(model: str) -> str:
+    """What stands for the digest of a model's SavedModel."""
+    return hashlib.sha256(model.encode()).hexdigest()
+
+
+def compare(model: str, rival: Rival | NoChampion, **figures: Any) -> Comparison:
     return Comparison(
         snapshot="1" * 64,
         trained=TrainedModel(
             model=model,
+            weights=weights_of(model),
             splits="5" * 64,
             config="6" * 64,
             encoder="tiny",
             threshold=0.4,
+            rebased=False,
             best_epoch=1,
             examples_per_second=100.0,
             train_seconds=10.0,
             peak_memory_bytes=1000,
             started_from=PretrainedWeights(),
         ),
-        candidate=replace(EVALUATION, model=model, **figures),
+        candidate=replace(EVALUATION, **{"model": model, "weights": weights_of(model), **figures}),
         baseline=BASELINE,
         rival=rival,
         warnings=(),
@@ -173,7 +199,7 @@ def compare_next(run: Run, content: str, **figures: float) -> Comparison:
     """Store a new model, and compare it with the current champion."""
     champion = run.registry.resolve(CHAMPION_ALIAS)
     first = isinstance(champion, NoChampion)
-    evaluation = CHAMPION if first else replace(CHAMPION, model=champion.model)
+    evaluation = CHAMPION if first else replace(CHAMPION, model=champion.model, weights=weights_of(champion.model))
     rival = champion if first else replace(RIVAL, champion=champion, evaluation=evaluation)
     return compare(store_model(run.store, content), rival, **figures)
 
@@ -192,11 +218,12 @@ def judged(comparison: Comparison) -> Decision:
         candidate=comparison.candidate.model,
         champion=comparison.champion,
         comparison=digest(comparison),
-        inputs=INPUTS,
+        inputs=replace(INPUTS, champion=comparison.champion),
         splits=comparison.trained.splits,
         test=comparison.candidate.test,
         triggered_by="command line",
         alarms=(),
+        remarks=(),
         probe=digest(probed(comparison)),
         past=PAST,
     )

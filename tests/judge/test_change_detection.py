@@ -6,8 +6,10 @@ from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
 from ml.fingerprint import inputs_of
 from ml.judge.change_detection import detect
-from ml.records import NoChampion, RawSnapshot
-from tests.judge.examples import compare, judged, open_run, probed, store_model
+from ml.judge.policy import judge
+from ml.records import Interval, NoChampion, RawSnapshot, Rollback
+from ml.report.verdict import unchanged_text
+from tests.judge.examples import EVIDENCE, PAST, compare, compare_next, judged, open_run, probed, store_model
 
 SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=("qid",), bytes=30, quarantined_rows=0)
 
@@ -17,7 +19,7 @@ def champion(tmp_path):
     """Record a champion that was trained from the snapshot with the default settings and this code."""
     run = open_run(tmp_path, "run-0")
     comparison = compare(store_model(run.store, "first"), NoChampion())
-    decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256))
+    decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256, NoChampion()))
     promote(Config(), run, comparison, decision, probed(comparison))
     return run.registry.resolve("production")
 
@@ -87,3 +89,78 @@ def test_a_dry_run_without_a_change_records_nothing(tmp_path, champion):
     detect(Config(), run, SNAPSHOT)
 
     assert [entry.verdict for entry in run.registry.history()] == ["promote"]
+
+
+def lose(tmp_path, config, run_id, evidence=EVIDENCE, **figures):
+    """A run of the snapshot by that config, judged beside the champion of now; gives its verdict."""
+    run = open_run(tmp_path, run_id)
+    comparison = compare_next(run, run_id, **figures)
+    inputs = inputs_of(config, SNAPSHOT.sha256, comparison.champion)
+    verdict, reason, checks = judge(comparison, replace(evidence, probe=probed(comparison)), config.policy)
+    decision = replace(judged(comparison), verdict=verdict, reason=reason, checks=checks, inputs=inputs)
+    promote(config, run, comparison, decision, probed(comparison))
+    return verdict
+
+
+OTHER = Config(train=TrainConfig(epochs=3))
+UNSURE = replace(EVIDENCE, figures={**EVIDENCE.figures, "f1": Interval(difference=0.01, lower=-0.01, upper=0.03)})
+TOO_EARLY = replace(EVIDENCE, past=replace(PAST, time=PAST.last_promotion.time))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence", "figures"),
+    [("keep", EVIDENCE, {"recall": 0.5}), ("inconclusive", UNSURE, {}), ("blocked", EVIDENCE, {"precision": 0.1})],
+)
+def test_the_inputs_of_a_run_that_lost_against_this_champion_are_no_second_draw(
+    tmp_path, champion, verdict, evidence, figures
+):
+    assert lose(tmp_path, OTHER, "run-2", evidence, **figures) == verdict
+    run = open_run(tmp_path, "run-3")
+
+    change = detect(OTHER, run, SNAPSHOT)
+
+    assert not change.changed
+    assert (change.judged.run_id, change.judged.verdict, change.judged.version) == ("run-2", verdict, "v2")
+    text = unchanged_text(change, dry_run=False).replace("\n", " ")
+    assert f"those of run run-2: {verdict.upper()}. {change.judged.reason}" in text
+    assert [entry.verdict for entry in run.registry.history()] == ["promote", verdict, "unchanged"]
+    assert detect(OTHER, replace(run, force=True), SNAPSHOT).changed
+
+
+def test_what_the_cool_down_held_back_is_judged_again(tmp_path, champion):
+    assert lose(tmp_path, OTHER, "run-2", TOO_EARLY) == "blocked"
+
+    assert detect(OTHER, open_run(tmp_path, "run-3"), SNAPSHOT).changed
+
+
+def test_what_lost_against_another_champion_is_judged_again(tmp_path, champion):
+    assert lose(tmp_path, OTHER, "run-2", recall=0.5) == "keep"
+    assert lose(tmp_path, Config(train=TrainConfig(epochs=4)), "run-3") == "promote"
+
+    assert detect(OTHER, open_run(tmp_path, "run-4"), SNAPSHOT).changed
+
+
+def test_a_run_started_again_after_its_verdict_adds_nothing_to_the_history(tmp_path, champion):
+    lose(tmp_path, OTHER, "run-2", recall=0.5)
+    run = open_run(tmp_path, "run-2")
+
+    assert not detect(OTHER, run, SNAPSHOT).changed
+
+    assert [entry.verdict for entry in run.registry.history()] == ["promote", "keep"]
+
+
+def test_inputs_of_what_was_rolled_back_from_end_before_training(tmp_path, champion):
+    assert lose(tmp_path, OTHER, "run-2") == "promote"
+    run = open_run(tmp_path, "back")
+    gone = run.registry.resolve("production")
+    entry = replace(run.registry.history()[0], run_id="back", verdict="rollback", version="v1", previous=gone)
+    run.registry.move_alias("production", "v1", expected=gone)
+    run.registry.record(entry, Rollback(target=champion, previous=gone, reason="slow", triggered_by="me"))
+
+    change = detect(OTHER, open_run(tmp_path, "run-3"), SNAPSHOT)
+
+    assert (change.changed, change.withdrawn) == (False, gone)
+    text = unchanged_text(change, dry_run=False)
+    assert text.startswith("BLOCKED: CSV, settings and code are those of v2, which was rolled back from.")
+    assert run.registry.history()[-1].verdict == "unchanged"
+    assert detect(OTHER, replace(open_run(tmp_path, "run-4"), force=True), SNAPSHOT).changed

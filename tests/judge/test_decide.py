@@ -11,17 +11,25 @@ from tests.judge.examples import FIRST_ENTRY, INPUTS, compare, judged, open_run,
 V1 = ModelVersion(version="v1", model="1" * 64)
 V2 = ModelVersion(version="v2", model="2" * 64)
 OTHER_INPUTS = replace(INPUTS, snapshot="9" * 64)
-SECOND = replace(FIRST_ENTRY, run_id="run-2", version="v2", previous=V1, inputs=digest(INPUTS))
+SECOND = replace(
+    FIRST_ENTRY,
+    run_id="run-2",
+    version="v2",
+    previous=V1,
+    inputs=digest(replace(INPUTS, champion=V1)),
+    weights="2" * 64,
+)
 BACK = replace(FIRST_ENTRY, run_id="back", verdict="rollback", previous=V2, inputs="unrecorded")
 KEPT = replace(FIRST_ENTRY, run_id="run-3", verdict="keep", promoted=False, version="v3", previous=V1)
 
 
-def known(home, *entries, model="a" * 64, inputs=OTHER_INPUTS, force=False):
+def known(home, *entries, weights="a" * 64, inputs=OTHER_INPUTS, force=False):
     run = replace(open_run(home), force=force)
     grounds = judged(compare("a" * 64, NoChampion()))
     for entry in entries:
         run.registry.record(entry, grounds)
-    return read_past(run, compare(model, NoChampion()), probed(compare(model, NoChampion())), inputs)
+    comparison = compare("a" * 64, NoChampion(), weights=weights)
+    return read_past(run, comparison, probed(comparison), inputs)
 
 
 def test_without_a_history_there_is_nothing_to_hold_against_a_candidate(tmp_path):
@@ -60,13 +68,15 @@ def test_a_rollback_counts_until_the_next_promotion(tmp_path, entries, after_rol
 
 
 @pytest.mark.parametrize(
-    "candidate", [{"model": V2.model}, {"inputs": INPUTS}], ids=["the same files", "the same inputs"]
+    "candidate", [{"weights": SECOND.weights}, {"inputs": INPUTS}], ids=["the same weights", "the same inputs"]
 )
 def test_what_was_rolled_back_from_is_known_again_by(tmp_path, candidate):
     assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == V2
 
 
-@pytest.mark.parametrize("candidate", [{"model": V1.model}, {"model": "a" * 64}], ids=["the target", "another model"])
+@pytest.mark.parametrize(
+    "candidate", [{"weights": FIRST_ENTRY.weights}, {"weights": "a" * 64}], ids=["the target", "another model"]
+)
 def test_a_rollback_says_nothing_about(tmp_path, candidate):
     assert known(tmp_path, FIRST_ENTRY, SECOND, BACK, **candidate).withdrawn == NothingWithdrawn()
 
@@ -74,7 +84,7 @@ def test_a_rollback_says_nothing_about(tmp_path, candidate):
 def test_a_version_that_became_champion_again_is_not_withdrawn_any_more(tmp_path):
     restored = replace(BACK, run_id="forth", version="v2", previous=V1)
 
-    past = known(tmp_path, FIRST_ENTRY, SECOND, BACK, restored, model=V2.model)
+    past = known(tmp_path, FIRST_ENTRY, SECOND, BACK, restored, weights=SECOND.weights)
 
     assert past.withdrawn == NothingWithdrawn()
 

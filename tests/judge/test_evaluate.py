@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from ml.champion.promote import promote
-from ml.config import Config, PolicyConfig
+from ml.config import Config, PolicyConfig, SplitConfig
 from ml.errors import LineageError, OutOfResources, RegistryDamaged
 from ml.judge.replay import replay
 from ml.judge.row_scores import read_scores
-from ml.model.predict import LoadedModel
+from ml.model.predict import LoadedModel, weights_digest
 from ml.records import (
     Comparison,
     Contamination,
@@ -38,7 +38,10 @@ from tests.judge.examples import DESCRIPTION, FIRST_ENTRY, compare, judged, open
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
 # On five rows a candidate cannot pass every guard.
-CONFIG = Config(policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100))
+CONFIG = Config(
+    policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100),
+    split=SplitConfig(min_clean_test_rows=2),
+)
 EPOCH = {
     "epoch": 1,
     "loss": 0.2,
@@ -81,10 +84,12 @@ def train_reader(run, splits, *, power, threshold, fitted_to=()):
     store_training(run.store, model)
     return TrainedModel(
         model=model,
+        weights=weights_digest(run.store.open("models", model)),
         splits=digest(splits),
         config="6" * 64,
         encoder="reader",
         threshold=threshold,
+        rebased=False,
         best_epoch=1,
         examples_per_second=100.0,
         train_seconds=1.0,
@@ -198,6 +203,7 @@ def test_a_first_candidate_is_measured_at_its_own_threshold(run, splits, trained
     assert comparison.rival == NoChampion()
     expected = Evaluation(
         model=trained.model,
+        weights=trained.weights,
         test="7" * 64,
         rows=5,
         positives=2,
@@ -205,11 +211,14 @@ def test_a_first_candidate_is_measured_at_its_own_threshold(run, splits, trained
         precision=0.5,
         recall=0.5,
         f1=0.5,
+        best_f1=0.8,
+        best_threshold=0.6,
         average_precision=5 / 6,
         precision_at_recall_50=1.0,
         roc_auc=5 / 6,
         log_loss=0.5375318,
         calibration_error=0.34,
+        calibration_slope=comparison.candidate.calibration_slope,
         true_positives=1,
         false_positives=1,
         false_negatives=1,
@@ -377,8 +386,8 @@ def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
 def roll_back_from(run, candidate, champion):
     """Record in the history that the candidate was promoted as v2, and then rolled back from."""
     withdrawn = ModelVersion(version="v2", model=candidate.model)
-    promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion)
-    back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)
+    promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion, weights=candidate.weights)
+    back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn, weights="0" * 64)
     for entry in (promotion, back):
         run.registry.record(entry, judged(compare(candidate.model, NoChampion())))
 
@@ -390,7 +399,7 @@ def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(run, split
     decision = decide(CONFIG, run, comparison, probed(comparison))
 
     assert decision.verdict == "blocked"
-    assert decision.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert decision.reason == "Champion v1 stays: a version of the same weights or inputs was rolled back from."
     assert decision.past.withdrawn == ModelVersion(version="v2", model=trained.model)
     assert "rolled back before" in read_page(run)
     assert replay(run.store, decision, CONFIG.policy).reproduced

@@ -4,7 +4,7 @@ import pytest
 
 from ml.config import PolicyConfig
 from ml.errors import LineageError
-from ml.judge.policy import alarms, judge
+from ml.judge.policy import alarms, is_settled, judge, remarks
 from ml.records import (
     COMPARED_FIGURES,
     Interval,
@@ -16,6 +16,7 @@ from ml.records import (
     RareSlice,
     RuleCheck,
     Slice,
+    UnknownContamination,
     to_json,
 )
 from tests.judge.examples import BASELINE, CHAMPION, COSTS, EVIDENCE, PAST, RIVAL, compare, judged, probed
@@ -64,7 +65,7 @@ def test_a_candidate_that_is_surely_better_is_promoted():
     assert judgement.verdict == "promote"
     assert judgement.reason == "Precision, recall and F1 are higher than those of champion v1, F1 surely so."
     assert judgement.checks == (
-        RuleCheck(rule="rolled back before", observed="none", required="no such files or inputs", passed=True),
+        RuleCheck(rule="rolled back before", observed="none", required="no such weights or inputs", passed=True),
         RuleCheck(rule="precision floor", observed="0.7000", required="at least 0.5000", passed=True),
         RuleCheck(rule="recall floor", observed="0.6000", required="at least 0.4000", passed=True),
         RuleCheck(rule="average precision floor", observed="0.6800", required="at least 0.5000", passed=True),
@@ -72,6 +73,9 @@ def test_a_candidate_that_is_surely_better_is_promoted():
             rule="gain over baseline", observed="average precision 0.6800", required="higher than 0.5400", passed=True
         ),
         RuleCheck(rule="calibration error", observed="0.0200", required="at most 0.0500", passed=True),
+        RuleCheck(rule="calibration slope", observed="0.9", required="at least 0.45", passed=True),
+        RuleCheck(rule="log loss", observed="0.1100", required="below 0.2270, a constant score's", passed=True),
+        RuleCheck(rule="unseen test rows", observed="all", required="known", passed=True),
         RuleCheck(rule="figures compared", observed="8 of 8", required="all of them", passed=True),
         RuleCheck(
             rule="slices",
@@ -245,7 +249,7 @@ def test_a_first_run_that_fails_a_guard_is_blocked(figures, rule):
 
 
 def test_the_champion_itself_is_kept_and_the_reason_says_so():
-    judgement = judge(compare("c" * 64, RIVAL), EVIDENCE, POLICY)
+    judgement = judge_against_champion(weights=CHAMPION.weights, threshold=0.9)
 
     assert judgement.verdict == "keep"
     assert judgement.reason == "The candidate is the same model as champion v1: nothing has changed."
@@ -307,9 +311,9 @@ def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():
     judgement = judge_against_champion(in_circumstances(withdrawn=ModelVersion(version="v2", model=CANDIDATE)))
 
     assert judgement.verdict == "blocked"
-    assert judgement.reason == "Champion v1 stays: a version of the same files or inputs was rolled back from."
+    assert judgement.reason == "Champion v1 stays: a version of the same weights or inputs was rolled back from."
     assert judgement.checks[0] == RuleCheck(
-        rule="rolled back before", observed="v2", required="no such files or inputs", passed=False
+        rule="rolled back before", observed="v2", required="no such weights or inputs", passed=False
     )
 
 
@@ -393,7 +397,16 @@ def test_a_gain_too_small_after_a_rollback_says_so():
 def test_the_fullest_decision_that_there_can_be_fits_into_a_record():
     """Nearly every check fails, every alarm rings, and all names are long."""
     name = "asks politely about news"
-    comparison = compare(CANDIDATE, RIVAL, precision=0.1, recall=0.1, average_precision=0.1, calibration_error=0.9)
+    comparison = compare(
+        CANDIDATE,
+        RIVAL,
+        precision=0.1,
+        recall=0.1,
+        average_precision=0.1,
+        calibration_error=0.9,
+        calibration_slope=0.1,
+        log_loss=0.9,
+    )
     costs = with_costs(9.99, 9.99, question_seconds=99.0, batch_seconds=999.0, peak_memory_bytes=10**12)
     past = {"last_promotion": PastPromotion(version="v1000", time=PAST.time), "after_rollback": True}
     withdrawn = ModelVersion(version="v1001", model=CANDIDATE)
@@ -410,10 +423,11 @@ def test_the_fullest_decision_that_there_can_be_fits_into_a_record():
         past=past,
         triggered_by="Airflow, manual run by somebody.with.a.long.name@company.example.com",
         alarms=("champion v1000: average precision 0.1000 is under 0.5000",) * 3,
+        remarks=remarks(comparison, replace(policy, max_f1_waste=0.0)),
     )
 
-    assert sum(not check.passed for check in checks) == 13
-    assert len(to_json(decision)) <= 4096
+    assert sum(not check.passed for check in checks) == 15
+    assert len(to_json(decision)) <= 6000
 
 
 def test_a_champion_under_a_floor_raises_an_alarm_for_each():
@@ -428,3 +442,84 @@ def test_a_champion_under_a_floor_raises_an_alarm_for_each():
 @pytest.mark.parametrize("rival", [NoChampion(), RIVAL], ids=["no champion", "strong"])
 def test_without_a_weak_champion_there_is_no_alarm(rival):
     assert alarms(rival, POLICY) == ()
+
+
+def test_a_constant_score_is_blocked_by_its_log_loss_and_its_slope():
+    judgement = judge_against_champion(log_loss=0.2271, calibration_slope=0.0, calibration_error=0.0)
+
+    assert judgement.reason == "Champion v1 stays: the candidate fails its calibration slope and log loss."
+
+
+def test_unknown_contamination_blocks_unless_forced():
+    unknown = compare(CANDIDATE, replace(RIVAL, contamination=UnknownContamination()))
+
+    judgement = judge(unknown, EVIDENCE, POLICY)
+
+    assert judgement.reason == "Champion v1 stays: the candidate fails its unseen test rows."
+    assert check_named("unseen test rows", judgement).observed == "unknown: the champion's rows are not here"
+    forced = judge(unknown, in_circumstances(forced=True), POLICY)
+    assert forced.verdict == "promote"
+    assert check_named("unseen test rows", forced).observed == "unknown: the champion's rows are not here, but forced"
+
+
+def rebased(**figures):
+    comparison = compare(CANDIDATE, RIVAL, **figures)
+    return replace(comparison, trained=replace(comparison.trained, rebased=True))
+
+
+def test_a_candidate_re_based_on_purpose_may_trade_recall_for_precision_and_the_verdict_shows_both_points():
+    judgement = judge(rebased(precision=0.9, recall=0.5, f1=0.66), EVIDENCE, POLICY)
+
+    assert judgement.verdict == "promote"
+    assert judgement.reason == "F1 is surely higher than that of champion v1, at a point re-based on purpose."
+    assert check_named("operating point, re-based", judgement) == RuleCheck(
+        rule="operating point, re-based",
+        observed="precision / recall 0.9000 / 0.5000",
+        required="any; champion 0.6500 / 0.5500",
+        passed=True,
+    )
+
+
+def test_a_candidate_re_based_on_purpose_needs_a_gain_in_f1():
+    judgement = judge(rebased(precision=0.9, recall=0.5, f1=0.64), EVIDENCE, POLICY)
+
+    assert (judgement.verdict, judgement.reason) == (
+        "keep",
+        "Champion v1 stays: the candidate shows no F1 gain.",
+    )
+
+
+def test_the_champions_own_weights_may_be_re_based_to_another_threshold_alone():
+    same = {"weights": CHAMPION.weights, "f1": 0.66}
+
+    assert judge(rebased(threshold=0.3, **same), EVIDENCE, POLICY).verdict == "promote"
+    assert judge(rebased(threshold=CHAMPION.threshold, **same), EVIDENCE, POLICY).verdict == "keep"
+
+
+def test_an_operating_point_that_wastes_f1_is_named_for_each_model():
+    wasteful = replace(RIVAL, evaluation=replace(CHAMPION, f1=0.338, best_f1=0.552, best_threshold=0.41))
+
+    assert remarks(compare(CANDIDATE, wasteful, f1=0.35), POLICY) == tuple(
+        f"{name} at its operating point; the champion's scores reach 0.5520 at threshold 0.4100:"
+        " `threshold.rebase` chooses the point anew"
+        for name in ("champion v1 has F1 0.3380", "the candidate has F1 0.3500")
+    )
+    assert remarks(compare(CANDIDATE, RIVAL), POLICY) == ()
+
+
+@pytest.mark.parametrize(
+    ("evidence", "settled"),
+    [
+        (in_circumstances(time="2026-01-04T01:00:00+00:00"), False),
+        (replace(EVIDENCE, probe=replace(EVIDENCE.probe, costs=COSTS)), False),
+        (replace(EVIDENCE, slices={}), True),
+    ],
+    ids=["cool-down", "costs not measured", "slices"],
+)
+def test_what_held_a_candidate_back_by_circumstance_is_not_settled(evidence, settled):
+    comparison = compare(CANDIDATE, RIVAL)
+    verdict, reason, checks = judge(comparison, evidence, POLICY)
+
+    decision = replace(judged(comparison), verdict=verdict, reason=reason, checks=checks)
+
+    assert (verdict, is_settled(decision)) == ("blocked", settled)

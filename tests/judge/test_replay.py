@@ -61,6 +61,7 @@ def decided(store, rival, past=PAST):
         test="7" * 64,
         triggered_by="command line",
         alarms=(),
+        remarks=(),
         probe=digest(probe),
         past=past,
     )

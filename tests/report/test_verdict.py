@@ -3,7 +3,17 @@ from dataclasses import replace
 import pytest
 
 from ml.errors import LineageError, RegistryConflict, RegistryUnavailable, SourceUnavailable
-from ml.records import Change, Contamination, ModelVersion, NoChampion, Promotion, Unregistered, digest
+from ml.records import (
+    Change,
+    Contamination,
+    ModelVersion,
+    NoChampion,
+    NothingWithdrawn,
+    NotJudged,
+    Promotion,
+    Unregistered,
+    digest,
+)
 from ml.report.verdict import decision_text, failure_text, outcome_after, outcome_before, unchanged_text
 from tests.judge.examples import INPUTS, RIVAL, compare, judged, open_run
 
@@ -11,12 +21,15 @@ KEPT = compare("a" * 64, RIVAL, precision=0.64)
 KEPT_TEXT = """\
 KEEP: Champion v1 stays: the candidate shows no precision gain.
 
- ✓  rolled back before        none                           no such files or inputs
+ ✓  rolled back before        none                           no such weights or inputs
  ✓  precision floor           0.6400                         at least 0.5000
  ✓  recall floor              0.6000                         at least 0.4000
  ✓  average precision floor   0.6800                         at least 0.5000
  ✓  gain over baseline        average precision 0.6800       higher than 0.5400
  ✓  calibration error         0.0200                         at most 0.0500
+ ✓  calibration slope         0.9                            at least 0.45
+ ✓  log loss                  0.1100                         below 0.2270, a constant score's
+ ✓  unseen test rows          all                            known
  ✓  figures compared          8 of 8                         all of them
  ✓  slices                    lowest: up to 8 words +0.0500  no sure fall beyond 0.05
  ✓  latency of one question   1.00 x champion's 12.0 ms      at most 1.5 x, or +5 ms
@@ -99,7 +112,14 @@ def test_a_dry_run_says_so_first_and_last(tmp_path):
 
 
 def test_a_run_without_a_change_says_so_and_how_to_train_all_the_same():
-    change = Change(changed=False, reason="Nothing has changed.", inputs=INPUTS, champion=RIVAL.champion)
+    change = Change(
+        changed=False,
+        reason="Nothing has changed.",
+        inputs=INPUTS,
+        champion=RIVAL.champion,
+        judged=NotJudged(),
+        withdrawn=NothingWithdrawn(),
+    )
 
     assert unchanged_text(change, dry_run=False).splitlines() == [
         "UNCHANGED: Nothing has changed.",

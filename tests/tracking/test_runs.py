@@ -32,6 +32,7 @@ HASTY = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=5))
 LOSSES = [0.7, 0.6, 0.5, 0.4]
 REPORT = ValidationReport(
     snapshot="1" * 64,
+    since=NoChampion(),
     suite="raw",
     suite_digest="2" * 64,
     passed=True,

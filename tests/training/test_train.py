@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.config import Config, EncoderConfig, TrainConfig, training_digest
+from ml.config import Config, EncoderConfig, ThresholdConfig, TrainConfig
 from ml.errors import ConfigError, DataError, LineageError
+from ml.fingerprint import training_digest
 from ml.model.predict import load_model
 from ml.model.threshold import choose_dominating_threshold, operating_point
 from ml.records import ModelDescription, NoChampion, PretrainedWeights, digest, from_json, to_json
@@ -145,15 +146,19 @@ def test_a_training_begins_with_probabilities_about_the_share_of_positives(tiny_
     np.testing.assert_allclose(scores, 12 / 96, rtol=0.25)
 
 
-def test_the_same_training_again_gives_the_same_weights(trained, tiny_encoder):
-    run, splits, first = trained
-    second = train(make_config(tiny_encoder), run, splits)
+def test_the_same_training_in_another_run_of_another_home_gives_the_same_model(trained, tiny_encoder, tmp_path):
+    run, _, first = trained
+    elsewhere = replace(make_run(tmp_path), run_id="another")
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "elsewhere" / tiny_encoder.name)
+
+    second = train(make_config(encoder), elsewhere, store_splits(elsewhere.store))
+
     bytes_of = [
-        (run.store.open("models", record.model) / "saved_model/variables/variables.data-00000-of-00001").read_bytes()
-        for record in (first, second)
+        (home.store.open("models", record.model) / "saved_model/variables/variables.data-00000-of-00001").read_bytes()
+        for home, record in ((run, first), (elsewhere, second))
     ]
     assert bytes_of[0] == bytes_of[1]
-    assert first.threshold == second.threshold
+    assert (first.weights, first.model, first.threshold) == (second.weights, second.model, second.threshold)
 
 
 def test_a_training_that_is_killed_again_and_again_gives_the_model_of_one_that_is_not(trained, tiny_encoder, tmp_path):
@@ -192,6 +197,10 @@ def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tin
     assert second.threshold == choose_dominating_threshold(
         labels, scores, to_beat, positive_rate=config.threshold.positive_rate
     )
+    rebased = train(replace(config, threshold=ThresholdConfig(rebase=True)), run, splits)
+    assert (rebased.threshold, rebased.rebased, second.rebased) == (first.threshold, True, False)
+    assert first.weights == second.weights == rebased.weights
+    assert len({first.model, second.model, rebased.model}) == 3
 
 
 @pytest.fixture

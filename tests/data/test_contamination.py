@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 
 from ml.config import SplitConfig
+from ml.data.contamination import leave_out_seen
 from ml.data.rows import read_part, store_part
 from ml.data.split import divide
-from ml.judge.contamination import leave_out_seen
 from ml.records import Contamination, UnknownContamination, to_json
 from ml.store import Store
 from tests.judge.examples import DESCRIPTION
@@ -40,7 +40,9 @@ def test_rows_of_the_champions_training_are_left_out_and_counted(store, tmp_path
     validation = keep(store, "validation", ["where"], [0])
     test = keep(store, "test", ["why is it so", "WHERE?", "when", "who"], [0, 0, 0, 1])
 
-    kept, contamination = leave_out_seen(store, test, describe(tmp_path / "champion", train, validation))
+    kept, contamination = leave_out_seen(
+        SplitConfig(min_clean_test_rows=2), store, test, describe(tmp_path / "champion", train, validation)
+    )
 
     assert contamination == Contamination(rows=2)
     assert (kept.name, kept.rows, kept.positives) == ("test", 2, 1)
@@ -52,7 +54,7 @@ def test_rows_that_a_warm_started_candidates_ancestor_knows_are_left_out_too(sto
     test = keep(store, "test", ["why", "when", "who"], [0, 0, 1])
     champion, candidate = describe(tmp_path / "champion", now), describe(tmp_path / "candidate", before, now)
 
-    kept, contamination = leave_out_seen(store, test, champion, candidate)
+    kept, contamination = leave_out_seen(SplitConfig(min_clean_test_rows=2), store, test, champion, candidate)
 
     assert contamination == Contamination(rows=1)
     assert read_part(store, kept)["question_text"].tolist() == ["when", "who"]
@@ -61,7 +63,10 @@ def test_rows_that_a_warm_started_candidates_ancestor_knows_are_left_out_too(sto
 def test_without_a_shared_text_the_test_rows_stay_as_they_are(store, tmp_path):
     train, test = keep(store, "train", ["why"], [0]), keep(store, "test", ["when", "who"], [0, 1])
 
-    assert leave_out_seen(store, test, describe(tmp_path / "champion", train)) == (test, Contamination(rows=0))
+    assert leave_out_seen(SplitConfig(min_clean_test_rows=2), store, test, describe(tmp_path / "champion", train)) == (
+        test,
+        Contamination(rows=0),
+    )
 
 
 def test_the_hash_split_of_a_grown_file_shares_no_row_with_the_training_before(store, tmp_path):
@@ -74,7 +79,9 @@ def test_the_hash_split_of_a_grown_file_shares_no_row_with_the_training_before(s
         return keep(store, name, chosen, [0] * len(chosen))
 
     before = [part(name, texts[:200]) for name in ("train", "validation")]
-    _, contamination = leave_out_seen(store, part("test", texts), describe(tmp_path / "champion", *before))
+    _, contamination = leave_out_seen(
+        SplitConfig(min_clean_test_rows=2), store, part("test", texts), describe(tmp_path / "champion", *before)
+    )
 
     assert contamination == Contamination(rows=0)
 
@@ -83,5 +90,5 @@ def test_where_the_training_rows_are_not_in_this_store_nothing_is_left_out(store
     test = keep(store, "test", ["when", "who"], [0, 1])
     (tmp_path / "model.json").write_text(to_json(DESCRIPTION))
 
-    assert leave_out_seen(store, test, tmp_path) == (test, UnknownContamination())
+    assert leave_out_seen(SplitConfig(min_clean_test_rows=2), store, test, tmp_path) == (test, UnknownContamination())
     assert "is not known here" in caplog.text
