@@ -30,7 +30,13 @@ from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, ope
 
 SNAPSHOT = RawSnapshot(source="file:a.csv", sha256="9" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
 REPORT = ValidationReport(
-    snapshot="0" * 64, suite="raw", suite_digest="0" * 64, passed=True, worst_severity="none", checks=()
+    snapshot="0" * 64,
+    since=NoChampion(),
+    suite="raw",
+    suite_digest="0" * 64,
+    passed=True,
+    worst_severity="none",
+    checks=(),
 )
 
 
