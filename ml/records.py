@@ -40,6 +40,21 @@ def record(cls: type[R]) -> type[R]:
 
 
 @record
+class SourceName:
+    """What the source of the rows is called in the settings."""
+
+    name: str
+
+
+@record
+class UnknownSource:
+    """The record does not say which source the rows come from: it was written before sources had names."""
+
+
+Source = Annotated[SourceName | UnknownSource, BY_NAME]
+
+
+@record
 class RawSnapshot:
     """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder."""
 
@@ -241,6 +256,7 @@ class Comparison:
     baseline: Evaluation
     rival: Annotated[Rival | NoChampion, BY_NAME]
     warnings: tuple[str, ...]
+    source: Source = UnknownSource()
 
     @property
     def champion(self) -> ModelVersion | NoChampion:
@@ -413,6 +429,7 @@ class Past:
     after_rollback: bool
     withdrawn: Annotated[ModelVersion | NothingWithdrawn, BY_NAME]
     forced: bool
+    champion_source: Annotated[SourceName | UnknownSource | NoPromotion, BY_NAME] = NoPromotion()
 
 
 @record
@@ -548,10 +565,30 @@ class Promotion:
 
 
 @record
+class LineUnderway:
+    """A line that is being added to a registry's history; `line` is its digest."""
+
+    line: str
+
+
+@record
+class NoLineUnderway:
+    """Nothing is being added to the history."""
+
+
+@record
 class Aliases:
-    """The version that each alias of a registry points at, by alias."""
+    """The version that each alias of a registry points at, by alias, and what its history must read.
+
+    The history has so many `entries`, and `history` is the sha256 of their lines. `underway` is at most one more line,
+    which a crash may have kept back. `seal` is the sha256 of all the rest.
+    """
 
     versions: dict[str, str]
+    entries: int
+    history: str
+    underway: Annotated[LineUnderway | NoLineUnderway, BY_NAME]
+    seal: str
 
 
 @record
@@ -582,6 +619,7 @@ class HistoryEntry:
     settled: bool
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
+    source: Source = UnknownSource()
 
 
 Record = (

@@ -9,7 +9,7 @@ from ml.judge.evidence import gather_evidence
 from ml.judge.kept_decisions import keep_decision
 from ml.judge.policy import alarms, judge, remarks
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
-from ml.registry.history import after_rollback, last_promotion, withdrawn
+from ml.registry.history import after_rollback, champion_source, last_promotion, withdrawn
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def read_past(run: Run, comparison: Comparison, probe: Probe, inputs: Inputs) ->
         after_rollback=after_rollback(history),
         withdrawn=withdrawn(history, inputs, weights={comparison.candidate.weights}),
         forced=run.force,
+        champion_source=champion_source(history, comparison.champion),
     )
 
 

@@ -32,13 +32,19 @@ from ml.records import (
     Rival,
     RuleCheck,
     Slice,
+    SourceName,
+    UnknownSource,
     Verdict,
 )
 
 _Checks = tuple[RuleCheck, ...]
 
+_SAMPLE = "sample"  # the scheme of the generated questions, which stand for nothing
+_LONGEST_NAME = 60
+_CLOCKS_DIFFER_HOURS = 1.0  # so much two hosts may be apart
+
 _FLOORS = ("precision", "recall", "average_precision")
-_COOLDOWN, _UNSEEN, _UNMEASURED = "cool-down", "unseen test rows", "not measured"
+_COOLDOWN, _SOURCE, _UNSEEN, _UNMEASURED = "cool-down", "same source", "unseen test rows", "not measured"
 _GAINS = ("precision gain", "recall gain", "F1 gain", "F1 gain, surely", "hysteresis")
 
 
@@ -130,7 +136,7 @@ def is_settled(decision: Decision) -> bool:
 
     Not where a candidate is held back only by the time, or by what could not be measured or known.
     """
-    circumstances = {_COOLDOWN, _UNSEEN, *_GAINS}
+    circumstances = {_COOLDOWN, _SOURCE, _UNSEEN, *_GAINS}
     return decision.verdict != "blocked" or any(
         not check.passed and check.rule not in circumstances and check.observed != _UNMEASURED
         for check in decision.checks
@@ -165,6 +171,7 @@ def _stages(
     certainty, hysteresis = (_certainty_check(evidence, policy),), (_hysteresis_check(evidence, policy),)
     withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
     return (
+        _Stage("blocked", "the rows come from another source than its own", _source_checks(comparison, evidence.past)),
         _Stage("blocked", "a version of the same weights or inputs was rolled back from", withdrawn),
         _Stage("blocked", "the candidate fails its {}", guards),
         _Stage("keep", "the candidate shows no {}", _gains(comparison, rival.evaluation)),
@@ -339,6 +346,29 @@ def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
     return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
 
 
+def _source_checks(comparison: Comparison, past: Past) -> _Checks:
+    """Fail for rows of another source than the champion's, unless a person forces the run; the sample always fails."""
+    source, champions = comparison.source, past.champion_source
+    if isinstance(source, UnknownSource) or isinstance(champions, NoPromotion):  # before there were names
+        return ()
+    same, is_sample = source == champions, source.name == _SAMPLE
+    forced = _forced(past) if not (same or is_sample) else ""
+    return (
+        RuleCheck(
+            rule=_SOURCE,
+            observed=f"{source.name[:_LONGEST_NAME]}{forced}",
+            required=_source_text(champions),
+            passed=same or bool(forced),
+        ),
+    )
+
+
+def _source_text(source: SourceName | UnknownSource) -> str:
+    if isinstance(source, UnknownSource):
+        return "the champion's, which is not recorded"
+    return f"the champion's: {source.name[:_LONGEST_NAME]}"
+
+
 def _withdrawn_check(past: Past) -> _Checks:
     """Fail if a person rolled back from a version of the same weights or inputs, unless a person forces the run."""
     rule, required, withdrawn = "rolled back before", "no such weights or inputs", past.withdrawn
@@ -403,15 +433,19 @@ def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
 
 
 def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
+    """A promotion from the future says nothing of how long it is ago, and holds nobody back until its date."""
     required = f"at least {policy.cooldown_hours:g} hours"
     last = past.last_promotion
     if isinstance(last, NoPromotion):
         return (RuleCheck(rule=_COOLDOWN, observed="no promotion yet", required=required, passed=True),)
     hours = (datetime.fromisoformat(past.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
+    if hours < -_CLOCKS_DIFFER_HOURS:
+        observed = f"unknown: {last.version} is dated {-hours:.1f} hours ahead, a clock was wrong"
+        return (RuleCheck(rule=_COOLDOWN, observed=observed, required=required, passed=True),)
     return (
         RuleCheck(
             rule=_COOLDOWN,
-            observed=f"{hours:.1f} hours after {last.version}{_forced(past)}",
+            observed=f"{max(hours, 0.0):.1f} hours after {last.version}{_forced(past)}",
             required=required,
             passed=hours >= policy.cooldown_hours or past.forced,
         ),

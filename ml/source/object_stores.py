@@ -2,13 +2,15 @@
 
 import errno
 import logging
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError, SincereError
-from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom
+from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom, OtherFile, Promise
+from ml.source.web import check_certificate
 
 _BLOCK_BYTES = CHUNK_BYTES * 16
 
@@ -17,17 +19,18 @@ def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
     """Return a function that opens the file `config.uri` at any byte; the ETag tells whether the file has changed."""
 
     @contextmanager
-    def open_from(start: int, version: str) -> Iterator[Body]:
+    def open_from(start: int, promise: Promise) -> Iterator[Body]:
         with _bucket_errors(source):
             files = _file_system(config)
-            details = files.info(config.uri)
-            _check_is_file(details, source)
+            current = _promise(files, config.uri, source)
             file = files.open(config.uri, "rb", block_size=_BLOCK_BYTES, cache_type="readahead")
-        current = str(details.get("ETag") or details.get("etag") or "")
-        first = start if current == version else 0
+        first = start if current == promise else 0
         file.seek(first)
         with file:
-            yield Body(start=first, total_bytes=details["size"], version=current, chunks=_chunks(file, source))
+            yield Body(start=first, promise=current, chunks=_chunks(file, source))
+        with _bucket_errors(source):
+            if _promise(_file_system(config), config.uri, source) != current:
+                raise OtherFile("the bucket's file changed while it was read")
 
     return open_from
 
@@ -38,7 +41,7 @@ def _file_system(config: SourceConfig) -> Any:
         from s3fs import S3FileSystem
 
         timeouts = {"connect_timeout": config.timeout_seconds, "read_timeout": config.timeout_seconds}
-        return S3FileSystem(skip_instance_cache=True, config_kwargs=timeouts)
+        return S3FileSystem(skip_instance_cache=True, config_kwargs=timeouts, anon=config.anonymous)
     from aiohttp import ClientTimeout
 
     # gcsfs.GCSFileSystem would ask every bucket over gRPC, with other credentials, whether it is a zonal one.
@@ -47,7 +50,8 @@ def _file_system(config: SourceConfig) -> Any:
     # gcsfs logs a traceback of each error that it raises; our own error says what to do.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     timeout = ClientTimeout(sock_connect=config.timeout_seconds, sock_read=config.timeout_seconds)
-    return GCSFileSystem(skip_instance_cache=True, requests_timeout=timeout)
+    token = "anon" if config.anonymous else None
+    return GCSFileSystem(skip_instance_cache=True, requests_timeout=timeout, token=token)
 
 
 def _chunks(file: Any, source: str) -> Iterator[bytes]:
@@ -59,9 +63,14 @@ def _chunks(file: Any, source: str) -> Iterator[bytes]:
         yield chunk
 
 
-def _check_is_file(details: dict[str, Any], source: str) -> None:
+def _promise(files: Any, uri: str, source: str) -> Promise:
+    """Return what the bucket tells about the file; Google's MD5 is a digest of its bytes, S3's ETag need not be one."""
+    details = files.info(uri)
     if details["type"] != "file":
         raise DataError("this is a folder of the bucket, not a file", where=source, fix="name one file in it")
+    digests = (("md5", b64decode(details["md5Hash"])),) if "md5Hash" in details else ()
+    version = str(details.get("ETag") or details.get("etag") or "")
+    return Promise(version=version, total_bytes=details["size"], digests=digests)
 
 
 @contextmanager
@@ -69,15 +78,17 @@ def _bucket_errors(source: str) -> Iterator[None]:
     """Turn the errors of s3fs, gcsfs and their clients into our errors, without their texts, which may contain keys."""
     try:
         yield
-    except SincereError:
+    except (SincereError, BrokenOff):
         raise
     except Exception as error:
+        check_certificate(error, source, variable="AWS_CA_BUNDLE, or SSL_CERT_FILE for gs://,")
         name = type(error).__name__
         if "Credential" in name or _status(error) == 401:  # noqa: PLR2004
             raise ConfigError(
                 f"there are no usable credentials for the bucket ({name})",
                 where="the environment",
-                fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS",
+                fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; "
+                "for a public bucket source.anonymous = true",
             ) from None
         if refusal := _refusal(error):
             fix = "check the bucket, the key and the rights of the credentials"

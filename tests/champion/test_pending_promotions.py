@@ -5,10 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from ml.champion.pending_promotions import read_pending
+from ml.champion.pending_promotions import pending_runs, read_pending
 from ml.config import Config, SourceConfig, TrainConfig
 from ml.config.redaction import public_settings
-from ml.errors import PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
+from ml.errors import (
+    LineageError,
+    PromotionPending,
+    RegistryConflict,
+    RegistryDamaged,
+    RegistryRefused,
+    RegistryUnavailable,
+)
 from ml.records import ModelVersion, NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
@@ -121,6 +128,88 @@ def test_pending_promotions_are_finished_in_the_order_of_their_decisions(tmp_pat
         leave_pending(tmp_path, run_id, first_candidate(run))
 
     assert list(promote_pending(run)) == ["run-b", "run-a"]
+
+
+def test_a_try_again_keeps_the_place_in_the_queue(tmp_path):
+    run = open_run(tmp_path)
+    waiting = {run_id: first_candidate(run, run_id) for run_id in ("run-b", "run-a")}
+    for run_id in ("run-b", "run-a", "run-b"):
+        leave_pending(tmp_path, run_id, waiting[run_id])
+
+    assert pending_runs(run.store) == ["run-b", "run-a"]
+
+
+def test_one_whose_model_is_gone_ends_with_a_verdict_and_stops_none_behind_it(tmp_path):
+    run = open_run(tmp_path)
+    lost, kept = first_candidate(run, "lost"), first_candidate(run, "kept")
+    leave_pending(tmp_path, "run-1", lost)
+    leave_pending(tmp_path, "run-2", kept)
+    run.store.drop("models", lost.candidate.model)
+    tried = promote_pending(open_run(tmp_path, "by-hand"))
+
+    assert [next(tried), next(tried)] == ["run-1", "run-2"]
+    with pytest.raises(LineageError, match=r"the files of the candidate, model .* are gone"):
+        next(tried)
+
+    verdict = read_verdict(tmp_path / "reports" / "run-1")
+    assert verdict.startswith("FAILED: the step promote ended the run.")
+    assert "can no longer be promoted" in verdict
+    assert pending_runs(run.store) == []
+    assert run.registry.resolve(CHAMPION_ALIAS).model == kept.candidate.model
+
+
+def test_each_that_still_gets_no_answer_is_tried_and_waits_on(tmp_path):
+    run = open_run(tmp_path)
+    for run_id in ("run-1", "run-2"):
+        leave_pending(tmp_path, run_id, first_candidate(run, run_id))
+
+    with outage(tmp_path), pytest.raises(PromotionPending):
+        list(promote_pending(run))
+
+    assert pending_runs(run.store) == ["run-1", "run-2"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize("name", ["run.json", "decision.json"])
+def test_one_that_cannot_be_read_ends_with_a_verdict(tmp_path, name, content):
+    run = open_run(tmp_path)
+    leave_pending(tmp_path, "run-1", first_candidate(run))
+    (run.store.open("pending", "run-1") / name).write_bytes(content)
+
+    with pytest.raises(LineageError):
+        list(promote_pending(open_run(tmp_path, "by-hand")))
+
+    assert pending_runs(run.store) == []
+    assert read_verdict(run.report_folder).startswith("FAILED: the step promote ended the run.")
+
+
+@pytest.mark.parametrize("name", [".nfs0000", ".DS_Store", "run-1~", ".run-1.swp"])
+def test_a_stray_file_is_no_pending_promotion(tmp_path, name):
+    run = open_run(tmp_path)
+    leave_pending(tmp_path, "run-1", first_candidate(run))
+    (tmp_path / "store" / "pending" / name).write_bytes(b"\0")
+    (tmp_path / "store" / "pending" / "run-1" / name).write_bytes(b"\0")
+    (tmp_path / "store" / "pending" / "lost+found").mkdir()
+
+    assert list(promote_pending(run)) == ["run-1"]
+    assert run.registry.resolve(CHAMPION_ALIAS).version == "v1"
+
+
+def test_one_that_meets_a_damaged_registry_waits_until_that_is_mended(tmp_path):
+    run = open_run(tmp_path, "run-0")
+    carry_out(run, first_candidate(run))
+    history = tmp_path / "registry" / "history.jsonl"
+    whole = history.read_bytes()
+    history.write_bytes(b"")
+    candidate = compare(store_model(run.store, "second"), NoChampion(), precision=0.1)
+
+    with pytest.raises(RegistryDamaged, match=r"registry check.*promote --pending"):
+        carry_out(open_run(tmp_path), candidate)
+    assert read_verdict(tmp_path / "reports" / "run-1").startswith("PROMOTION PENDING: ")
+
+    history.write_bytes(whole)
+    assert list(promote_pending(run)) == ["run-1"]
+    assert [entry.verdict for entry in run.registry.history()] == ["promote", "blocked"]
 
 
 def test_a_dry_run_leaves_nothing_pending(tmp_path):

@@ -124,7 +124,7 @@ def test_the_inputs_of_a_run_that_lost_against_this_champion_are_no_second_draw(
     text = unchanged_text(change, dry_run=False).replace("\n", " ")
     assert f"those of run run-2: {verdict.upper()}. {change.judged.reason}" in text
     assert [entry.verdict for entry in run.registry.history()] == ["promote", verdict, "unchanged"]
-    assert detect(OTHER, replace(run, force=True), SNAPSHOT).changed
+    assert detect(OTHER, replace(open_run(tmp_path, "run-4"), force=True), SNAPSHOT).changed
 
 
 def test_what_the_cool_down_held_back_is_judged_again(tmp_path, champion):

@@ -1,7 +1,9 @@
 """A server on this machine that serves one file in one bucket as S3 and Google Cloud Storage do."""
 
+import hashlib
 import json
 import time
+from base64 import b64encode
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
@@ -24,6 +26,8 @@ class BucketServer(ThreadingHTTPServer):
     def __init__(self, body, *, status=200, breaks=(), delay_seconds=0):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.body, self.status, self.breaks, self.delay_seconds = body, status, list(breaks), delay_seconds
+        self.etag, self.after_first_read = "first", lambda: None
+        self.md5 = hashlib.md5(body).digest()
         self.ranges, self.credentials = [], []
 
     @property
@@ -64,14 +68,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _as_google(self, key, query):
         if not key:
-            found = [_described()] if KEY.startswith(query.get("prefix", [""])[0]) else []
+            found = [_described(self.server)] if KEY.startswith(query.get("prefix", [""])[0]) else []
             self._send(200, json.dumps({"items": found}))
         elif key != "/" + quote(KEY, safe=""):
             self._refuse(404, google=True)
         elif query.get("alt") == ["media"]:
             self._send_file()
         else:
-            self._send(200, json.dumps(_described(len(self.server.body))))
+            self._send(200, json.dumps(_described(self.server)))
 
     def _refuse(self, status, google):
         if google:
@@ -85,12 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
         start, end = int(first or 0), min(int(last or len(body)) + 1, len(body))
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(end - start))
-        self.send_header("ETag", '"first"')
+        self.send_header("ETag", f'"{self.server.etag}"')
         self.end_headers()
         if self.command != "HEAD":
             self.server.ranges.append(asked)
             stop = self.server.breaks.pop(0) if self.server.breaks else end
             self.wfile.write(body[start:stop])
+            self.server.after_first_read()
         self.close_connection = True
 
     def _send(self, status, text):
@@ -104,5 +109,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _described(size=0):
-    return {"name": KEY, "bucket": BUCKET, "size": str(size), "etag": "first"}
+def _described(server):
+    digest = {"md5Hash": b64encode(server.md5).decode()} if server.md5 else {}
+    return {"name": KEY, "bucket": BUCKET, "size": str(len(server.body)), "etag": server.etag} | digest

@@ -1,10 +1,12 @@
 """Downloads with Kaggle's real client from a server on this machine."""
 
 import io
+import json
 import logging
 import re
 import zipfile
 
+import kagglesdk
 import pytest
 from kagglesdk import kaggle_env
 
@@ -21,7 +23,7 @@ URI = "kaggle://competitions/quora-questions/train.csv"
 
 @pytest.fixture(autouse=True)
 def _only_our_credentials(monkeypatch, tmp_path):
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("KAGGLE_API_TOKEN", "the-secret")
@@ -66,7 +68,7 @@ def test_a_download_that_breaks_off_resumes_at_a_new_signed_address(kaggle, tmp_
         storage.breaks = [0, 600_000]  # Kaggle's client opens the address once by itself, which takes the first break
         assert pull(tmp_path).bytes == len(body)
     assert len(server.asked) == 2
-    assert storage.asked == ["", "", "", "bytes=524288-"]
+    assert storage.asked == ["", "", "", "bytes=600000-"]
 
 
 CREDENTIALS = {
@@ -85,6 +87,81 @@ def test_the_credentials_go_to_kaggle_and_nowhere_else(kaggle, tmp_path, monkeyp
         pull(tmp_path)
     assert [headers["Authorization"] for headers in server.headers] == [sent]
     assert set(storage.credentials) == {""}
+
+
+BEARER, BASIC = (sent for _, sent in CREDENTIALS.values())
+KEY_FILE = json.dumps({"username": "someone", "key": "the-secret\n"})
+LOGIN = {"refresh_token": "renew", "access_token": "the-secret", "access_token_expiration": "2999-01-01T00:00:00+00:00"}
+# Variables, files, and what is shown to Kaggle.
+PLACES = {
+    "a token with a line end": ({"KAGGLE_API_TOKEN": "the-secret\n"}, {}, BEARER),
+    "a token longer than a file name": ({"KAGGLE_API_TOKEN": "a" * 5_000}, {}, f"Bearer {'a' * 5_000}"),
+    "a file of a token": ({"KAGGLE_API_TOKEN": "token.txt"}, {"token.txt": "the-secret\n"}, BEARER),
+    "access_token": ({}, {".kaggle/access_token": "the-secret\n"}, BEARER),
+    "access_token.txt": ({"KAGGLE_API_TOKEN": ""}, {".kaggle/access_token.txt": "the-secret"}, BEARER),
+    "a key with a line end": ({"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": "the-secret\n"}, {}, BASIC),
+    "kaggle.json": ({}, {".kaggle/kaggle.json": KEY_FILE}, BASIC),
+    "a folder of one's own": ({"KAGGLE_CONFIG_DIR": "mine"}, {"mine/kaggle.json": KEY_FILE}, BASIC),
+    "the folder of XDG": ({}, {".config/kaggle/kaggle.json": KEY_FILE}, BASIC),
+    "a user set beside kaggle.json": (
+        {"KAGGLE_USERNAME": "someone"},
+        {".kaggle/kaggle.json": KEY_FILE.replace("someone", "other")},
+        BASIC,
+    ),
+    "kaggle auth login": ({}, {".kaggle/credentials.json": json.dumps(LOGIN)}, BEARER),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Sets the variables and writes the files below the home, which is the current folder."""
+
+    def put(settings, files):
+        monkeypatch.delenv("KAGGLE_API_TOKEN")
+        monkeypatch.chdir(tmp_path)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+
+    return put
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_credentials_are_found_where_kaggle_s_own_tool_finds_them(kaggle, place, tmp_path, kind):
+    settings, files, sent = PLACES[kind]
+    place(settings, files)
+    with serving(CSV) as storage, kaggle(storage.url) as server:
+        pull(tmp_path)
+    assert [headers["Authorization"] for headers in server.headers] == [sent]
+
+
+def test_a_login_is_renewed_even_where_its_file_cannot_be_written(kaggle, place, tmp_path, monkeypatch):
+    place({}, {".kaggle/credentials.json": json.dumps({"refresh_token": "renew"})})
+    monkeypatch.setattr(kagglesdk.KaggleCredentials, "save", lambda _: (_ for _ in ()).throw(PermissionError()))
+    with serving(CSV) as storage, kaggle(storage.url) as server:
+        pull(tmp_path)
+    assert server.asked[0][1]["refreshToken"] == "renew"
+    assert server.headers[1]["Authorization"] == "Bearer renewed"
+
+
+UNREADABLE = {
+    "a key in other letters": ({"KAGGLE_API_TOKEN": "the-secr\u00e9t"}, {}),
+    "a key of two lines": ({"KAGGLE_USERNAME": "someone", "KAGGLE_KEY": "the-\nsecret"}, {}),
+    "a broken kaggle.json": ({}, {".kaggle/kaggle.json": '{"key": "the-secret"'}),
+    "a list as kaggle.json": ({}, {".kaggle/kaggle.json": '["the-secret"]'}),
+    "a list as credentials.json": ({}, {".kaggle/credentials.json": '["the-secret"]'}),
+    "an odd time": ({}, {".kaggle/credentials.json": json.dumps(LOGIN | {"access_token_expiration": "soon"})}),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_credentials_that_cannot_be_read_are_one_clear_error(place, tmp_path, kind):
+    place(*UNREADABLE[kind])
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        pull(tmp_path)
+    assert "secr" not in str(caught.value)
 
 
 def test_neither_the_key_nor_the_signed_address_is_logged(kaggle, tmp_path, caplog):

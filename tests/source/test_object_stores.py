@@ -16,7 +16,7 @@ from ml.source import download
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run, store_is_empty
 from tests.source.object_store_servers import BUCKET, FOLDER, KEY, BucketServer
-from tests.source.web import running
+from tests.source.web import certificate, running, with_tls
 
 CSV = b"qid,question_text,target\n01,Is soup a drink?,0\n02,Why do all bakers lie?,1\n"
 
@@ -148,6 +148,49 @@ def test_s3_without_credentials_says_what_to_set(serve, tmp_path, monkeypatch):
     with serve() as server, pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
         pull(tmp_path, "s3")
     assert server.credentials == []
+
+
+@both
+def test_a_certificate_of_ones_own_is_named_and_can_be_trusted(tmp_path, scheme, monkeypatch):
+    path = certificate(tmp_path, days=30)
+
+    def pull_by_tls():
+        server = BucketServer(CSV)
+        with_tls(server, path)
+        for name in ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"):
+            monkeypatch.setenv(name, server.url.replace("http:", "https:"))
+        with running(server):
+            return pull(tmp_path, scheme, "source.attempts=1")
+
+    with pytest.raises(ConfigError, match="not trusted: self-signed certificate"):
+        pull_by_tls()
+    if scheme == "s3":  # aiohttp, for gs://, reads SSL_CERT_FILE once, when a process starts
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(path))
+        assert pull_by_tls().bytes == len(CSV)
+
+
+@both
+def test_a_public_bucket_is_read_without_credentials_where_the_settings_say_so(serve, tmp_path, scheme, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with serve() as server:
+        assert pull(tmp_path, scheme, "source.anonymous=true").bytes == len(CSV)
+    assert set(server.credentials) == {""}
+
+
+@both
+def test_a_file_that_changes_while_it_is_read_is_fetched_anew(serve, tmp_path, scheme):
+    other = CSV.replace(b"soup", b"tea!")
+    with serve() as server:
+        server.after_first_read = lambda: vars(server).update(body=other, etag="second", md5=b"")
+        assert pull(tmp_path, scheme).sha256 == hashlib.sha256(other).hexdigest()
+
+
+def test_bytes_that_do_not_have_google_s_digest_are_no_file(serve, tmp_path):
+    with serve() as server, pytest.raises(SourceUnavailable, match="another md5"):
+        server.md5 = hashlib.md5(b"other").digest()
+        pull(tmp_path, "gs")
+    assert store_is_empty(tmp_path)
 
 
 def test_a_private_google_bucket_without_credentials_says_what_to_set(serve, tmp_path):

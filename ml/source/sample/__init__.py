@@ -19,7 +19,7 @@ from ml.progress import progress
 from ml.store.files import writing_whole
 
 POSITIVE_RATE = 0.062
-_PHRASES = Path(__file__).with_name("sample_phrases.toml")
+_PHRASES = Path(__file__).with_name("phrases.toml")
 _CHUNK_ROWS = 50_000
 _QID_BYTES = 10
 _SHAPE_CHOICES, _SLOT_CHOICES = 5, 9
@@ -105,7 +105,7 @@ def _fillings(draws: Sequence[float]) -> dict[str, str]:
 
 @cache
 def _phrases() -> Mapping[str, Sequence[str]]:
-    """Return the lists in sample_phrases.toml by name."""
+    """Return the lists in phrases.toml by name."""
     phrases: Mapping[str, Sequence[str]] = tomllib.loads(_PHRASES.read_text(encoding="utf-8"))
     return phrases
 
