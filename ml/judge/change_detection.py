@@ -16,6 +16,7 @@ from ml.records import (
     ChampionUnmeasured,
     Change,
     HistoryEntry,
+    Inputs,
     Judged,
     ModelVersion,
     NoChampion,
@@ -41,24 +42,25 @@ def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
 
     A run ends here if its inputs made the champion, lost against it, or made a version that was rolled back from,
     unless it is forced. A run that has come to its verdict before ends here too, and nothing is added. Raises
-    RegistryUnavailable if the registry does not tell which model is the champion, RegistryDamaged if history and alias
-    contradict each other.
+    RegistryUnavailable if it is not sure which model is the champion, RegistryDamaged if history and alias contradict
+    each other.
     """
+    inputs = inputs_of(config, snapshot.sha256, NoChampion())
     if run.dry_run:
-        return _compare(config, run, snapshot)
+        return _compare(run, inputs)
     with run.registry.turn():
         record_cut_off(run.store, run.registry)
         refuse_unrecorded_move(run.registry.history(), run.registry.resolve(CHAMPION_ALIAS), "the registry")
-        return _compare(config, run, snapshot)
+        return _compare(run, inputs)
 
 
-def _compare(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
-    champion = run.registry.resolve(CHAMPION_ALIAS)
-    inputs, history = inputs_of(config, snapshot.sha256, champion), run.registry.history()
+def _compare(run: Run, inputs: Inputs) -> Change:
+    champion, history = run.registry.resolve(CHAMPION_ALIAS), run.registry.history()
+    inputs = replace(inputs, champion=champion)
     before, gone = judged_with(history, champion, inputs), withdrawn(history, inputs)
-    is_known = bool(before) or isinstance(gone, ModelVersion)
+    has_ended_before = bool(before) or isinstance(gone, ModelVersion)
     change = Change(
-        changed=run.force or not is_known,
+        changed=run.force or not has_ended_before,
         reason=_reason(champion, gone, before, forced=run.force),
         inputs=inputs,
         champion=champion,
@@ -69,7 +71,7 @@ def _compare(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
         if entry.decision != digest(change):
             change = replace(change, changed=False, reason=f"This run has come to a verdict before: {entry.verdict}.")
     logger.info("%s", change.reason)
-    if is_known and not change.changed:
+    if has_ended_before and not change.changed:
         _record(run, change, history, before)
     return change
 
@@ -98,8 +100,8 @@ def _reason(
 
 
 def _record(run: Run, change: Change, history: Sequence[HistoryEntry], before: Sequence[HistoryEntry]) -> None:
-    """Add an entry, with the figures of the version that was judged then, unless this very run was that one."""
-    if run.dry_run or any(entry.run_id == run.run_id for entry in before):
+    """Add an entry with the figures of the version that was judged then, if the run has none yet."""
+    if run.dry_run:
         return
     gone = change.withdrawn
     of_gone = [entry for entry in history if isinstance(gone, ModelVersion) and entry.version == gone.version]

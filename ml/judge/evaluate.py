@@ -93,9 +93,8 @@ def _measure(
     store: Store, folder: Path, test: Split, rows: pd.DataFrame, *, role: str, model: str
 ) -> tuple[FloatArray, Evaluation]:
     loaded = load_model(folder)
-    texts = rows["question_text"].tolist()
+    texts, weights = rows["question_text"].tolist(), weights_digest(folder)
     scores = scores_of(store, model, test.digest, lambda: loaded.score_many(texts, f"score the {role}"))
-    weights = weights_digest(folder)
     return scores, _evaluation(test, rows, scores, model=model, weights=weights, threshold=loaded.threshold)
 
 

@@ -44,7 +44,7 @@ _LONGEST_NAME = 60
 _CLOCKS_DIFFER_HOURS = 1.0  # so much two hosts may be apart
 
 _FLOORS = ("precision", "recall", "average_precision")
-_COOLDOWN, _UNSEEN, _UNMEASURED = "cool-down", "unseen test rows", "not measured"
+_COOLDOWN, _SOURCE, _UNSEEN, _UNMEASURED = "cool-down", "same source", "unseen test rows", "not measured"
 _GAINS = ("precision gain", "recall gain", "F1 gain", "F1 gain, surely", "hysteresis")
 
 
@@ -136,7 +136,7 @@ def is_settled(decision: Decision) -> bool:
 
     Not where a candidate is held back only by the time, or by what could not be measured or known.
     """
-    circumstances = {_COOLDOWN, _UNSEEN, *_GAINS}
+    circumstances = {_COOLDOWN, _SOURCE, _UNSEEN, *_GAINS}
     return decision.verdict != "blocked" or any(
         not check.passed and check.rule not in circumstances and check.observed != _UNMEASURED
         for check in decision.checks
@@ -355,7 +355,7 @@ def _source_checks(comparison: Comparison, past: Past) -> _Checks:
     forced = _forced(past) if not (same or is_sample) else ""
     return (
         RuleCheck(
-            rule="same source",
+            rule=_SOURCE,
             observed=f"{source.name[:_LONGEST_NAME]}{forced}",
             required=_source_text(champions),
             passed=same or bool(forced),
@@ -441,10 +441,10 @@ def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
     hours = (datetime.fromisoformat(past.time) - datetime.fromisoformat(last.time)) / timedelta(hours=1)
     if hours < -_CLOCKS_DIFFER_HOURS:
         observed = f"unknown: {last.version} is dated {-hours:.1f} hours ahead, a clock was wrong"
-        return (RuleCheck(rule="cool-down", observed=observed, required=required, passed=True),)
+        return (RuleCheck(rule=_COOLDOWN, observed=observed, required=required, passed=True),)
     return (
         RuleCheck(
-            rule="cool-down",
+            rule=_COOLDOWN,
             observed=f"{max(hours, 0.0):.1f} hours after {last.version}{_forced(past)}",
             required=required,
             passed=hours >= policy.cooldown_hours or past.forced,

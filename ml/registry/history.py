@@ -106,15 +106,6 @@ def withdrawn(history: History, inputs: Inputs, weights: Collection[str] = ()) -
     return found[-1] if found else NothingWithdrawn()
 
 
-def champion_source(history: History, champion: Champion) -> SourceName | UnknownSource | NoPromotion:
-    """Return the source of the rows that the champion was trained on, as its promotion says, if there was one."""
-    if isinstance(champion, ModelVersion):
-        for entry in reversed(history):
-            if (entry.verdict, entry.version) == ("promote", champion.version):
-                return entry.source
-    return NoPromotion()
-
-
 def judged_with(history: History, champion: Champion, inputs: Inputs) -> Sequence[HistoryEntry]:
     """Return the settled entries of these inputs that made this champion, or were judged against it and lost."""
     return [
@@ -131,6 +122,15 @@ def _judged_beside(entry: HistoryEntry, champion: Champion) -> bool:
 def _of_inputs(entry: HistoryEntry, inputs: Inputs) -> bool:
     """Return whether the entry's run had these inputs, whoever its champion was."""
     return entry.inputs == digest(replace(inputs, champion=entry.previous))
+
+
+def champion_source(history: History, champion: Champion) -> SourceName | UnknownSource | NoPromotion:
+    """Return the source of the rows that the champion was trained on, as its promotion says, if there was one."""
+    if isinstance(champion, ModelVersion):
+        for entry in reversed(history):
+            if (entry.verdict, entry.version) == ("promote", champion.version):
+                return entry.source
+    return NoPromotion()
 
 
 def was_promoted(history: History, version: str) -> bool:

@@ -386,6 +386,7 @@ def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
 def roll_back_from(run, candidate, champion):
     """Record in the history that the candidate was promoted as v2, and then rolled back from."""
     withdrawn = run.registry.register(run.store.open("models", candidate.model), candidate.model)
+    assert withdrawn == ModelVersion(version="v2", model=candidate.model)
     promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion, weights=candidate.weights)
     back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn, weights="0" * 64)
     for entry in (promotion, back):

@@ -58,7 +58,7 @@ class Client:
         except SincereError:
             raise
         except Exception as error:  # each layer of the client has its own errors
-            if _status(error) in _REFUSED or type(error).__name__ == "AuthenticationError":
+            if _status(error) in _REFUSED or _is_unusable_key(error):
                 raise RegistryRefused(
                     f"W&B does not accept the key: {_reason(error)}",
                     where=self.address.where,
@@ -142,10 +142,16 @@ class Client:
         import requests
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        with requests.get(url, stream=True, timeout=self.address.timeout_seconds) as response, path.open("wb") as file:
-            response.raise_for_status()
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                yield file.write(chunk)
+        try:
+            with requests.get(url, stream=True, timeout=self.address.timeout_seconds) as response:
+                response.raise_for_status()
+                with path.open("wb") as file:
+                    for chunk in response.iter_content(_CHUNK_BYTES):
+                        yield file.write(chunk)
+        except requests.RequestException as error:  # 403 too: a signed address runs out, and the next one is new
+            raise RegistryUnavailable(
+                f"W&B did not give a file: {_reason(error)}", where=self.address.where, fix="try again later"
+            ) from None
 
     def _place(self, folder: Path, name: str) -> Path:
         place = (folder / name).resolve()
@@ -214,6 +220,11 @@ def _key() -> str | None:
 def is_refusal(error: Exception) -> bool:
     """Say whether an error of the client means that the account does not have the permission."""
     return _status(error) == _FORBIDDEN or "permission" in str(error).lower()
+
+
+def _is_unusable_key(error: Exception) -> bool:
+    """Say whether the key is none that W&B could know; the client gives an outage the same type, with a cause."""
+    return type(error).__name__ == "AuthenticationError" and error.__cause__ is None
 
 
 def _reason(error: Exception) -> str:
