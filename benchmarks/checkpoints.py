@@ -27,7 +27,7 @@ def _measure(size: str) -> dict[str, object]:
     writing, reading = [], []
     with (
         tempfile.TemporaryDirectory(prefix="sincere-bench-", dir=os.environ.get("SINCERE_HOME")) as folder,
-        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=10) as checkpoints,
+        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=10, keep_days=1) as checkpoints,
     ):
         for step in range(ROUNDS):
             started = time.perf_counter()
@@ -65,8 +65,8 @@ def _trainer(size: str) -> object:
     )
     weights = {variable.name: variable.numpy() for variable in build_bert(sizes).variables}
     pretrained = PretrainedBert(sizes=sizes, weights=weights, vocabulary=(), lower_case=True)
-    runtime = prepare_runtime(precision="auto", seed=1)
+    runtime = prepare_runtime(precision="auto", seed=1, max_tokens=4)
     trainer = Trainer(pretrained, Config().train, runtime, total_steps=10)
     ids = np.ones((2, 4), np.int32)
-    trainer.update(Batch(ids, ids, np.array([0, 1], np.float32), np.arange(2)))
+    trainer.update(Batch(ids, ids, np.array([0, 1], np.float32), np.ones(2, np.float32), np.arange(2)))
     return trainer

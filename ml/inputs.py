@@ -1,5 +1,6 @@
 """What a candidate comes from, as digests: equal inputs mean that another run would do the same work again."""
 
+import ast
 import hashlib
 from dataclasses import replace
 from functools import cache
@@ -9,12 +10,19 @@ from ml.config import PROJECT, Config, RetentionConfig, SourceConfig, TrackingCo
 from ml.records import Inputs
 from ml.store.files import file_digest
 
-_CODE_SUFFIXES = {".py", ".toml", ".jinja"}
+# What decides a verdict, by its place in the package; what tells of it, keeps it or carries it out does not.
+DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", "config/slices.py", "metrics.py")
 
 
 def inputs_of(config: Config, snapshot: str) -> Inputs:
     """The inputs of a run on the CSV with that sha256; its source, retention and tracking do not count."""
-    counted = replace(config, source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig())
+    counted = replace(
+        config,
+        source=SourceConfig(),
+        train=config.train.deciding,
+        retention=RetentionConfig(),
+        tracking=TrackingConfig(),
+    )
     suites = [_file_state(PROJECT / name) for name in (config.validate.raw_suite, config.validate.splits_suite)]
     return Inputs(
         snapshot=snapshot,
@@ -25,11 +33,33 @@ def inputs_of(config: Config, snapshot: str) -> Inputs:
 
 
 @cache
-def code_version() -> str:
-    """Sha256, in hex, over the names and contents of this package's files: a version that needs no git."""
+def code_version(places: tuple[str, ...] = DECIDING) -> str:
+    """Sha256, in hex, over the names and the code of some rooms and files of this package: it needs no git."""
     package = Path(__file__).parent
-    files = sorted(path for path in package.rglob("*") if path.suffix in _CODE_SUFFIXES)
-    return _digest_of("\n".join(f"{path.relative_to(package).as_posix()} {file_digest(path)}" for path in files))
+    files = sorted(path for place in places for path in _modules(package / place))
+    states = [f"{path.relative_to(package).as_posix()} {code_digest(path.read_text('utf-8'))}" for path in files]
+    return _digest_of("\n".join(states))
+
+
+def code_digest(source: str) -> str:
+    """Sha256, in hex, of what a module does: comments, docstrings and layout do not count."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [statement for statement in node.body if not _is_text(statement)] or [ast.Pass()]
+    return _digest_of(ast.unparse(tree))
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _modules(place: Path) -> list[Path]:
+    return [place] if place.is_file() else list(place.rglob("*.py"))
 
 
 def _file_state(path: Path) -> str:

@@ -1,5 +1,8 @@
 """Where a pretrained encoder comes from, and how it becomes a Keras model."""
 
+import hashlib
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import tf_keras
@@ -11,6 +14,7 @@ from ml.encoder.huggingface import WEIGHTS_FILE, package_folder, read_huggingfac
 from ml.encoder.tfhub import PretrainedModule, build_module, read_module
 from ml.encoder.tokenizer import Tokenizer
 from ml.errors import ConfigError
+from ml.store.files import tree_digest
 
 PretrainedEncoder = PretrainedBert | PretrainedModule
 
@@ -27,6 +31,17 @@ def read_encoder(source: str) -> PretrainedEncoder:
         where="[encoder] source",
         fix=f"name a folder with saved_model.pb or with {WEIGHTS_FILE}, a TF-Hub handle, or {PACKAGE}NAME",
     )
+
+
+def encoder_digest(pretrained: PretrainedEncoder) -> str:
+    """Sha256, in hex, of the encoder's content: of its weights, sizes and vocabulary, or of the module's files."""
+    if isinstance(pretrained, PretrainedModule):
+        return tree_digest(pretrained.folder)
+    described = {**asdict(replace(pretrained, weights={})), "weights": sorted(pretrained.weights)}
+    sha = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(pretrained.weights):
+        sha.update(pretrained.weights[name].tobytes())
+    return sha.hexdigest()
 
 
 def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:

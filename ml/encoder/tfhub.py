@@ -83,6 +83,7 @@ def _sizes(weights: dict[str, NDArray[np.float32]]) -> BertSizes | None:
 
 def _gives_the_same(module: Any, sizes: BertSizes, weights: dict[str, NDArray[np.float32]]) -> bool:
     """Whether the native encoder gives the module's outputs: activation and epsilon are in no variable's shape."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # else the two would differ on a GPU
     policy = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy("float32")
     try:

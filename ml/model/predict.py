@@ -29,6 +29,7 @@ class LoadedModel:
     """An exported classifier with its decision threshold."""
 
     def __init__(self, saved_model: Any, threshold: float) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # it would move scores by some 1e-3
         self._saved_model = saved_model
         self._score = saved_model.signatures["serving_default"]
         self.threshold = threshold

@@ -1,6 +1,7 @@
 """The content-addressed store: `store/<kind>/<digest>/`. What is in it is whole, and never changes."""
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from ml.store.locks import locked, try_lock
 Kind = Literal[
     "snapshots", "splits", "checkpoints", "models", "trainings", "comparisons", "decisions", "moves", "pending"
 ]
+
+_LOCK = "lock"
+_SECONDS_PER_DAY = 86_400
 
 
 class Store:
@@ -39,8 +43,22 @@ class Store:
 
     def names(self, kind: Kind) -> Sequence[str]:
         """The digests or names of all that is stored of a kind, oldest first."""
-        folders = sorted((self._root / kind).glob("*"), key=lambda folder: folder.stat().st_mtime_ns)
+        places = (path for path in (self._root / kind).glob("*") if path.is_dir())
+        folders = sorted(places, key=lambda folder: folder.stat().st_mtime_ns)
         return list(dict.fromkeys(folder.name.removeprefix(".") for folder in folders))
+
+    def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
+        """Hold the lock of what is, or will be, stored under a name; it goes with that when that is dropped."""
+        return locked(self._root / kind / name / _LOCK, waiting=waiting)
+
+    def drop_old(self, kind: Kind, *, days: float) -> None:
+        """Remove what nobody has added to for so many days, unless somebody holds its lock."""
+        oldest = time.time() - days * _SECONDS_PER_DAY
+        for name in self.names(kind):
+            place = self._find(kind, name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                if place.stat().st_mtime < oldest:
+                    self._drop_unheld(kind, name, place / _LOCK)
 
     def relative(self, path: Path) -> str:
         """Where a stored file is, from the store's root."""
@@ -93,6 +111,12 @@ class Store:
         """Remove what is stored, if it is there, by rename: nobody sees half of it."""
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
+
+    def _drop_unheld(self, kind: Kind, name: str, lock: Path) -> None:
+        lock.touch()
+        with try_lock(lock) as free:
+            if free:
+                self.drop(kind, name)
 
     def _find(self, kind: Kind, digest: str) -> Path:
         place = self._root / kind / digest

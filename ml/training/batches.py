@@ -1,9 +1,9 @@
-"""Batches of texts of similar length, each padded to its own longest row.
+"""Batches of texts of similar length, each padded to its own longest row, or to one of a few widths.
 
 A question has 18 tokens on average; padded to the limit of 128, most of the work would be on padding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,16 @@ SORTED_BATCHES = 50
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` and `mask`: int32 [rows, width]; `labels`: float32 [rows]; `rows`: their places in the data."""
+    """Some rows of the data, and perhaps more of weight 0, which only fill a batch up.
+
+    `ids` and `mask`: int32 [batch, width]; `labels` and `weights`: float32 [batch]; `rows`: int64 [rows], the places
+    of the first ones in the data.
+    """
 
     ids: NDArray[np.int32]
     mask: NDArray[np.int32]
     labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
     rows: NDArray[np.int64]
 
 
@@ -29,13 +34,13 @@ def training_batches(
     labels: NDArray[np.float32],
     *,
     batch_size: int,
-    width_multiple: int,
+    widths: Sequence[int],
     random: np.random.Generator,
     skip: int = 0,
 ) -> Iterator[Batch]:
     """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again.
 
-    Of these, those after the first `skip`.
+    With `widths` each batch has one of them, and `batch_size` rows. Given are those after the first `skip`.
     """
     order = random.permutation(len(texts))
     run = batch_size * SORTED_BATCHES
@@ -45,15 +50,15 @@ def training_batches(
         for group in _by_length(texts, order[first : first + run], batch_size)
     ]
     for group in random.permutation(len(groups))[skip:]:
-        yield _batch(texts, labels, groups[group], width_multiple)
+        yield _batch(texts, labels, groups[group], batch_size, widths)
 
 
 def scoring_batches(
-    texts: TokenizedTexts, labels: NDArray[np.float32], *, batch_size: int, width_multiple: int
+    texts: TokenizedTexts, labels: NDArray[np.float32], *, batch_size: int, widths: Sequence[int]
 ) -> Iterator[Batch]:
     """Every row once, sorted by length over all of the data."""
     for rows in _by_length(texts, np.arange(len(texts)), batch_size):
-        yield _batch(texts, labels, rows, width_multiple)
+        yield _batch(texts, labels, rows, batch_size, widths)
 
 
 def _by_length(texts: TokenizedTexts, rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
@@ -61,7 +66,16 @@ def _by_length(texts: TokenizedTexts, rows: NDArray[np.int64], batch_size: int) 
     return [in_order[first : first + batch_size] for first in range(0, len(in_order), batch_size)]
 
 
-def _batch(texts: TokenizedTexts, labels: NDArray[np.float32], rows: NDArray[np.int64], width_multiple: int) -> Batch:
+def _batch(
+    texts: TokenizedTexts,
+    labels: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    batch_size: int,
+    widths: Sequence[int],
+) -> Batch:
     longest = int(texts.lengths[rows].max())
-    ids, mask = texts.padded(rows, -(-longest // width_multiple) * width_multiple)
-    return Batch(ids, mask, labels[rows], rows)
+    width = next((width for width in widths if width >= longest), longest)
+    filled = np.resize(rows, batch_size) if widths else rows  # again from the first row on
+    ids, mask = texts.padded(filled, width)
+    weights = (np.arange(len(filled)) < len(rows)).astype(np.float32)
+    return Batch(ids, mask, labels[filled], weights, rows)

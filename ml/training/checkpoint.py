@@ -1,5 +1,6 @@
 """Checkpoints: a training that was killed goes on from its last one, and ends with the weights that it would have had.
 
+checkpoints/<key>/lock             held by who trains
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
 """
 
@@ -7,16 +8,21 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import metadata
 from typing import Any
 
 import tensorflow as tf
 
-from ml.config import Config, config_digest
+from ml.config import TrainConfig, config_digest
 from ml.inputs import code_version
 from ml.store import Store
 from ml.training.trainer import Trainer
+
+_CODE = ("training", "encoder", "model", "metrics.py")
+_LIBRARIES = ("tf-keras", "tf-models-official", "tensorflow-text", "tensorflow-hub", "numpy", "scikit-learn")
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +66,8 @@ class Checkpoints:
                 self._verify(step)
         except (ValueError, IndexError, tf.errors.OpError) as error:
             logger.warning("a checkpoint is damaged (%s): the training starts anew", type(error).__name__)
-            self._store.drop("checkpoints", self._key)
+            for step in steps:
+                self._store.drop("checkpoints", f"{self._key}/{step}")
             steps = []
         if not steps:
             return {}
@@ -76,7 +83,8 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         if not self._store.contains("checkpoints", self._key):
             return []
-        return sorted(int(path.name) for path in self._store.open("checkpoints", self._key).iterdir())
+        folders = self._store.open("checkpoints", self._key).iterdir()
+        return sorted(int(path.name) for path in folders if path.name.isdecimal() and path.is_dir())
 
     def _prefix(self, step: int) -> str:
         return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
@@ -89,26 +97,34 @@ class Checkpoints:
 
 
 @contextmanager
-def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
-    """Those of the training with that key, removed at the end if it comes; those of any other are removed at once.
+def open_checkpoints(
+    store: Store, key: str, trainer: Trainer, *, minutes: float, keep_days: float
+) -> Iterator[Checkpoints]:
+    """Those of the training with that key, removed at the end if it comes; those of others once they are so old.
 
-    One training at a time has the checkpoints of a store: another waits until it ends, however it ends.
+    Of two trainings with one key one waits until the other ends, however it ends.
     """
-    with store.lock("training", waiting="waiting for another training in this store to end"):
-        for other in set(store.names("checkpoints")) - {key}:
-            store.drop("checkpoints", other)
+    store.drop_old("checkpoints", days=keep_days)
+    with store.lock_of("checkpoints", key, waiting="waiting for another process that trains the same to end"):
         yield Checkpoints(store, key, trainer, minutes=minutes)
         store.drop("checkpoints", key)
 
 
-def training_key(config: Config, splits: str, trainer: Trainer) -> str:
+def training_key(settings: TrainConfig, parts: Sequence[str], encoder: str, trainer: Trainer) -> str:
     """Sha256, in hex, of all that makes a training what it is: equal keys, equal weights in the end.
 
-    The initial weights stand for the encoder, or for the champion that it starts from.
+    `parts`: the digests of the training and the validation rows; `encoder`: that of the encoder. The initial weights
+    are counted too: they may be a champion's.
     """
-    parts = [splits, config_digest(config.train), config_digest(config.encoder), code_version()]
-    parts += [tf.version.VERSION, trainer.runtime.precision, str(trainer.runtime.strategy.num_replicas_in_sync)]
-    sha = hashlib.sha256("\n".join(parts).encode())
+    runtime = trainer.runtime
+    machine = [runtime.jit_compile, runtime.strategy.num_replicas_in_sync, runtime.widths]
+    counted = replace(settings.deciding, precision=runtime.precision)
+    content = [*parts, encoder, config_digest(counted), *machine, code_version(_CODE), *_versions()]
+    sha = hashlib.sha256(json.dumps(content).encode())
     for weights in trainer.classifier.get_weights():
         sha.update(weights.tobytes())
     return sha.hexdigest()
+
+
+def _versions() -> list[str]:
+    return [tf.version.VERSION, *map(metadata.version, _LIBRARIES)]

@@ -1,6 +1,8 @@
 """TensorFlow set up for this machine: seeds, number format, XLA, and one or several devices."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +13,7 @@ import tf_keras
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_WIDTHS = (16, 32, 64, 128, 256)
 _CPU_INFO = Path("/proc/cpuinfo")
 
 logger = logging.getLogger(__name__)
@@ -18,20 +21,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """How training runs; batches are padded to a multiple of `width_multiple` tokens."""
+    """How training runs.
+
+    Where there are `widths`, in tokens, each batch has one of them, and all have the same number of rows: the compiler
+    works anew for each shape. Where there are none, a batch is as wide as its longest text.
+    """
 
     precision: Precision
     jit_compile: bool
     strategy: Any
-    width_multiple: int
+    widths: tuple[int, ...]
 
 
-def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, deterministic: bool = True) -> Runtime:
+def prepare_runtime(
+    *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, deterministic: bool = True
+) -> Runtime:
     """Seed everything and choose by the hardware; on the CPU the same seed gives the same weights, bit for bit.
 
     Not `deterministic` where a model has random operations of its own that bear no seed: TensorFlow refuses those then.
 
-    XLA is for GPUs: on a CPU it made steps two to three times slower. Tensor cores want widths that 8 divides.
+    XLA is for GPUs: on a CPU it made steps two to three times slower.
     """
     tf_keras.backend.clear_session()  # layers are numbered by process, and their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
@@ -42,7 +51,7 @@ def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, determ
         precision=choose_precision(_capabilities(gpus), _cpu_flags()) if precision == "auto" else precision,
         jit_compile=bool(gpus),
         strategy=choose_strategy(tf.config.list_logical_devices("GPU")),
-        width_multiple=8 if gpus else 1,
+        widths=choose_widths(max_tokens) if gpus else (),
     )
     logger.info(
         "training in %s on %s, XLA %s",
@@ -68,6 +77,24 @@ def choose_strategy(devices: list[Any]) -> Any:
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def choose_widths(max_tokens: int) -> tuple[int, ...]:
+    """A few widths in tokens, each double the one before, up to the most that a text has."""
+    return (*(width for width in _WIDTHS if width < max_tokens), max_tokens)
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Meanwhile GPUs may, or may not, multiply float32 in TF32: 10 bits of 23; afterwards they may not.
+
+    Scores that are compared differ by some 1e-3 with it.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _capabilities(gpus: list[Any]) -> list[tuple[int, int]]:
