@@ -1,1 +1,1 @@
-"""What `make bench` runs. Every number in the README was printed by one of these modules."""
+"""The benchmarks that `make bench` runs. Every number in the README was printed by one of these modules."""

@@ -1,4 +1,4 @@
-"""`make bench`: measures training, the data path and what Airflow costs; writes bench.json and prints a table.
+"""`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints]   (all by default)
 """
@@ -23,7 +23,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
 
 
 def main(names: Sequence[str]) -> None:
-    """Run the named benchmarks, one after the other; what was measured before by others stays in the file."""
+    """Run the named benchmarks, one after the other; the file keeps the earlier results of the others."""
     file = Path(os.environ.get("SINCERE_HOME", "var")) / "bench.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, object] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -36,7 +36,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:
-    """A Markdown table; numbers with one decimal."""
+    """Format a Markdown table; floats have one decimal."""
     lines = [[_cell(value) for value in row.values()] for row in rows]
     header = list(rows[0])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *lines))

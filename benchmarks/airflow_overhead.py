@@ -1,4 +1,4 @@
-"""What Airflow costs: the wall time of the DAG by `airflow dags test` against `python -m ml run`, alternating."""
+"""Measure what Airflow costs: the wall time of the DAG with `airflow dags test` and of `python -m ml run`, in turns."""
 
 import json
 import tempfile
@@ -12,7 +12,7 @@ EPOCHS = 1
 
 
 def measure(rounds: int = ROUNDS) -> list[dict[str, object]]:
-    """Seconds of each round, Airflow and the plain command line one after the other on the same input."""
+    """Time both in each round, in seconds, one after the other on the same input."""
     results: list[dict[str, object]] = []
     for number in range(rounds):
         with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:

@@ -1,20 +1,24 @@
-"""What a checkpoint of a training costs: seconds to write and to read it, and its size, for two sizes of encoder."""
+"""Measure what a checkpoint costs: seconds to write and to read it, and its size, for two sizes of encoder."""
 
 import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.hub_module import SIZES
+
+if TYPE_CHECKING:
+    from ml.training.trainer import Trainer
 
 WORDS, POSITIONS = 30_522, 512
 ROUNDS = 3
 
 
 def measure() -> list[dict[str, object]]:
-    """One row for each size; seconds are the median of the rounds."""
+    """Measure each size; seconds are the median of the rounds."""
     os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3")
     return [_measure(size) for size in SIZES]
 
@@ -45,8 +49,8 @@ def _measure(size: str) -> dict[str, object]:
     }
 
 
-def _trainer(size: str) -> object:
-    """A classifier with random weights after one step, so that the optimizer has its moments."""
+def _trainer(size: str) -> "Trainer":
+    """Build a classifier with random weights and make one step, so that the optimizer has its moments."""
     from ml.config import Config
     from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
     from ml.training.batches import Batch

@@ -1,6 +1,6 @@
-"""The data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
+"""Measure the data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
 
-Each step is a process of its own, as in Airflow, so seconds include start-up and imports.
+Each step is a process of its own, as in Airflow, so its seconds include start-up and imports.
 """
 
 import json
@@ -16,16 +16,17 @@ ROWS = 1_306_122
 
 
 def measure(rows: int = ROWS) -> list[dict[str, object]]:
-    """One result for each step: name, seconds, peak memory in MiB."""
+    """Measure each step: its seconds and its peak memory in MiB."""
     with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
         return _measure(Path(folder), rows)
 
 
 def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
     environment = {"SINCERE_HOME": str(folder / "home"), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    log, csv, records = folder / "log", folder / "generated.csv", []
+    log, csv = folder / "log", folder / "generated.csv"
+    records: list[Path] = []
     run(python("-m", "ml", "sample", "--rows", str(rows), "--output", str(csv)), environment=environment, log=log)
-    results = []
+    results: list[dict[str, object]] = []
     for step in ("snapshot", "validate", "split"):
         output = folder / f"{step}.json"
         inputs = [argument for record in records for argument in ("--input", str(record))]

@@ -1,6 +1,6 @@
-"""The size of the house: files and lines a room, modules that a step reaches, lines in a function's body.
+"""Measure the code: files and lines of each folder, modules that each step reaches, lines in the functions' bodies.
 
-python -m benchmarks.house [CHECKOUT]: of this checkout, or of another one, such as a git worktree of an earlier commit.
+usage: python -m benchmarks.house [CHECKOUT]      (default: this checkout; a worktree of an earlier commit will do)
 """
 
 import ast
@@ -18,7 +18,7 @@ ROOMS = ("ml", "plugins", "dags")
 
 
 def main(checkout: Path = PROJECT) -> None:
-    """Print all three."""
+    """Print all three measures of a checkout."""
     files = [path for room in ROOMS for path in sorted((checkout / room).rglob("*.py"))]
     print_rooms(checkout, files)
     print_reach(checkout)
@@ -26,7 +26,7 @@ def main(checkout: Path = PROJECT) -> None:
 
 
 def print_rooms(checkout: Path, files: list[Path]) -> None:
-    """A line for each folder with Python files."""
+    """Print files and lines of each folder with Python files."""
     rooms: dict[Path, list[int]] = defaultdict(list)
     for path in files:
         rooms[path.parent.relative_to(checkout)].append(len(path.read_text(encoding="utf-8").splitlines()))
@@ -36,7 +36,7 @@ def print_rooms(checkout: Path, files: list[Path]) -> None:
 
 
 def print_reach(checkout: Path) -> None:
-    """How many other modules of `ml` each step imports, directly or through others, inside functions too."""
+    """Print how many modules of `ml` each step imports, directly or through others, also inside functions."""
     sys.path.insert(0, str(checkout))
     steps = importlib.import_module("ml.steps")
     graph = grimp.build_graph("ml", cache_dir=None)
@@ -46,7 +46,7 @@ def print_reach(checkout: Path) -> None:
 
 
 def print_functions(files: list[Path]) -> None:
-    """Lines in a body, its docstring apart."""
+    """Print how many lines the functions' bodies have, without their docstrings."""
     lengths = sorted(length for path in files for length in _body_lines(path))
     tenth = lengths[int(0.9 * len(lengths))]
     print(f"{len(lengths)} functions, body lines: median {median(lengths):g}, p90 {tenth}, longest {lengths[-1]}")
@@ -57,7 +57,7 @@ def _body_lines(path: Path) -> Iterator[int]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             if body:
-                yield body[-1].end_lineno - body[0].lineno + 1
+                yield (body[-1].end_lineno or 0) - body[0].lineno + 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ SIZES = {
 
 
 def write_hub_module(size: str, folder: Path) -> None:
-    """Through tf-models-official's own exporter, with the standard uncased vocabulary."""
+    """Export the encoder with the exporter of tf-models-official and the standard uncased vocabulary."""
     import tensorflow as tf
     from official.legacy.bert import configs
     from official.nlp.tools import export_tfhub_lib

@@ -1,4 +1,4 @@
-"""The recipe of the 2021 notebook, kept as the yardstick: hub layer, float32, 128 tokens, tf.py_function."""
+"""The recipe of the 2021 notebook, to which training is compared: hub layer, float32, 128 tokens, tf.py_function."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ DROPOUT = 0.5
 
 
 def dataset(module: hub.KerasLayer, texts: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    """Batches of ({input_word_ids, input_mask, input_type_ids}: int32 [32, 128], label: int32 [32])."""
+    """Make batches of ({input_word_ids, input_mask, input_type_ids}: int32 [32, 128], label: int32 [32])."""
     assets = module.resolved_object
     tokenizer = tokenization.FullTokenizer(
         assets.vocab_file.asset_path.numpy().decode(), bool(assets.do_lower_case.numpy())
@@ -41,7 +41,7 @@ def dataset(module: hub.KerasLayer, texts: np.ndarray, labels: np.ndarray) -> tf
 
 
 def classifier(module: hub.KerasLayer) -> tf_keras.Model:
-    """The pooled output, dropout, one sigmoid unit; compiled with Adam as in the notebook."""
+    """Build the encoder's pooled output, dropout and one sigmoid unit, compiled with Adam as in the notebook."""
     inputs = {
         name: tf_keras.layers.Input((MAX_TOKENS,), dtype=tf.int32, name=name)
         for name in ("input_word_ids", "input_mask", "input_type_ids")
@@ -56,5 +56,5 @@ def classifier(module: hub.KerasLayer) -> tf_keras.Model:
 
 
 def open_module(folder: Path) -> hub.KerasLayer:
-    """A trainable encoder in the TF-Hub BERT format."""
+    """Open a trainable encoder in the TF-Hub BERT format."""
     return hub.KerasLayer(str(folder), trainable=True)

@@ -13,14 +13,14 @@ PROJECT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall seconds, and the peak resident memory, in MiB, of the largest process."""
+    """The wall time in seconds, and the peak resident memory of the largest process in MiB."""
 
     seconds: float
     peak_mib: float
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Cost:
-    """Run a command in the project's folder, its output appended to a file; raises SystemExit when it fails."""
+    """Run a command in the project's folder and append its output to `log`; raises SystemExit if it fails."""
     with log.open("ab") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -35,5 +35,5 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], log: Path) ->
 
 
 def python(*arguments: str) -> list[str]:
-    """This interpreter with arguments."""
+    """Return the command that runs this interpreter with these arguments."""
     return [sys.executable, *arguments]

@@ -1,6 +1,6 @@
-"""Where the time of a training step goes: python -m benchmarks.profile_step [ENCODER_SOURCE]
+"""Profile a training step with TensorFlow's profiler: print the slowest operations and the examples per second.
 
-Prints the operations that take the most thread time, from TensorFlow's own profiler, and the examples per second.
+usage: python -m benchmarks.profile_step [ENCODER_SOURCE]
 """
 
 import os
@@ -18,7 +18,7 @@ _OPERATION = re.compile(r"[^:]*:(?P<kind>_?[A-Z]\w*)")
 
 
 def main(source: str) -> None:
-    """Profile steps of 32 rows of 20 tokens, the mean of the questions with their padding."""
+    """Profile steps of 32 rows of 20 tokens, which is the mean width of a question with its padding."""
     os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="2")
     import tensorflow as tf
 
@@ -51,13 +51,13 @@ def main(source: str) -> None:
 
 
 def _print_operations(path: Path) -> None:
-    """Milliseconds of thread time a step, of all threads together, by kind of operation."""
+    """Print for each kind of operation the thread time of one step, in ms, summed over all threads."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     milliseconds: Counter[str] = Counter()
     for plane in xplane_pb2.XSpace.FromString(path.read_bytes()).planes:
         for event in (event for line in plane.lines for event in line.events):
-            # An operation is named "path/of/it:Kind"; what merely encloses operations is "Class::Method" or a function.
+            # An operation has the name "path/of/it:Kind"; an event around operations is "Class::Method" or a function.
             match = _OPERATION.fullmatch(plane.event_metadata[event.metadata_id].name.split("#")[0])
             if match:
                 milliseconds[match["kind"]] += event.duration_ps / 1e9 / STEPS

@@ -1,4 +1,4 @@
-"""How far two equal models seem apart in latency on this machine, by two statistics.
+"""Measure by which factor the latencies of two equal models differ on this machine, with two statistics.
 
 usage: python -m benchmarks.serving_noise MODEL MODEL QUESTIONS.csv      (two models of the store, trained alike)
 """
@@ -16,7 +16,7 @@ from ml.serve.server_process import serve
 
 
 def main() -> None:
-    """Measure blocks of questions and batches, and print the largest ratio in windows of as many as a probe takes."""
+    """Measure blocks of questions and batches, and print the largest ratio over all windows of a probe's length."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs=2, type=Path)
     parser.add_argument("questions", type=Path)
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure(models: list[Path], texts: list[str], blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds for each question and each batch, of shape [2, rounds]."""
+    """Time each question and each batch on both models, in seconds, two arrays [2, rounds]."""
     questions, batches = [], []
     with ExitStack() as stack, progress("time equal models", blocks, " blocks") as bar:
         servers = [stack.enter_context(serve(model)) for model in models]
@@ -47,7 +47,7 @@ def measure(models: list[Path], texts: list[str], blocks: int) -> tuple[np.ndarr
 
 
 def apart(ratio: float) -> float:
-    """The ratio of the larger to the smaller."""
+    """Return a ratio as the larger value divided by the smaller."""
     return max(ratio, 1 / ratio)
 
 

@@ -1,8 +1,8 @@
-"""Training throughput: the notebook's recipe against ours, same encoder, same rows, alternating.
+"""Measure training throughput: the notebook's recipe and ours, with the same encoder on the same rows, in turns.
 
-The encoder is a TF-Hub module of the true size with random weights: a step costs the same. Each arm is a process of
-its own, and steps that trace or warm up are not counted. `SOURCE` in the environment names a CSV to train on;
-without it the rows are generated.
+The encoder is a TF-Hub module of the real size with random weights: a step costs the same as with trained weights.
+Each recipe (arm) runs in a process of its own, and steps that trace or warm up are not counted. The environment
+variable `SOURCE` names a CSV to train on; without it the rows are generated.
 
 usage of one arm: python -m benchmarks.training notebook|ours MODULE STEPS ROWS.csv OUTPUT.json
 """
@@ -29,7 +29,7 @@ ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def measure() -> list[dict[str, object]]:
-    """One row for each size and round: examples per second of both recipes, and their ratio."""
+    """Measure each size and round: examples per second of both recipes, and their ratio."""
     with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
         rows = Path(os.environ.get("SOURCE") or Path(folder) / "rows.csv")
         if not rows.exists():
@@ -64,7 +64,10 @@ def _log(folder: str | Path) -> Path:
 
 
 def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
-    """Examples per second of the notebook's `model.fit`, after a first step, which traces and fills the shuffle."""
+    """Measure the examples per second of the notebook's `model.fit` after the first step.
+
+    The first step traces the graph and fills the shuffle buffer.
+    """
     import tf_keras
 
     from benchmarks import notebook
@@ -79,7 +82,7 @@ def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray)
 
 
 def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
-    """Examples per second of our own epochs, after a fifth of the steps as warm-up."""
+    """Measure the examples per second of our epochs, after a warm-up of a fifth of the steps."""
     from ml.encoder.pretrained import build_tokenizer, read_encoder
     from ml.store import Store
     from ml.training.checkpoint import open_checkpoints

@@ -1,4 +1,4 @@
-"""The champion on those rows of another CSV that its own hash split keeps for the test: rows it has never seen.
+"""Measure the champion on rows that it has never seen: the rows of another CSV that its hash split puts into the test.
 
 usage: python -m benchmarks.unseen_rows ROWS.csv CONFIG      (CONFIG as in the champion's run)
 """
@@ -20,7 +20,7 @@ from ml.registry.local import LocalRegistry
 
 
 def main(rows_csv: str, config: str) -> None:
-    """Print the figures, one a line."""
+    """Print the figures, one per line."""
     registry = LocalRegistry(Path(os.environ.get("SINCERE_HOME", "var")) / "registry")
     champion = registry.resolve(CHAMPION_ALIAS)
     if isinstance(champion, NoChampion):

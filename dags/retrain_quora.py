@@ -23,23 +23,24 @@ CHAMPION = Asset("quora_champion")
 
     Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
 
-    - **detect** ends the run early, as a success with its tasks skipped, if CSV, settings and code are those of the
-      champion's run; the Param `force` overrides it, the cool-down, and the block on a version rolled back from.
-    - **validate** stops the run for good if a critical expectation fails; its log says which one, and where the
+    - **detect** ends the run early, as a success with skipped tasks, if CSV, settings and code are those of the
+      champion's run. The Param `force` overrides this, the cool-down, and the block on a version that was rolled back.
+    - **validate** stops the run without a retry if a critical expectation fails; its log says which one, and where the
       Data Docs are.
-    - **evaluate** scores candidate and champion now, on the same test rows; an unreachable registry stops the run.
-    - **probe** serves the candidate in a fresh process before anything moves: hard questions, rows scored before, and
-      latency, memory and size beside the champion's.
+    - **evaluate** scores candidate and champion in this run, on the same test rows. If the registry does not answer,
+      the run stops.
+    - **probe** serves the candidate in a fresh process before the alias moves. The candidate must answer hard questions
+      and reproduce its scores; its latency, memory and size are compared with the champion's.
     - **decide** raises an alarm if the champion itself misses a floor on the fresh rows, whatever the verdict.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
-      With the Param `dry_run`, nothing at all is written to the registry.
+      With the Param `dry_run`, nothing is written to the registry.
 
-    Bad data, bad settings and broken lineage are not retried: a person must look. Network trouble is.
+    Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
     """,
 )
 def retrain_quora() -> None:
-    """The pipeline's arrows: a task takes the records of those named in its list."""
+    """Connect the tasks: each task takes the records of the tasks in its list."""
     snapshot = StepOperator(
         step="snapshot",
         connections={"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"}},

@@ -1,4 +1,4 @@
-"""Point the champion's alias back at an earlier version, on a person's word."""
+"""Point the champion's alias back at an earlier version when a person asks for it."""
 
 from airflow.sdk import Asset, dag
 from retraining.operators import TASK_DEFAULTS, RollbackOperator
@@ -16,13 +16,13 @@ from retraining.params import rollback_params
     doc_md="""
     ### Back to an earlier champion
 
-    The target is served in a fresh process first: what does not load and score cannot become the champion. Then the
-    alias `production` moves, and the registry's history names the reason. Without a version: the champion's
-    predecessor. `python -m ml rollback` does the same without Airflow.
+    First, the target version is served in a fresh process: a model that does not load and score cannot become the
+    champion. Then the alias `production` moves, and the registry's history names the reason. Without a version, the
+    target is the champion's predecessor. `python -m ml rollback` does the same without Airflow.
     """,
 )
 def rollback_model() -> None:
-    """One task; a retry of it, after a crash at any point, rolls back once."""
+    """Run one task. It is idempotent: a retry after a crash does not roll back twice."""
     RollbackOperator(champion=Asset("quora_champion"))
 
 

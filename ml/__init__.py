@@ -1,3 +1,3 @@
-"""Sincere's library: retrains, judges and promotes the classifier of insincere questions. Knows nothing of Airflow."""
+"""Sincere's library. It retrains, judges and promotes the classifier of insincere questions, and needs no Airflow."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m ml`, and the command `sincere` of an installation."""
+"""The entry point of `python -m ml` and of the installed command `sincere`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from ml import cli
 
 
 def main() -> int:
-    """Run one command and return its exit status; what is left of W&B's service then has ten seconds to end."""
+    """Run one command and return its exit status; W&B's service is killed if it still runs ten seconds later."""
     try:
         return cli.main()
     finally:

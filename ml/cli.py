@@ -1,6 +1,6 @@
-"""The command line: every step by itself, all of them in a row, and what people do with the result.
+"""The command line: it runs one step or all steps, and has the commands with which people use the result.
 
-This is the edge of the library: the environment and the clock are read here and nowhere else.
+The environment decides home, registry and tracking; it is read here, and handed on as arguments.
 Results go to standard output, everything else to standard error.
 """
 
@@ -30,8 +30,8 @@ from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
 
 _ENVIRONMENT = {
-    "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer are of Keras 2
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # its errors reach Python as exceptions; the lines are about absent GPUs
+    "TF_USE_LEGACY_KERAS": "1",  # tf-models' layers and hub.KerasLayer need Keras 2
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # errors reach Python as exceptions; the log only reports absent GPUs
     "GX_ANALYTICS_ENABLED": "false",
     "WANDB_SILENT": "true",
     "WANDB_ERROR_REPORTING": "false",
@@ -39,7 +39,7 @@ _ENVIRONMENT = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or that of the error (see ml/errors.py)."""
+    """Run one command; return 0, or the exit status of its error (see ml/errors.py)."""
     arguments = _parser().parse_args(argv)
     _prepare_process()
     try:
@@ -60,7 +60,7 @@ def _prepare_process() -> None:
 
 
 def _check_places(arguments: argparse.Namespace) -> None:
-    """Before the work, which may take hours; raises ConfigError where a file cannot be written in the end."""
+    """Raise ConfigError if an output file cannot be written; the work that follows may take hours."""
     for option in ("output", "plot"):
         path = getattr(arguments, option, None)
         if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
@@ -248,7 +248,7 @@ def _read_record(path: Path) -> Record:
 
 
 class _Parser(argparse.ArgumentParser):
-    """The help of a command that can be told settings lists them all."""
+    """A parser whose help lists all settings if its command has the option `--set`."""
 
     def format_help(self) -> str:
         from ml.config.reference import help_lines
@@ -266,29 +266,29 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes; else printed")
+        command.add_argument("--output", type=Path, metavar="RECORD.json", help="default: print the record")
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
-    run = commands.add_parser("run", help="all steps in one process, without Airflow")
+    run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
-    verdict = commands.add_parser("verdict", help="the newest verdict, its checks and where its reports are")
+    verdict = commands.add_parser("verdict", help="print the newest verdict, its checks and where its reports are")
     verdict.set_defaults(run=_show_verdict)
-    history = commands.add_parser("history", help="all verdicts and rollbacks as a table")
+    history = commands.add_parser("history", help="print all verdicts and rollbacks as a table")
     history.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw precision and recall by version as well")
     history.set_defaults(run=_show_history)
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
-    _add_simulate(commands.add_parser("simulate", help="how often the gate errs, and what it sees, on stored scores"))
+    _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
     return parser
 
 
 _BY_HAND = "command line"
-_FORCE_HELP = "go on even if nothing has changed, in the cool-down, or with what was rolled back from"
-_INPUT_HELP = "a record that a step before gave; repeat it for each one"
+_FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
+_INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
 
 def _add_run_arguments(command: argparse.ArgumentParser) -> None:
@@ -302,28 +302,28 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
 
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
-    command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"for the record; default: {_BY_HAND}")
-    command.add_argument("--run-url", default="none", metavar="URL", help="where people see the run; default: none")
+    command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"who started it; default: {_BY_HAND}")
+    command.add_argument("--run-url", default="none", metavar="URL", help="the page of the run; default: none")
 
 
 def _add_pending(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--pending", action="store_true", help="instead: all promotions that wait because the registry did not answer"
+        "--pending", action="store_true", help="carry out all promotions that wait because the registry did not answer"
     )
     command.set_defaults(run=_promote)
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:
     command.add_argument("--to", metavar="VERSION", help="default: the champion's predecessor")
-    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="stands in the history")
-    command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes as well")
+    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="for the history")
+    command.add_argument("--output", type=Path, metavar="RECORD.json", help="write the record there, too")
     _add_run_identity(command)
     command.set_defaults(run=_roll_back, dry_run=False, force=False)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:
-    command.add_argument("decision", type=Path, metavar="decision.json", help="a record, as store/decisions keeps it")
-    command.add_argument("--config", metavar="PRESET|FILE.toml", help="its policy; default: the policy of then")
+    command.add_argument("decision", type=Path, metavar="decision.json", help="a record from store/decisions")
+    command.add_argument("--config", metavar="PRESET|FILE.toml", help="its policy; default: that of the decision")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.set_defaults(run=_replay)
 
@@ -340,8 +340,8 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
 def _add_simulate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="its policy; default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    command.add_argument("--weeks", type=int, default=208, help="with rows of their own; default: 208")
-    command.add_argument("--years", type=int, default=20, help="of weeks that share their rows; default: 20")
+    command.add_argument("--weeks", type=int, default=208, help="each with its own test rows; default: 208")
+    command.add_argument("--years", type=int, default=20, help="in a year, all weeks share them; default: 20")
     command.add_argument("--test-rows", type=int, nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
     command.add_argument("--plot", type=Path, metavar="SVG", help="draw the table as well")
     command.set_defaults(run=_simulate)

@@ -1,10 +1,10 @@
-"""The errors that a person or a scheduler acts on, and the exit status that carries each kind out of a process."""
+"""The errors that a person or a scheduler acts on. The exit status of a process tells the kind of its error."""
 
 from typing import ClassVar
 
 
 class SincereError(Exception):
-    """What is wrong, where, and what to do about it. Never carries user text, keys or tokens."""
+    """An error that says what is wrong, where, and what to do. It never contains user text, keys or tokens."""
 
     exit_status: ClassVar[int] = 1
 
@@ -16,51 +16,51 @@ class SincereError(Exception):
 
 
 class PermanentError(SincereError):
-    """Fails the same way on every retry: a person must look."""
+    """An error that every retry meets again: a person must act."""
 
     exit_status = 65  # EX_DATAERR of sysexits.h
 
 
 class DataError(PermanentError):
-    """The data is not what the pipeline can work on."""
+    """The pipeline cannot work with this data."""
 
 
 class ConfigError(PermanentError):
-    """A setting is unknown, out of bounds or contradicts another."""
+    """A setting is unknown, is out of bounds or contradicts another setting."""
 
 
 class LineageError(PermanentError):
-    """A record names a parent that is missing or is not the one it was made from."""
+    """A record cannot be read, or the parent that it names is missing or was changed."""
 
 
 class ServingError(PermanentError):
-    """An exported model does not load apart from this code, or does not score as it was evaluated."""
+    """An exported model does not load without this code, or its scores differ from those of the evaluation."""
 
 
 class TransientError(SincereError):
-    """May pass by itself: worth a retry with back-off."""
+    """An error that may go away by itself: the step is retried with back-off."""
 
     exit_status = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class SourceUnavailable(TransientError):
-    """The data source did not answer, or broke off more often than we resume."""
+    """The data source did not answer, or the download broke off in every attempt."""
 
 
 class RegistryUnavailable(TransientError):
-    """The registry did not give a definite answer; an unknown champion is never taken for an absent one."""
+    """The registry gave no definite answer. An unknown champion is never treated as an absent one."""
 
 
 class PromotionPending(RegistryUnavailable):
-    """A decision waits in the store for the registry to answer."""
+    """The registry did not answer; the decision waits in the store until it does."""
 
 
 class RegistryConflict(PermanentError):
-    """Somebody else moved the alias since the decision was made."""
+    """Somebody else has moved the alias since the decision was made."""
 
 
 class RegistryRefused(PermanentError):
-    """The registry answered that this account may not do it."""
+    """The registry refused the operation: this account does not have the permission."""
 
 
 class RegistryDamaged(PermanentError):

@@ -1,4 +1,4 @@
-"""What a candidate comes from, as digests: equal inputs mean that another run would do the same work again."""
+"""Digests of all inputs that decide a candidate. A run with the inputs of an earlier run would repeat its work."""
 
 import ast
 import hashlib
@@ -15,7 +15,7 @@ DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", 
 
 
 def inputs_of(config: Config, snapshot: str) -> Inputs:
-    """The inputs of a run on the CSV with that sha256; its source, retention and tracking do not count."""
+    """Return the inputs of a run on the CSV with this sha256, without settings that decide no result."""
     counted = replace(
         config,
         source=SourceConfig(),
@@ -34,7 +34,7 @@ def inputs_of(config: Config, snapshot: str) -> Inputs:
 
 @cache
 def code_version(places: tuple[str, ...] = DECIDING) -> str:
-    """Sha256, in hex, over the names and the code of some rooms and files of this package: it needs no git."""
+    """Return the sha256, in hex, of names and code of these rooms and files of the package: a version without git."""
     package = Path(__file__).parent
     files = sorted(path for place in places for path in _modules(package / place))
     states = [f"{path.relative_to(package).as_posix()} {code_digest(path.read_text('utf-8'))}" for path in files]
@@ -42,7 +42,7 @@ def code_version(places: tuple[str, ...] = DECIDING) -> str:
 
 
 def code_digest(source: str) -> str:
-    """Sha256, in hex, of what a module does: comments, docstrings and layout do not count."""
+    """Return the sha256, in hex, of a module's code without comments, docstrings and layout."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -63,7 +63,7 @@ def _modules(place: Path) -> list[Path]:
 
 
 def _file_state(path: Path) -> str:
-    return file_digest(path) if path.is_file() else "absent"  # which the step validate reports
+    return file_digest(path) if path.is_file() else "absent"  # the step validate reports it
 
 
 def _digest_of(text: str) -> str:

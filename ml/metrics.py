@@ -1,7 +1,7 @@
-"""The figures of a binary classifier on labelled rows: ranking, calibration, and labels at one threshold.
+"""The metrics of a binary classifier on labelled rows: ranking, calibration, and labels at one threshold.
 
-Everywhere: `target` is an integer array of 0 and 1, `scores` an array of probabilities of class 1, both of
-shape [rows] in the same order.
+In every function, `target` is an integer array of 0 and 1, and `scores` is an array of probabilities of class 1. Both
+have the shape [rows] and the same order.
 """
 
 from typing import Any, TypedDict
@@ -16,11 +16,11 @@ FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 CALIBRATION_BINS = 15
-_LOWEST_PROBABILITY = 1e-7  # a float32 just below 1 is 1 - 6e-8: a surer score is rounding
+_LOWEST_PROBABILITY = 1e-7  # the float32 below 1 is 1 - 6e-8: a score still closer to 1 is rounding
 
 
 class Figures(TypedDict):
-    """What `measure` gives; the names and units are those of an Evaluation."""
+    """The result of `measure`; names and units are those of the record Evaluation."""
 
     precision: float
     recall: float
@@ -37,9 +37,9 @@ class Figures(TypedDict):
 
 
 def measure(target: IntArray, scores: FloatArray, threshold: float) -> Figures:
-    """All figures at once; raises DataError on one class only or on scores that are no probabilities.
+    """Compute all metrics; raises DataError if all rows have one class or a score is not a probability.
 
-    A row is labelled 1 where its score is at least `threshold`. Precision is 0 where no row is labelled 1.
+    A row is labelled 1 if its score is at least `threshold`. Precision is 0 if no row is labelled 1.
     """
     _refuse_unmeasurable(target, scores)
     labelled = scores >= threshold
@@ -63,24 +63,25 @@ def measure(target: IntArray, scores: FloatArray, threshold: float) -> Figures:
 
 
 def precision_at_recall(target: IntArray, scores: FloatArray, recall: float) -> float:
-    """The highest precision of any threshold whose recall is at least `recall`.
+    """Return the highest precision of all thresholds whose recall is at least `recall`.
 
-    The figure that tf.keras.metrics.PrecisionAtRecall estimates on a grid of 200 thresholds; exact here.
+    The result is exact; tf.keras.metrics.PrecisionAtRecall estimates it on a grid of 200 thresholds.
     """
     precisions, recalls, _ = precision_recall_curve(target, scores)
     return float(precisions[recalls >= recall].max())
 
 
 def row_losses(target: IntArray, scores: FloatArray) -> FloatArray:
-    """Log loss in nats of each row, shape [rows], scores clipped to [1e-7, 1 - 1e-7]."""
+    """Return the log loss of each row in nats, shape [rows]; scores are clipped to [1e-7, 1 - 1e-7]."""
     clipped = np.clip(scores.astype(np.float64), _LOWEST_PROBABILITY, 1 - _LOWEST_PROBABILITY)
     return -np.log(np.where(target == 1, clipped, 1 - clipped))
 
 
 def calibration_error(target: IntArray, scores: FloatArray) -> float:
-    """Expected calibration error over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
+    """Return the expected calibration error in 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
 
-    On the probability of class 1: the distance of its mean from the share of positives, weighted by rows.
+    The error of a bin is the distance between its mean probability of class 1 and its share of positives. The bins are
+    weighted by their rows.
     """
     weights = scores.astype(np.float64) - target
     surplus = np.bincount(calibration_bins(scores), weights=weights, minlength=CALIBRATION_BINS)
@@ -88,7 +89,7 @@ def calibration_error(target: IntArray, scores: FloatArray) -> float:
 
 
 def calibration_bins(scores: FloatArray) -> npt.NDArray[np.intp]:
-    """The bin of each score, 0 to 14, shape [rows]."""
+    """Return the bin of each score, 0 to 14, shape [rows]."""
     return np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
 
 

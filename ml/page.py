@@ -1,4 +1,4 @@
-"""One look for all report pages: a single HTML file with its pictures inside, readable offline."""
+"""The layout that all report pages share: one HTML file that contains its pictures, readable offline."""
 
 import io
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One box of a page; `body` is HTML that is safe already."""
+    """One box of a page; `body` is HTML that is already escaped."""
 
     heading: str
     body: Markup
@@ -27,18 +27,18 @@ class Section:
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write a page whole or not at all."""
+    """Write a page atomically."""
     template = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     write_whole(path, template.render(title=title, lead=lead, sections=sections))
 
 
 def fragment(template: str, **values: object) -> Markup:
-    """A piece of HTML from a Jinja template; every value is escaped."""
+    """Render a piece of HTML from a Jinja template; every value is escaped."""
     return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))  # noqa: S704, escaped above
 
 
 def svg(figure: Figure) -> Markup:
-    """The figure as inline SVG; the same figure gives the same text."""
+    """Return the figure as inline SVG; the same figure gives the same text."""
     with matplotlib.rc_context({"svg.hashsalt": "sincere", "svg.fonttype": "none"}):
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, elsewhere one line every few seconds, and none for short work."""
+"""Show the progress of long work: a bar on a terminal, else a line every few seconds. Short work prints no line."""
 
 import os
 import sys
@@ -28,9 +28,9 @@ class _Lines:
 def progress(
     what: str, total: int | None, unit: str, *, scaled: bool = False, done: int = 0
 ) -> Iterator["tqdm[Never]"]:
-    """A tqdm bar to `update`; `scaled` prints thousands as k, M, G. `total` None means that it is not known.
+    """Give a tqdm bar, whose `update` the caller calls. `scaled` prints thousands as k, M, G.
 
-    `done` was done before, and does not count for the speed.
+    `total` is None if it is not known. `done` units were finished before; they do not count for the speed.
     """
     terminal = sys.stderr.isatty()
     columns, rows = _size(terminal)
@@ -47,16 +47,16 @@ def progress(
         ncols=columns,
         nrows=rows,
         ascii=not terminal,
-        position=None if terminal else 0,  # lines have no place below one another
-        leave=None,  # one inside another goes when it is done
+        position=None if terminal else 0,  # in a log, nested bars must not move the cursor
+        leave=None,  # a bar inside another bar disappears at its end
     )
     with bar:
         yield bar
         if not terminal and bar.last_print_n == bar.n:
-            bar.leave = False  # its last line is in the log
+            bar.leave = False  # the log has its last line already
 
 
 def _size(terminal: bool) -> tuple[int, int]:
-    """Columns and rows; some terminals say 0, such as those of `script`."""
+    """Return columns and rows; the defaults replace a 0, which the terminals of `script` report."""
     columns, rows = os.get_terminal_size(sys.stderr.fileno()) if terminal else (0, 0)
     return columns or COLUMNS, rows or ROWS

@@ -1,6 +1,7 @@
-"""What one step hands to the next: frozen, small, plain JSON on the wire, each naming its parents by sha256.
+"""The records that one step hands to the next: frozen, small, plain JSON. Each names its parents by their sha256.
 
-Rows, arrays, user text and paths of this machine never travel in a record. What can be absent has its own absence.
+A record never contains rows, arrays, user text or paths of this machine. Each thing that can be absent has its own type
+for its absence, such as NoChampion.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ _RECORDS: dict[str, type] = {}
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[R]) -> type[R]:
-    """A frozen dataclass that checks its fields strictly, and whose JSON bears its name as `record`."""
+    """Make a class a frozen dataclass with strictly checked fields; its JSON names the class in the field `record`."""
     cls.__annotations__ = {"record": Literal[cls.__name__], **cls.__annotations__}
     cls.record = cls.__name__  # type: ignore[attr-defined]
     made = cast(type[R], dataclass(cls, frozen=True, kw_only=True, config=_STRICT))
@@ -39,7 +40,7 @@ def record(cls: type[R]) -> type[R]:
 
 @record
 class RawSnapshot:
-    """One CSV as it was pulled; `sha256` is of its bytes, `source` bears no credentials and no local folder."""
+    """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder."""
 
     source: str
     sha256: str
@@ -51,7 +52,7 @@ class RawSnapshot:
 
 @record
 class DataCheck:
-    """One expectation and what was seen; `column` is "table" for expectations about the whole file."""
+    """One expectation and what was observed; `column` is "table" if the expectation is about the whole file."""
 
     name: str
     column: str
@@ -74,7 +75,7 @@ class ValidationReport:
 
 @record
 class Split:
-    """One part of the data; `digest` is of its stored rows."""
+    """One part of the data; `digest` is the digest of its stored rows."""
 
     name: SplitName
     digest: str
@@ -84,9 +85,10 @@ class Split:
 
 @record
 class Splits:
-    """The parts that training, threshold choice and judgement use; no normalised text is in two of them.
+    """The parts for training, for the choice of epoch and threshold, and for the test; no text is in two of them.
 
-    `warnings` are the expectations of the file and of its splits that failed, none of them critical.
+    Texts are compared after normalisation. `warnings` are the failed expectations about the file and the splits that
+    are not critical.
     """
 
     snapshot: str
@@ -100,13 +102,13 @@ class Splits:
     warnings: tuple[DataCheck, ...]
 
     def part(self, name: SplitName) -> Split:
-        """The part of that name."""
+        """Return the part with that name."""
         return next(part for part in self.parts if part.name == name)
 
 
 @record
 class ModelVersion:
-    """A version in the registry, and the digest of its files."""
+    """A version in the registry; `model` is the digest of its files."""
 
     version: str
     model: str
@@ -114,7 +116,7 @@ class ModelVersion:
 
 @record
 class NoChampion:
-    """Proven: the registry answered, and its alias points at nothing."""
+    """There is no champion. This is proven: the registry answered, and its alias points at no version."""
 
 
 Champion = Annotated[ModelVersion | NoChampion, BY_NAME]
@@ -169,19 +171,19 @@ class Evaluation:
 
 @record
 class Contamination:
-    """So many test rows may have been in the champion's training; they were left out for both models."""
+    """The number of test rows that the champion may have been trained on; both models were measured without them."""
 
     rows: int
 
 
 @record
 class UnknownContamination:
-    """The rows that the champion was trained on are not in this store."""
+    """The contamination is unknown: the rows that the champion was trained on are not in this store."""
 
 
 @record
 class Rival:
-    """The champion, measured now on the candidate's test rows."""
+    """The champion and its evaluation, made in this run on the candidate's test rows."""
 
     champion: ModelVersion
     evaluation: Evaluation
@@ -192,9 +194,9 @@ class Rival:
 class Comparison:
     """Candidate, champion and baseline on the same test rows.
 
-    The baseline is no neural network, and is trained on the candidate's rows (see ml/judge/baseline.py). `snapshot` is
-    the sha256 of the CSV that the rows come from. `warnings` are the names of the expectations that the CSV or its
-    splits failed.
+    The baseline is not a neural network; it is trained on the candidate's training rows (see ml/judge/baseline.py).
+    `snapshot` is the sha256 of the CSV that the rows come from. `warnings` are the names of the failed expectations
+    about the CSV or its splits.
     """
 
     snapshot: str
@@ -212,7 +214,7 @@ class Comparison:
 
 @record
 class ChampionFigures:
-    """What a champion reached on the test rows of one run."""
+    """The champion's figures on the test rows of one run."""
 
     version: str
     rows: int
@@ -228,7 +230,7 @@ class ChampionUnmeasured:
 
 @record
 class Interval:
-    """A candidate's figure minus the champion's on the same rows; each bound holds by itself with some confidence."""
+    """The candidate's figure minus the champion's on the same rows, with its lower and its upper one-sided bound."""
 
     difference: float
     lower: float
@@ -237,7 +239,7 @@ class Interval:
 
 @record
 class Gains:
-    """How much more a candidate reached than the champion, and the confidence of each bound."""
+    """The candidate's gains over the champion; `confidence` is that of each one-sided bound."""
 
     confidence: float
     precision: Interval
@@ -262,7 +264,7 @@ class RuleCheck:
 
 @record
 class Inputs:
-    """What a candidate comes from, as digests: the CSV, the settings, the expectation suites and the code."""
+    """The digests of what decides a candidate: the CSV, the settings, the expectation suites and the code."""
 
     snapshot: str
     config: str
@@ -272,7 +274,7 @@ class Inputs:
 
 @record
 class Change:
-    """Whether this run has other inputs than the champion's; without `changed` there is no work."""
+    """Whether this run's inputs differ from those of the champion's run; if `changed` is false, the run ends early."""
 
     changed: bool
     reason: str
@@ -282,7 +284,7 @@ class Change:
 
 @record
 class ServingCosts:
-    """What serving a model takes: medians for one question and a batch of 256, the most memory, all files' size."""
+    """The costs of serving: median seconds for one question and for a batch of 256, peak memory, size of all files."""
 
     question_seconds: float
     batch_seconds: float
@@ -292,7 +294,7 @@ class ServingCosts:
 
 @record
 class PairedCosts:
-    """Costs of two models that took turns; a ratio is the median over the rounds of candidate by champion."""
+    """The costs of two models that took turns; a ratio is the median, over the rounds, of candidate / champion."""
 
     candidate: ServingCosts
     champion: ServingCosts
@@ -302,9 +304,11 @@ class PairedCosts:
 
 @record
 class Probe:
-    """The candidate in a fresh process: hard `questions` answered, test `rows` scored as in `comparison`.
+    """How the candidate served in a fresh process: it answered hard questions and scored test rows again.
 
-    `costs` are the candidate's alone where there is no champion, or it did not serve; `time` is UTC in ISO 8601.
+    `questions` and `rows` are their numbers. `largest_difference` is that of the scores from those of `comparison`, a
+    digest. `costs` has the champion's costs too, if there is a champion and it could be served. `time` is UTC in
+    ISO 8601.
     """
 
     model: str
@@ -318,7 +322,7 @@ class Probe:
 
 @record
 class PastPromotion:
-    """When a version was promoted: UTC in ISO 8601."""
+    """The version that was promoted last, and when (UTC in ISO 8601)."""
 
     version: str
     time: str
@@ -326,20 +330,20 @@ class PastPromotion:
 
 @record
 class NoPromotion:
-    """The history has none."""
+    """The history contains no promotion."""
 
 
 @record
 class NothingWithdrawn:
-    """No version with the candidate's files or inputs was rolled back from."""
+    """No rollback has withdrawn a version with the candidate's files or inputs."""
 
 
 @record
 class Past:
-    """What the registry's history said when the decision was made, on a probe of `time` (UTC in ISO 8601).
+    """What the registry's history said when the decision was made; `time` is that of the probe (UTC in ISO 8601).
 
-    `withdrawn` is the version that was rolled back from and has the candidate's files or inputs. `after_rollback` says
-    that nothing was promoted since the last rollback, `forced` that the run was told to go on.
+    `withdrawn` is a version with the candidate's files or inputs that a rollback has withdrawn. `after_rollback` is
+    true if no promotion followed the last rollback, `forced` if the run was started with `--force`.
     """
 
     time: str
@@ -354,7 +358,7 @@ class Decision:
     """The verdict on one candidate with its reasons.
 
     `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests. `triggered_by` says who or what
-    began the run. `alarms` says which floors the champion misses by now.
+    started the run. `alarms` says which floors the champion itself misses on these test rows.
     """
 
     verdict: Verdict
@@ -387,7 +391,7 @@ COMPARED_FIGURES = (
 
 @record
 class Slice:
-    """The rows that have something in common, and the difference in F1 on them."""
+    """A group of test rows with a common property; `f1` is the difference in F1 on them."""
 
     rows: int
     positives: int
@@ -396,7 +400,7 @@ class Slice:
 
 @record
 class RareSlice:
-    """A slice with too few positive rows to tell a difference."""
+    """A slice with too few positive rows to measure a difference."""
 
     rows: int
     positives: int
@@ -404,10 +408,11 @@ class RareSlice:
 
 @record
 class Evidence:
-    """What the policy judges by, beside the two evaluations: how sure the differences are, the costs, the past.
+    """What the policy judges by, beside the two evaluations: the uncertainty of the differences, the costs, the past.
 
-    `figures` has an interval for each of `COMPARED_FIGURES` that could be measured, `slices` what was seen by name. The
-    p-value is of McNemar's exact test on the rows that one model alone labels right.
+    `figures` has an interval for each of `COMPARED_FIGURES` that could be measured; `slices` has the result of each
+    slice by its name. `mcnemar_p` is the p-value of McNemar's exact test on the rows that only one of the models labels
+    correctly.
     """
 
     confidence: float
@@ -423,12 +428,12 @@ class Evidence:
 
 @record
 class NoEvidence:
-    """There is no champion to tell the candidate from."""
+    """There is no evidence, because there is no champion to compare the candidate with."""
 
 
 @record
 class Rollback:
-    """The alias moved back from `previous` to `target` by hand, and why."""
+    """A person moved the alias back from `previous` to `target`; `reason` says why."""
 
     target: ModelVersion
     previous: ModelVersion
@@ -438,15 +443,15 @@ class Rollback:
 
 @record
 class Unregistered:
-    """A dry run registers nothing."""
+    """The candidate has no version, because a dry run registers nothing."""
 
 
 @record
 class ModelDescription:
-    """What stands beside a model's files, as model.json: how to label with it, and what it comes from, as digests.
+    """The file model.json of a model: how to label with it, and the digests of what it was made from.
 
-    `fitted_to` names the parts that weights and threshold were fitted to, those of its ancestors included; `vocabulary`
-    is of what gives a text its token ids.
+    `fitted_to` has the digests of the parts that its weights and threshold were fitted to, and those of its ancestors.
+    `vocabulary` is the digest of what decides the token ids of a text.
     """
 
     threshold: float
@@ -461,7 +466,7 @@ class ModelDescription:
 
 @record
 class Promotion:
-    """What happened to the alias; `candidate` is the version that was judged, `previous` the champion before."""
+    """What happened to the alias; `candidate` is the version that was judged, `previous` the champion before that."""
 
     promoted: bool
     verdict: Verdict
@@ -472,7 +477,7 @@ class Promotion:
 
     @property
     def version(self) -> str:
-        """The candidate's version in words."""
+        """The candidate's version, or "unregistered" after a dry run."""
         return self.candidate.version if isinstance(self.candidate, ModelVersion) else "unregistered"
 
 
@@ -485,10 +490,11 @@ class Aliases:
 
 @record
 class HistoryEntry:
-    """One decision as it was carried out; `time` is UTC in ISO 8601, figures are the candidate's on its test rows.
+    """One decision that was carried out; `time` is UTC in ISO 8601, the figures are the candidate's on its test rows.
 
-    `promoted` says that the champion's alias was moved to `version`; `decision` is the digest of its grounds, `inputs`
-    that of the run's inputs. `watch` has the champion's figures on the same test rows, `gains` the differences.
+    `promoted` is true if the champion's alias was moved to `version`. `decision` is the digest of the entry's grounds
+    (a Decision, Rollback or Change), `inputs` that of the run's inputs. `watch` has the champion's figures on the same
+    test rows, `gains` the differences.
     """
 
     time: str
@@ -524,7 +530,7 @@ Record = (
 
 
 def to_json(record: Any) -> str:
-    """The record as canonical JSON: sorted keys, no spaces, no NaN, its schema's number."""
+    """Return the record as canonical JSON: sorted keys, no spaces, no NaN, with the schema number."""
     plain = TypeAdapter(type(record)).dump_python(record, mode="json")
     wire = {**plain, "schema": SCHEMA}
     return json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -553,14 +559,14 @@ def read_any(text: str) -> Record:
 
 
 def digest(record: Any) -> str:
-    """Sha256, in hex, of the record's canonical JSON."""
+    """Return the sha256, in hex, of the record's canonical JSON."""
     return hashlib.sha256(to_json(record).encode()).hexdigest()
 
 
 def _read_object(text: str) -> dict[str, Any]:
     try:
         wire = json.loads(text)
-    except (ValueError, RecursionError):  # JSONDecodeError is a ValueError, and so is a number of 5,000 digits
+    except (ValueError, RecursionError):  # JSONDecodeError is a ValueError; a number of 5,000 digits raises one, too
         raise _unreadable("not JSON", "record") from None
     if not isinstance(wire, dict):
         raise _unreadable("not a JSON object", "record")

@@ -1,4 +1,4 @@
-"""The places that a step may write to, handed to it by whoever runs it."""
+"""The run that a step belongs to: the places that the step may write to, and how the run was started."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ Observer = Callable[[int, Mapping[str, float]], None]
 
 
 def unobserved(step: int, figures: Mapping[str, float]) -> None:
-    """Nobody looks on."""
+    """Ignore the progress of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Store, registry and this run's folder of reports; `run_id` names the run in records and history.
+    """Store, registry and reports of one run; `run_id` names the run in records and history.
 
-    `triggered_by` says who or what started it, `run_url` where a person sees it. A dry run is given a registry that it
-    cannot write to; `force` means to go on though nothing has changed, the cool-down is not over, or the candidate was
-    rolled back from. Long work tells `observe` how it goes: so many steps made, and figures by name.
+    `triggered_by` says who or what started the run, `run_url` is the address of its page. The registry of a dry run
+    refuses writes. With `force` the run goes on even if nothing has changed, during the cool-down, or if the candidate
+    was rolled back. A long step calls `observe` with its progress: the number of steps done, and figures by name.
     """
 
     store: Store
@@ -35,5 +35,5 @@ class Run:
 
     @property
     def report_folder(self) -> Path:
-        """Where this run's reports go."""
+        """The folder of this run's reports."""
         return self.reports / self.run_id

@@ -1,7 +1,7 @@
-"""The pipeline's steps, in order: one table that the command line and the Airflow operator both read.
+"""The steps of the pipeline, in order: one table for the command line, which the Airflow operator calls.
 
-A step is a function (config, run, *records it takes) -> the record it gives. A code path is imported
-only when its step runs, so that reading this table costs nothing.
+A step is a function (config, run, *records) -> record. Its module is imported when the step runs, so importing this
+table is cheap.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +18,12 @@ from ml.tracking import NoTracker, Tracker
 
 WIRE_LIMIT_BYTES = 65_536
 
-_UNSEEN = NoTracker()
+_NO_TRACKER = NoTracker()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a step's code is, which records it takes, and what it is for."""
+    """The function of a step as `module:function`, the kinds of records that it takes, and its help text."""
 
     function: str
     takes: tuple[type, ...]
@@ -73,8 +73,8 @@ STEPS: dict[str, Step] = {
 }
 
 
-def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _UNSEEN) -> Record:
-    """Run one step on those of the given records that it takes; raises LineageError if one is missing."""
+def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _NO_TRACKER) -> Record:
+    """Run one step on the records that it takes, picked from `records`; raises LineageError if one is missing."""
     step = STEPS[name]
     by_kind = {type(record): record for record in records}
     missing = [kind.__name__ for kind in step.takes if kind not in by_kind]
@@ -86,7 +86,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         )
     taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    with tracker.track(name, config, run, taken) as tracked, _told(run, name, taken):
+    with tracker.track(name, config, run, taken) as tracked, _report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
         report_step(run, taken, record)
@@ -95,8 +95,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
 
 
 @contextmanager
-def _told(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
-    """A step that fails leaves a verdict that says why."""
+def _report_if_failed(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
+    """Write a verdict that says why if the step fails."""
     try:
         yield
     except Exception as error:
@@ -105,7 +105,7 @@ def _told(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
 
 
 def _refuse_large(name: str, record: Record) -> None:
-    """Records stay small: they are kept in Airflow's database."""
+    """Raise LineageError if a record is too large for Airflow's database, which keeps it."""
     size = len(to_json(record).encode())
     if size > WIRE_LIMIT_BYTES:
         raise LineageError(
@@ -115,11 +115,11 @@ def _refuse_large(name: str, record: Record) -> None:
         )
 
 
-def promote_pending(run: Run, tracker: Tracker = _UNSEEN) -> Iterator[str]:
-    """Carry out all promotions that wait for the registry, oldest first, and give each one's run; raises as it does.
+def promote_pending(run: Run, tracker: Tracker = _NO_TRACKER) -> Iterator[str]:
+    """Carry out all promotions that wait for the registry, oldest first, and yield the id of each one's run.
 
-    Each is the step of its own run, with that run's settings. One whose champion is no longer the one that was compared
-    waits no more.
+    Each promotion is the step `promote` of its own run, with the settings of that run; raises what the step raises.
+    A promotion is dropped if the champion is no longer the one that the candidate was compared with.
     """
     from ml.champion.pending import read_pending
 

@@ -1,4 +1,4 @@
-"""What must be in the environment before any test imports TensorFlow, Great Expectations or Airflow; W&B's server."""
+"""Set the environment before a test imports TensorFlow, Great Expectations or Airflow; start the W&B server."""
 
 import os
 import tempfile
@@ -19,18 +19,21 @@ os.environ.update(
 )
 
 
-# Those that take minutes; the longest first.
+# Files that take minutes; the longest first.
 _LONG = ("airflow/test_wandb.py", "tracking/test_runs.py", "airflow/test_retrain.py", "airflow/test_production.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, so that in the end no worker has one before it and the others nothing."""
+    """Run the longest files first, so that all workers end at about the same time."""
     items.sort(key=lambda item: next((place for place, end in enumerate(_LONG) if item.path.match(end)), len(_LONG)))
 
 
 @pytest.fixture(scope="session")
 def _wandb_environment(tmp_path_factory):
-    """A W&B server, and what points at it; one for all tests, since the client keeps the settings that it met first."""
+    """Start a W&B server for all tests, and yield it with the environment that points at it.
+
+    The server is one for all tests, because W&B's client keeps the settings that it read first.
+    """
     import wandb
 
     from tests.wandb_server import serving
@@ -45,7 +48,7 @@ def _wandb_environment(tmp_path_factory):
 
 @pytest.fixture
 def wandb_server(_wandb_environment, monkeypatch):
-    """An empty W&B server, which this process's environment points at; it must understand all that it is sent."""
+    """Yield an empty W&B server at which this process's environment points; it must understand each request."""
     server, environment = _wandb_environment
     server.reset()
     for name, value in environment.items():
@@ -56,12 +59,12 @@ def wandb_server(_wandb_environment, monkeypatch):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Hugging Face layout."""
+    """Write a tiny encoder in the Hugging Face layout."""
     return write_tiny_encoder(tmp_path_factory.mktemp("huggingface"), WORDS)
 
 
 @pytest.fixture(scope="session")
 def tiny_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The TF-Hub layout."""
+    """Write a tiny encoder in the TF-Hub layout."""
     folder = tmp_path_factory.mktemp("hub")
     return write_tiny_module(folder, write_tiny_encoder(folder / "encoder", WORDS, activation="gelu_new"))

@@ -1,8 +1,8 @@
-"""The command line in processes that kill themselves, by SIGKILL, at a change that they are about to make to a home.
+"""Run the command line in processes that kill themselves with SIGKILL at a chosen change of a home.
 
 A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
-`python -m tests.doomed MODULE…` reads a job a line and forks a process for each, from one that has imported the modules
-and used nothing, which TensorFlow survives: a fresh process without the seconds that the imports take.
+`python -m tests.doomed MODULE…` imports the modules, then reads one job per line and forks a process for each job. So
+each job has a fresh process and does not wait for imports. TensorFlow survives a fork as long as it has not been used.
 """
 
 import json
@@ -24,7 +24,10 @@ _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
 
 @dataclass(frozen=True)
 class Death:
-    """Right before the n-th change whose text has `what` in it, counted from 1; with `after`, once it is done."""
+    """When a process dies: right before the n-th change whose text contains `what`, or right after it.
+
+    `number` is n and counts from 1.
+    """
 
     number: int = 1
     what: str = ""
@@ -36,7 +39,10 @@ NEVER = Death(number=0)
 
 @dataclass(frozen=True)
 class Ended:
-    """Exit status (negative: the signal) and the changes that were begun, as text: what was done, and to what."""
+    """How a process ended: its exit status (negative: the signal) and the changes that it began.
+
+    A change is a text with the event and the path.
+    """
 
     status: int
     changes: tuple[str, ...]
@@ -49,7 +55,7 @@ class Processes:
         self._server = server
 
     def run(self, home: Path, command: Sequence[str], death: Death = NEVER, *, serve: bool = True) -> Ended:
-        """The end of a command on a home; without `serve`, a rollback believes that its target serves."""
+        """Run a command on a home; without `serve`, a rollback does not probe its target."""
         job = {"home": str(home), "command": list(command), "death": asdict(death), "serve": serve}
         print(json.dumps(job), file=self._server.stdin, flush=True)
         changes = []
@@ -60,7 +66,7 @@ class Processes:
 
 @contextmanager
 def doomed_processes(*modules: str) -> Iterator[Processes]:
-    """Processes to run, as long as the context lasts, that need not import these modules any more."""
+    """Yield processes that have imported these modules; they end with the context."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "tests.doomed", *modules]
     pipe = subprocess.PIPE
@@ -106,7 +112,7 @@ def _watch(home: str, death: Death, report: int) -> None:
             sys.setprofile(die_outside) if death.after else os.kill(os.getpid(), signal.SIGKILL)
 
     def die_outside(frame: Any, event: str, argument: Any) -> None:
-        if frame.f_code is not hook.__code__:  # the call that was audited has returned
+        if frame.f_code is not hook.__code__:  # the audited call has returned
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

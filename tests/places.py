@@ -1,4 +1,4 @@
-"""A run in a temporary folder, and configs that fit a handful of rows."""
+"""Runs in temporary folders, and configs for a handful of rows."""
 
 from pathlib import Path
 
@@ -25,6 +25,6 @@ def config(uri: object, *overrides: str) -> Config:
 
 
 def store_is_empty(home: Path) -> bool:
-    """Neither a snapshot nor anything half-written."""
+    """Tell whether the store has neither a snapshot nor a half-written file."""
     store = home / "store"
     return not list((store / "snapshots").glob("*")) and not list((store / "staging").glob("*/*"))

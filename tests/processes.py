@@ -1,4 +1,4 @@
-"""What everybody on a machine can see of its processes."""
+"""Watch the command lines of processes, which every user of a machine can read."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _SECONDS = 0.05
 
 @contextmanager
 def watched_command_lines(seen: list[str]) -> Iterator[None]:
-    """Adds every command line that there is meanwhile, once."""
+    """Add to `seen`, once each, every command line that there is while the context lasts."""
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(seen, over))
     watcher.start()

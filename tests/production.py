@@ -1,7 +1,7 @@
-"""The parts of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis: all but the containers.
+"""Run the services of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis but no containers.
 
-Each part has the command and the environment that the file gives it. What differs: addresses and folders, and a name
-for each Celery worker, since here they share a host.
+Each service has the command and the environment that the file gives it. Only addresses and folders differ, and each
+Celery worker has a name, because all workers share a host here.
 """
 
 import os
@@ -34,12 +34,12 @@ _STARTED_FIRST = ("postgres", "redis", "init")
 
 
 def installed(program: str) -> str | None:
-    """Where a program of PostgreSQL or Redis is; Debian keeps the former out of the way."""
+    """Find a program of PostgreSQL or Redis; on Debian, PostgreSQL's programs are not on the PATH."""
     return shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
 
 
 def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
-    """The services of docker-compose.yaml, variables replaced as Compose does."""
+    """Read the services of docker-compose.yaml, and replace variables as Compose does."""
     text = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
 
     def value(found: re.Match[str]) -> str:
@@ -54,7 +54,7 @@ def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Production:
-    """Airflow as it answers: its address, the admin's token, and where the state and the logs of the parts are."""
+    """A running Airflow: its address, the admin's token, and the folders of state and logs."""
 
     url: str
     token: str
@@ -62,12 +62,12 @@ class Production:
     logs: Path
 
     def call(self, method: str, path: str, **body: Any) -> requests.Response:
-        """One request to the API."""
+        """Send one request to the API."""
         headers = {"Authorization": f"Bearer {self.token}"}
         return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
 
     def get(self, path: str) -> Any:
-        """What the API answers, read."""
+        """Send a GET request, and return the parsed answer."""
         response = self.call("GET", path)
         response.raise_for_status()
         return response.json()
@@ -75,7 +75,7 @@ class Production:
 
 @contextmanager
 def running_production(folder: Path) -> Iterator[Production]:
-    """All parts of the file, until the block ends."""
+    """Run all services of the file until the context ends."""
     ports = {name: str(_free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
     parts = _Parts(folder, ports)
     with ExitStack() as started:
@@ -93,7 +93,7 @@ def running_production(folder: Path) -> Iterator[Production]:
 
 
 class _Parts:
-    """Commands and environments of the parts, with this machine's addresses and folders."""
+    """The services' commands and environments, with this machine's addresses and folders."""
 
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
         self.services = compose_services(SECRETS)
@@ -138,7 +138,7 @@ class _Parts:
 
 
 def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) -> Any:
-    """What `ready` gives once that is true."""
+    """Wait until `ready` returns a true value, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := ready():
@@ -159,7 +159,7 @@ def _token(url: str) -> str | None:
 
 @contextmanager
 def _postgres(port: str) -> Iterator[None]:
-    """A PostgreSQL server with the database and the role `airflow`; it refuses to be run by root."""
+    """Run a PostgreSQL server with the database and the role `airflow`; PostgreSQL refuses to run as root."""
     user = "postgres" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as place:
         password = Path(place, "password")
@@ -189,7 +189,7 @@ def _postgres(port: str) -> Iterator[None]:
 def _process(
     command: list[str], *, log: Path, environment: Mapping[str, str] | None = None, user: str | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process with a group of its own, which ends with the block, and all that it started."""
+    """Run a process in a process group of its own; the whole group ends with the context."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, env=environment, user=user, cwd=log.parent, stdout=file, stderr=file, start_new_session=True

@@ -1,4 +1,4 @@
-"""The command line from end to end, with a tiny encoder: what people type, what they read, what stays behind."""
+"""The command line from end to end, with a tiny encoder: what people type, what they read, which files remain."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from tests.tiny import write_tiny_config
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with rows, a config for a tiny encoder, and a home with a champion."""
+    """Make a folder with rows, a config for a tiny encoder, and a home with a champion."""
     folder = tmp_path_factory.mktemp("cli")
     write_sample(folder / "rows.csv", rows=1500, seed=1)
     write_tiny_config(folder)
@@ -39,7 +39,7 @@ def _run(place: Path, run_id: str, source: str = "rows.csv") -> int:
 
 
 def _champion(home: Path) -> str:
-    return json.loads((home / "registry" / "aliases.json").read_text())["production"]
+    return json.loads((home / "registry" / "aliases.json").read_text())["versions"]["production"]
 
 
 def test_a_first_run_crowns_a_champion(home):
@@ -185,7 +185,7 @@ def test_a_forced_dry_run_comes_to_a_verdict_and_leaves_the_registry_alone(place
 
 
 def _decision(home: Path) -> str:
-    """The file of the first run's decision."""
+    """Find the file of the first run's decision."""
     first = json.loads((home / "registry" / "history.jsonl").read_text().splitlines()[0])
     return str(home / "store" / "decisions" / first["decision"] / "decision.json")
 

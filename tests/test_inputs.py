@@ -1,4 +1,4 @@
-"""The digests of what a run comes from."""
+"""The digests of a run's inputs."""
 
 from ml.config import Config, RetentionConfig, SourceConfig, TrainConfig, ValidateConfig
 from ml.inputs import code_digest, code_version, inputs_of

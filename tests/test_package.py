@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and what its command does where there is no checkout."""
+"""The wheel: which files it has, and what its command does without a checkout."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ _INPUTS = "from ml.config import Config; from ml.inputs import inputs_of; print(
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from a copy, since a build leaves files beside its sources."""
+    """Build the wheel from a copy, because a build leaves files beside its sources."""
     copy, built = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         source = PROJECT / name
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(wheel, tmp_path_factory) -> Path:
-    """A folder with the wheel installed."""
+    """Install the wheel into a folder."""
     site = tmp_path_factory.mktemp("site")
     _pip("install", "--target", str(site), str(wheel))
     return site

@@ -1,4 +1,4 @@
-"""What long work shows: a bar on a terminal, lines in a log, and nothing in a log where it is short."""
+"""Long work shows a bar on a terminal and lines in a log; short work shows nothing in a log."""
 
 import os
 import pty
@@ -19,7 +19,7 @@ with progress("train", 2, " examples") as outer:
 
 
 def _on_a_terminal(*command: str) -> str:
-    """What a command writes to its standard error where that is a terminal."""
+    """Return what a command writes to its standard error if that is a terminal."""
     ours, theirs = pty.openpty()
     subprocess.run([sys.executable, *command], stderr=theirs, check=True)
     os.close(theirs)

@@ -1,4 +1,4 @@
-"""A BERT small enough for tests, in either layout, with random weights that never change; and a config that uses it."""
+"""A BERT small enough for tests, in either layout, with fixed random weights; and a config that uses it."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ resamples = 100
 def write_tiny_encoder(
     folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu", spread: float = 0.2
 ) -> Path:
-    """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens are put before the vocabulary.
+    """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens come before the vocabulary.
 
-    `spread` is the standard deviation of the weights; small ones learn better.
+    `spread` is the standard deviation of the weights; with small weights the encoder learns better.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL_TOKENS, *vocabulary]
@@ -54,7 +54,7 @@ def write_tiny_config(folder: Path) -> Path:
 
 
 def write_tiny_module(folder: Path, encoder: Path) -> Path:
-    """The weights of a tiny encoder whose activation is `gelu_new`, in the TF-Hub format, by TF-Hub's own exporter."""
+    """Write a tiny encoder with the activation `gelu_new` in the TF-Hub format, with its own exporter."""
     import tensorflow as tf
     from official.legacy.bert import configs
     from official.nlp.tools import export_tfhub_lib
@@ -99,7 +99,7 @@ def _initial(name: str, shape: tuple[int, ...], spread: float, random: np.random
 
 
 def _shapes(vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every tensor; a dense kernel is [outputs, inputs]."""
+    """Return the shape of every tensor by name; a dense kernel is [outputs, inputs]."""
     yield "embeddings.word_embeddings.weight", (vocabulary_size, HIDDEN)
     yield "embeddings.position_embeddings.weight", (POSITIONS, HIDDEN)
     yield "embeddings.token_type_embeddings.weight", (2, HIDDEN)

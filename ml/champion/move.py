@@ -1,7 +1,7 @@
-"""Move the champion's alias and record it: in the end both or neither, though the process may die in between.
+"""Move the champion's alias and record the move in the history: in the end both are done or neither, despite crashes.
 
-A move is kept in the store before it is made. Whoever moves the alias next first records one that was cut off, so that
-the history has every move, in the order in which they were made.
+A move is stored before it is made. If the process dies between the move and its record, the next run that moves the
+alias first records the earlier move. So the history has every move, in the order in which the moves were made.
 """
 
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Move(NamedTuple):
-    """The alias moved from `entry.previous` to `target`, and the grounds for it."""
+    """A move of the alias from `entry.previous` to `target`; `grounds` is the decision or the rollback behind it."""
 
     target: ModelVersion
     entry: HistoryEntry
@@ -27,9 +27,10 @@ class Move(NamedTuple):
 
 
 def move_champion(run: Run, move: Move) -> None:
-    """Make the move and record it; raises RegistryConflict if the alias points neither where it did nor at the target.
+    """Make the move and record it.
 
-    `record_cut_off` comes first, before what the move depends on is read from the history.
+    Raises RegistryConflict if the alias points neither at `entry.previous` nor at the target. Call `record_cut_off`
+    first, before you read from the history what the move depends on.
     """
     registry = run.registry
     texts = {f"{name}.json": to_json(part) for name, part in move._asdict().items()}
@@ -41,7 +42,7 @@ def move_champion(run: Run, move: Move) -> None:
 
 
 def record_cut_off(run: Run) -> None:
-    """Record the move that the alias shows and the history lacks, if it is one that was kept here."""
+    """Record the last move of the alias if the history lacks it and the store has it."""
     registry = run.registry
     champion, history = registry.resolve(CHAMPION_ALIAS), registry.history()
     if isinstance(champion, NoChampion) or is_last_moved(history, champion):
@@ -55,12 +56,12 @@ def record_cut_off(run: Run) -> None:
 
 
 def kept_moves(store: Store, run_id: str) -> Sequence[Move]:
-    """The one move that the run set out to make, made or not; empty if it did not come so far."""
+    """Return the one move that the run has stored, whether it was made or not; empty if the run has stored none."""
     return [_read(store, run_id)] if store.contains("moves", run_id) else []
 
 
 def _kept(store: Store) -> Iterator[Move]:
-    """The most recent first."""
+    """Yield all stored moves, the most recent first."""
     return (_read(store, name) for name in reversed(store.names("moves")))
 
 
@@ -77,7 +78,7 @@ def _read(store: Store, run_id: str) -> Move:
 
 
 def _read_back(registry: Registry, promoted: ModelVersion) -> None:
-    """Raises RegistryConflict if the alias does not point where it was just moved."""
+    """Raise RegistryConflict if the alias does not point at the version that it was just moved to."""
     if registry.resolve(CHAMPION_ALIAS) != promoted:
         raise RegistryConflict(
             f"the alias {CHAMPION_ALIAS} was moved to {promoted.version}, but points elsewhere now",

@@ -1,4 +1,4 @@
-"""Decisions that wait for the registry: a run's records, kept in the store until they are carried out."""
+"""Pending decisions: the store keeps the records of a run until the registry has carried out the run's decision."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ml.run import Run
 
 
 class Pending(NamedTuple):
-    """What `promote` is given, and the settings of its run."""
+    """The records that `promote` is given, and the settings of its run."""
 
     comparison: Comparison
     decision: Decision
@@ -21,7 +21,7 @@ class Pending(NamedTuple):
 
 
 def keep_pending(run: Run, pending: Pending) -> None:
-    """Keep it under the run's name, with settings as others may see them; what an earlier try kept makes way."""
+    """Store the records and the redacted settings under the run's id, and replace those of an earlier attempt."""
     kept = {
         "triggered_by": run.triggered_by,
         "url": run.run_url,
@@ -34,12 +34,12 @@ def keep_pending(run: Run, pending: Pending) -> None:
 
 
 def forget_pending(run: Run) -> None:
-    """The run's decision waits no more."""
+    """Remove the run's pending decision from the store."""
     run.store.drop("pending", run.run_id)
 
 
 def read_pending(run: Run, run_id: str) -> tuple[Pending, Run]:
-    """A waiting run's records with its settings, and the run as it was."""
+    """Read the records and settings of a pending decision, and rebuild the run that made the decision."""
     folder = run.store.open("pending", run_id)
     texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
     kept = json.loads(texts["run"])

@@ -1,6 +1,6 @@
-"""Step `promote`: register the candidate, move the alias if the verdict says so, and record it once.
+"""Step `promote`: register the candidate, move the alias if the verdict is to promote, and record the decision once.
 
-Where the registry does not answer, the promotion is pending: its records wait in the store until it is carried out.
+If the registry does not answer, the promotion is pending: the store keeps its records until it is carried out.
 """
 
 from datetime import UTC, datetime
@@ -36,12 +36,13 @@ _HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml p
 
 
 def promote(config: Config, run: Run, comparison: Comparison, decision: Decision, probe: Probe) -> Promotion:
-    """Carry out the decision; a retry, after a crash at any point, gives the same end state once.
+    """Carry out the decision; this is idempotent, also after a crash at any point.
 
     A dry run writes nothing to the registry.
 
-    Raises LineageError if decision or probe are about another comparison, PromotionPending if the registry does not
-    answer, RegistryConflict if the alias has left the champion that the decision names.
+    Raises LineageError if the decision is about another comparison or probe, PromotionPending if the registry does not
+    answer, RegistryRefused if it denies the request, RegistryConflict if the alias no longer points at the champion
+    that the decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
     candidate = Unregistered() if run.dry_run else _settle(run, Pending(comparison, decision, probe, config))
@@ -56,7 +57,7 @@ def promote(config: Config, run: Run, comparison: Comparison, decision: Decision
 
 
 def _settle(run: Run, pending: Pending) -> ModelVersion:
-    """Carry the decision out, or leave it pending; gives the candidate's version."""
+    """Carry out the decision, and return the candidate's version; if the registry fails, the decision stays pending."""
     keep_pending(run, pending)
     try:
         candidate = _carry_out(run, pending.comparison, pending.decision)
@@ -76,7 +77,7 @@ def _settle(run: Run, pending: Pending) -> ModelVersion:
 
 
 def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> ModelVersion:
-    """Register the candidate, move the alias, record; gives the candidate's version."""
+    """Register the candidate, move the alias, record the decision; return the candidate's version."""
     registry = run.registry
     record_cut_off(run)
     for entry in registry.history():
@@ -127,7 +128,7 @@ def _champion_figures(rival: Rival | NoChampion) -> ChampionFigures | ChampionUn
 
 
 def _gains(store: Store, decision: Decision) -> Gains | NoGains:
-    """The gains in the evidence that was kept with the decision; a store without the decision has none."""
+    """Read the gains from the evidence of the decision; there are none if the decision is not in the store."""
     evidence = evidence_of(store, decision) if store.contains("decisions", digest(decision)) else NoEvidence()
     if isinstance(evidence, NoEvidence):
         return NoGains()

@@ -1,4 +1,4 @@
-"""Point the champion's alias back at a version that was judged before, once that version has loaded and scored."""
+"""Point the champion's alias back at a version that was judged before, after this version has loaded and scored."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,10 +15,10 @@ from ml.store.files import tree_digest
 
 
 def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
-    """Serve the target apart, move the alias, record why; the same run again gives the same end state once.
+    """Serve the target in a process of its own, move the alias, and record the reason; this is idempotent in a run.
 
-    Without `to`, the champion's predecessor. Raises ServingError if the target does not load and score,
-    ConfigError or LineageError if there is no such target, RegistryConflict if the alias moved meanwhile.
+    Without `to`, the target is the champion's predecessor. Raises ServingError if the target does not load and score,
+    ConfigError or LineageError if there is no such target, RegistryConflict if someone else has moved the alias.
     """
     registry = run.registry
     record_cut_off(run)
@@ -32,7 +32,7 @@ def roll_back(run: Run, *, to: str | None, reason: str) -> Rollback:
 
 
 def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
-    """What to do, without doing it; raises ConfigError or LineageError if there is nothing to roll back to."""
+    """Plan a rollback without doing it; raises ConfigError or LineageError if there is no version to roll back to."""
     registry, history = run.registry, run.registry.history()
     champion = registry.resolve(CHAMPION_ALIAS)
     if isinstance(champion, NoChampion):
@@ -46,7 +46,7 @@ def plan_rollback(run: Run, to: str | None, reason: str) -> Rollback:
 
 
 def _predecessor(history: Sequence[HistoryEntry], champion: ModelVersion) -> str:
-    """The version that the champion took over from when it was promoted."""
+    """Return the version that the champion replaced when it was promoted."""
     if not is_last_moved(history, champion):
         raise LineageError(
             f"{CHAMPION_ALIAS} points at {champion.version}, but by the history it was last moved elsewhere",
@@ -74,7 +74,7 @@ def _judged(history: Sequence[HistoryEntry], version: str) -> HistoryEntry:
 
 
 def _planned(run: Run) -> Iterator[Rollback]:
-    """What this run set out to do before a crash: by now the alias may point at the target already."""
+    """Yield the rollback that this run stored before a crash; the alias may already point at its target."""
     return (move.grounds for move in kept_moves(run.store, run.run_id) if isinstance(move.grounds, Rollback))
 
 
@@ -83,7 +83,7 @@ def _recorded(history: Sequence[HistoryEntry], run_id: str, rollback: Rollback) 
 
 
 def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:
-    """The figures are those that the target was judged by last."""
+    """Make the history entry; its figures are those of the target's last entry."""
     return replace(
         _judged(history, rollback.target.version),
         time=datetime.now(UTC).isoformat(timespec="seconds"),

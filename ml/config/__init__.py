@@ -1,7 +1,7 @@
-"""One frozen tree of settings: each with its default, its bounds and its help, which stand here and nowhere else.
+"""All settings, as one frozen tree. The default, bounds and help of each setting are defined here and nowhere else.
 
 The defaults are the preset `local`: MiniLM-L6 from its package, on two cores, without an account. The trigger form of
-the DAG, `python -m ml STEP --help` and docs/settings.md are made from these fields.
+the DAG, `python -m ml STEP --help` and docs/settings.md are generated from these fields.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ CostRatio = Annotated[float, Field(ge=1, le=1000)]
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SourceConfig:
-    """Where the CSV comes from, and how long we try."""
+    """Where the CSV comes from, and the limits of its download."""
 
     uri: Text = Field(
         default="sample:20000",
-        description="The CSV: a path, https://, kaggle://, s3:// or gs://, or sample:ROWS, a generated one.",
+        description="The CSV: a path, https://, kaggle://, s3:// or gs://, or sample:ROWS for a generated one.",
     )
     max_bytes: int = Field(default=4 * 1024**3, ge=1, le=10**13, description="The most bytes that a download may have.")
-    timeout_seconds: float = Field(default=30.0, ge=0.1, le=3600, description="How long a server may be silent.")
-    attempts: int = Field(default=5, ge=1, le=100, description="How often a broken-off download is begun or resumed.")
+    timeout_seconds: float = Field(default=30.0, ge=0.1, le=3600, description="How long a server may send nothing.")
+    attempts: int = Field(default=5, ge=1, le=100, description="How many times a download is started or resumed.")
     max_quarantined_fraction: Share = Field(
         default=0.001, description="The share of rows with a wrong number of fields that may be set aside."
     )
@@ -50,7 +50,7 @@ class ValidateConfig:
     """The suites of Great Expectations, and values for their parameters."""
 
     raw_suite: Text = Field(default="expectations/raw.json", description="The suite for the whole file.")
-    splits_suite: Text = Field(default="expectations/splits.json", description="The suite for the parts.")
+    splits_suite: Text = Field(default="expectations/splits.json", description="The suite for the three parts.")
     parameters: dict[str, float] = Field(
         default_factory=dict, description="Bounds of the suites by name; a suite's meta.parameters has the defaults."
     )
@@ -58,13 +58,13 @@ class ValidateConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class SplitConfig:
-    """How the rows are divided."""
+    """How the rows are divided into train, validation and test."""
 
     strategy: Literal["hash", "random"] = Field(
-        default="hash", description="hash keeps a text in its part for ever; random is the notebook's own draw."
+        default="hash", description="hash keeps a text in its part for ever; random is the notebook's split."
     )
-    salt: Text = Field(default="sincere", description="Goes into the hash: another salt is another division.")
-    seed: Seed = Field(default=42, description="Of the random strategy.")
+    salt: Text = Field(default="sincere", description="Part of the hash: another salt gives another split.")
+    seed: Seed = Field(default=42, description="Seed of the strategy random.")
     train: Fraction = Field(default=0.8, description="Share of the rows for training.")
     validation: Fraction = Field(default=0.1, description="Share of the rows for choosing the epoch and the threshold.")
     test: Fraction = Field(default=0.1, description="Share of the rows for judging the candidate against the champion.")
@@ -90,31 +90,31 @@ class EncoderConfig:
         description="A TF-Hub handle or URL, a folder with a SavedModel or in Hugging Face's layout, or package:NAME.",
     )
     max_tokens: int = Field(
-        default=128, ge=8, le=512, description="Tokens of a question that are read; the rest is cut."
+        default=128, ge=8, le=512, description="How many tokens of a question the model reads; the rest is cut."
     )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainConfig:
-    """Fine-tuning; Devlin et al. 2019 (arXiv:1810.04805), section A.3, for the ranges."""
+    """Fine-tuning. Devlin et al. 2019 (arXiv:1810.04805), section A.3, give the usual ranges."""
 
     epochs: int = Field(default=2, ge=1, le=100, description="Passes over the training rows, at most.")
     batch_size: int = Field(default=32, ge=1, le=4096, description="Rows in a training step.")
-    learning_rate: float = Field(default=1e-4, ge=1e-8, le=1, description="Peak of the rate; 1e-5 to 1e-4 is usual.")
+    learning_rate: float = Field(default=1e-4, ge=1e-8, le=1, description="Peak learning rate; 1e-5 to 1e-4 is usual.")
     head_learning_rate_factor: float = Field(
-        default=10.0, ge=1e-3, le=1e4, description="The head, which is not pretrained, learns so many times as fast."
+        default=10.0, ge=1e-3, le=1e4, description="Factor on the learning rate of the head, which is not pretrained."
     )
-    warmup_fraction: float = Field(default=0.1, ge=0, le=0.9, description="Share of the steps in which the rate rises.")
-    weight_decay: Share = Field(default=0.01, description="AdamW's decay of the kernels.")
+    warmup_fraction: float = Field(default=0.1, ge=0, le=0.9, description="Share of steps with a rising learning rate.")
+    weight_decay: Share = Field(default=0.01, description="AdamW's weight decay of the kernels.")
     dropout: float = Field(default=0.1, ge=0, le=0.95, description="Share of the encoder's output that is dropped.")
-    clip_norm: float = Field(default=1.0, ge=1e-3, le=1e3, description="The largest norm of all gradients together.")
+    clip_norm: float = Field(default=1.0, ge=1e-3, le=1e3, description="The largest global norm of the gradients.")
     patience_epochs: int = Field(
-        default=2, ge=1, le=100, description="Training ends after so many epochs without a better average precision."
+        default=2, ge=1, le=100, description="Training stops after this many epochs without a better average precision."
     )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        default="auto", description="Number format of the products; auto takes what the hardware multiplies quickly."
+        default="auto", description="Number format of the products; auto takes one that the hardware multiplies fast."
     )
-    seed: Seed = Field(default=42, description="Of the head's weights, dropout and the order of the rows.")
+    seed: Seed = Field(default=42, description="Seed of the head's weights, of dropout and of the order of the rows.")
     warm_start: bool = Field(
         default=False, description="Begin with the champion's weights instead of the pretrained encoder's."
     )
@@ -128,7 +128,7 @@ class TrainConfig:
 
     @property
     def deciding(self) -> "TrainConfig":
-        """The same settings, but for those that do not decide the weights: they are at their defaults."""
+        """Return the settings with the default in each field that does not decide the weights."""
         defaults = TrainConfig()
         return replace(
             self,
@@ -145,13 +145,13 @@ class ThresholdConfig:
         default=0.0619,
         ge=1e-6,
         le=0.999999,
-        description="Share of positives met in service; rows are weighted to it.",
+        description="Share of positives in service; the validation rows are weighted to match it.",
     )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PolicyConfig:
-    """What a candidate must reach on the test rows, by itself and beside the champion."""
+    """What a candidate must reach on the test rows, by itself and compared with the champion."""
 
     min_precision: Share = Field(default=0.5, description="Precision floor.")
     min_recall: Share = Field(default=0.4, description="Recall floor.")
@@ -161,10 +161,10 @@ class PolicyConfig:
     )
     max_calibration_error: Share = Field(default=0.05, description="Expected calibration error, at most.")
     confidence: float = Field(default=0.95, ge=0.5, le=0.9999, description="Confidence of each one-sided bound.")
-    min_f1_gain: Share = Field(default=0.0, description="The gain in F1 must surely be above this.")
-    resamples: int = Field(default=10_000, ge=100, le=1_000_000, description="Draws of the bootstrap.")
-    seed: Seed = Field(default=42, description="Of the bootstrap.")
-    max_slice_fall: Share = Field(default=0.05, description="How far F1 may surely fall on a slice.")
+    min_f1_gain: Share = Field(default=0.0, description="The lower bound of the gain in F1 must be above this.")
+    resamples: int = Field(default=10_000, ge=100, le=1_000_000, description="Number of bootstrap resamples.")
+    seed: Seed = Field(default=42, description="Seed of the bootstrap.")
+    max_slice_fall: Share = Field(default=0.05, description="A slice fails if F1 surely falls by more than this.")
     min_slice_positives: int = Field(
         default=20, ge=1, le=10**9, description="A slice with fewer positive rows is too rare to judge."
     )
@@ -172,13 +172,13 @@ class PolicyConfig:
         default_factory=dict, description="Slices of your own beside the built-in ones; see ml/config/slices.py."
     )
     slice_bounds: dict[str, Share] = Field(
-        default_factory=dict, description="Bounds that replace max_slice_fall, by slice."
+        default_factory=dict, description="Values that replace max_slice_fall for single slices, by name."
     )
-    max_latency_ratio: CostRatio = Field(default=1.5, description="Latency beside the champion's, at most.")
-    max_memory_ratio: CostRatio = Field(default=1.25, description="Peak memory beside the champion's, at most.")
-    max_size_ratio: CostRatio = Field(default=1.25, description="Size of the files beside the champion's, at most.")
-    cooldown_hours: float = Field(default=24.0, ge=0, le=8760, description="No promotion so soon after the last one.")
-    hysteresis_f1_gain: Share = Field(default=0.005, description="By so much more must F1 gain after a rollback.")
+    max_latency_ratio: CostRatio = Field(default=1.5, description="Latency divided by the champion's, at most.")
+    max_memory_ratio: CostRatio = Field(default=1.25, description="Peak memory divided by the champion's, at most.")
+    max_size_ratio: CostRatio = Field(default=1.25, description="Size of the files divided by the champion's, at most.")
+    cooldown_hours: float = Field(default=24.0, ge=0, le=8760, description="Hours between two promotions, at least.")
+    hysteresis_f1_gain: Share = Field(default=0.005, description="Added to min_f1_gain after a rollback.")
 
     @field_validator("slices")
     @classmethod
@@ -189,7 +189,7 @@ class PolicyConfig:
 
     @property
     def all_slices(self) -> dict[str, str]:
-        """Expressions of the built-in slices and of the policy's own; an own one replaces the built-in of its name."""
+        """The expression of each slice by name; a slice of the policy replaces a built-in one with the same name."""
         return BUILT_IN_SLICES | self.slices
 
     @model_validator(mode="after")
@@ -206,29 +206,29 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetentionConfig:
-    """What stays in the registry."""
+    """Which versions keep their files in the registry."""
 
-    predecessors: int = Field(default=5, ge=1, le=1000, description="Former champions that stay, ready for a rollback.")
+    predecessors: int = Field(default=5, ge=1, le=1000, description="How many former champions stay, for a rollback.")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
-    """Where W&B keeps the runs, and what of them it is sent."""
+    """Where W&B keeps the runs, and what is uploaded."""
 
-    entity: Text = Field(default="auto", description="auto is WANDB_ENTITY, else the registry's, else the key's own.")
-    project: Text = Field(default="auto", description="auto is WANDB_PROJECT, else the registry's, else sincere.")
+    entity: Text = Field(default="auto", description="auto: WANDB_ENTITY, else the registry's, else the API key's.")
+    project: Text = Field(default="auto", description="auto: WANDB_PROJECT, else the registry's, else sincere.")
     upload_rows: bool = Field(default=False, description="Upload the questions themselves, too.")
     upload_seconds: float = Field(
         default=300.0,
         ge=1,
         le=86_400,
-        description="So long W&B has after a step; the rest stays for later.",
+        description="How long an upload after a step may take; later steps upload the rest.",
     )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Config:
-    """Everything that a run can be told."""
+    """All settings of a run."""
 
     source: SourceConfig = SourceConfig()
     validate: ValidateConfig = ValidateConfig()
@@ -242,12 +242,12 @@ class Config:
 
 
 def config_digest(section: Any) -> str:
-    """Sha256, in hex, of a config or one of its sections."""
+    """Return the sha256, in hex, of a config or one of its sections."""
     return hashlib.sha256(json.dumps(asdict(section), sort_keys=True).encode()).hexdigest()
 
 
 def training_digest(config: Config) -> str:
-    """Sha256, in hex, of the settings that decide what a training of a given encoder on given splits gives."""
+    """Return the sha256, in hex, of the settings that decide the result of a given encoder on given splits."""
     encoder = replace(config.encoder, source=EncoderConfig().source)  # a place, which says nothing of its content
     return hashlib.sha256(
         "".join(map(config_digest, (encoder, config.train.deciding, config.threshold))).encode()

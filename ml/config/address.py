@@ -1,4 +1,4 @@
-"""The address of a source: its scheme, its local path, and the form in which records and logs may bear it."""
+"""The address of a source: its scheme, its local path, and the public form for records and logs."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -9,7 +9,7 @@ SCHEMES = "a path, file:, http:, https:, kaggle:, s3:, gs:, or sample:ROWS"
 
 
 def scheme_of(uri: str) -> str:
-    """`file` for a plain path; raises ConfigError for a scheme that cannot be read."""
+    """Return the scheme of a URI, `file` for a plain path; raises ConfigError for an unknown scheme."""
     scheme, separator, _ = uri.partition(":")
     if not separator or "/" in scheme or len(scheme) == 1:
         return "file"
@@ -19,14 +19,14 @@ def scheme_of(uri: str) -> str:
 
 
 def local_path(uri: str) -> Path:
-    """The path that `file:…` or a plain path names; `~` is the user's home."""
+    """Return the path that `file:…` or a plain path names; `~` is the user's home."""
     if uri.startswith("file://"):
         return Path(unquote(urlsplit(uri).path))
     return Path(uri.removeprefix("file:")).expanduser()
 
 
 def public_address(uri: str) -> str:
-    """The address without credentials, query and local folders."""
+    """Return the address without credentials, query and local folders."""
     scheme = scheme_of(uri)
     if scheme == "sample":
         return uri

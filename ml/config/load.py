@@ -1,6 +1,7 @@
-"""Settings from presets, files and overrides.
+"""Read settings from presets, files and overrides.
 
-A file holds only what differs from another; an unknown key is an error.
+A file contains only the settings that differ from those of the file or preset that it extends. An unknown key is an
+error.
 """
 
 import json
@@ -22,7 +23,7 @@ C = TypeVar("C")
 
 
 def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
-    """Settings from a preset's name or a TOML file, then `section.key=value` overrides; raises ConfigError."""
+    """Read a preset or a TOML file, then apply the overrides `section.key=value`; raises ConfigError."""
     tree = _read(name)
     for override in overrides:
         _merge(tree, _parse_override(override))
@@ -30,12 +31,12 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
 
 
 def read_settings(tree: Any) -> Config:
-    """Settings as a whole; those that are not there have their defaults. Raises ConfigError."""
+    """Turn a tree of values into settings; a missing setting has its default. Raises ConfigError."""
     return _validate(Config, tree)
 
 
 def read_policy(tree: Any) -> PolicyConfig:
-    """A policy as it was kept beside a decision; raises ConfigError if this code knows other keys."""
+    """Turn the values stored with a decision into its policy; raises ConfigError if this code has other settings."""
     return _validate(PolicyConfig, tree, "policy")
 
 
@@ -47,7 +48,7 @@ def _validate(kind: type[C], tree: Any, *section: str) -> C:
 
 
 def _explain(error: Any, *section: str) -> ConfigError:
-    """The first thing that is wrong, in the words of settings; a long value is cut."""
+    """Turn an error of pydantic into a ConfigError that names the setting; a long value is cut."""
     *parents, key = (*section, *map(str, error["loc"])) or ("settings",)
     name, value = ".".join([*parents, key])[:_LONGEST_VALUE], repr(error["input"])[:_LONGEST_VALUE]
     if error["type"] == "unexpected_keyword_argument":
@@ -76,16 +77,18 @@ def _read(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
         return tree
     base = tree.pop("extends")
     if not isinstance(base, str):
-        raise ConfigError("extends is no text", where=path.name, fix="name a preset or a .toml file there")
+        raise ConfigError(
+            "the value of extends is not text", where=path.name, fix="name a preset or a .toml file there"
+        )
     return _merge(_read(base, (*extended_by, name)), tree)
 
 
 def _parse(path: Path, name: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are of the first kind
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         reason = str(error)[:_LONGEST_VALUE]
-        raise ConfigError(f"not readable as TOML: {reason}", where=path.name, fix="mend the file") from None
+        raise ConfigError(f"not readable as TOML: {reason}", where=path.name, fix="correct the file") from None
     except (OSError, RuntimeError) as error:
         presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.toml")))
         reason = f"cannot be read: {error.strerror}" if isinstance(error, PermissionError) else "does not exist"

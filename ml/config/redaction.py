@@ -1,4 +1,4 @@
-"""What of a config other people may see: nothing that names a folder of this machine, or bears a password."""
+"""The settings as other people may see them: without passwords, and without folders of this machine."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +11,7 @@ PACKAGE = "package:"
 
 
 def public_settings(config: Config) -> dict[str, Any]:
-    """The whole tree of settings, as plain values."""
+    """Return all settings as plain values, addresses in their public form."""
     settings = asdict(config)
     settings["source"]["uri"] = public_address(config.source.uri)
     settings["encoder"]["source"] = public_name(config.encoder.source)
@@ -21,7 +21,7 @@ def public_settings(config: Config) -> dict[str, Any]:
 
 
 def public_name(source: str) -> str:
-    """An encoder's source: no credentials or query, of a folder on this machine only the last part."""
+    """Return an encoder's source without credentials and query; of a local folder, only the last part."""
     if source.startswith(PACKAGE):
         return source
     return public_address(source) if "://" in source else Path(source).name

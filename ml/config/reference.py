@@ -1,6 +1,6 @@
-"""The settings as others show them: JSON schemas for forms, lines for `--help`, and docs/settings.md.
+"""Describe the settings: JSON schemas for forms, lines for `--help`, and the page docs/settings.md.
 
-`python -m ml.config.reference > docs/settings.md` writes that page anew.
+`python -m ml.config.reference > docs/settings.md` writes that page again.
 """
 
 import json
@@ -25,7 +25,7 @@ This page is made from the settings themselves: `python -m ml.config.reference >
 
 @cache
 def setting_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON schema of each setting by its name, such as `train.epochs`: type, bounds, default and description."""
+    """Return the JSON schema of each setting, by a name such as `train.epochs`: type, bounds, default, description."""
     return {
         f"{section.name}.{key}": schema
         for section in fields(Config)
@@ -34,7 +34,7 @@ def setting_schemas() -> dict[str, dict[str, Any]]:
 
 
 def help_lines() -> str:
-    """A line for each setting: name, default, bounds, description."""
+    """Return a line for each setting: name, default, bounds, description."""
     rows = [
         (name, _shown(_default(schema)), _bounds(schema), schema["description"])
         for name, schema in setting_schemas().items()
@@ -47,13 +47,13 @@ def help_lines() -> str:
 
 
 def settings_page() -> str:
-    """docs/settings.md: a table for each section, and what each preset changes."""
+    """Return the text of docs/settings.md: a table for each section, and what each preset changes."""
     sections = [_section(section.name, section.type) for section in fields(Config)]
     return "\n".join([_PAGE, *sections, *_presets()])
 
 
 def preset_names() -> list[str]:
-    """The names of the presets; `local`, which has the defaults, comes first."""
+    """Return the names of the presets; `local`, which has the defaults, comes first."""
     return sorted((path.stem for path in PRESETS.glob("*.toml")), key=lambda name: (name != "local", name))
 
 

@@ -1,9 +1,9 @@
-"""Groups of questions that are judged by themselves, each named by a small expression over the text.
+"""Slices: groups of questions that are judged separately. A small expression over the text defines each one.
 
 An expression is a predicate and its argument, with an optional `not ` before it:
-    words:0-8            so many words; `words:33-` has no upper end
-    first_word:why       the first word, whatever its case
-    contains:REGEX       a match anywhere, whatever its case
+    words:0-8            the number of words; `words:33-` has no upper limit
+    first_word:why       the first word, in upper or lower case
+    contains:REGEX       a match anywhere in the text, in upper or lower case
 """
 
 import re
@@ -25,11 +25,11 @@ BUILT_IN_SLICES = {
     "contains a link": r"contains:https?://|www\.",
     "contains a number": r"contains:\d",
 }
-MAX_NAME = 24  # a check with it stays within a line of 100 columns
+MAX_NAME = 24  # the line of a check with this name then fits into 100 columns
 
 
 def parse_slice(name: str, expression: str) -> Predicate:
-    """Whether a text is in the slice; raises ConfigError for what is no expression."""
+    """Return the predicate that says whether a text is in the slice; raises ConfigError for a wrong expression."""
     kind, separator, argument = expression.removeprefix("not ").partition(":")
     parse = _PREDICATES.get(kind)
     if parse is None or not separator or len(name) > MAX_NAME:
@@ -37,7 +37,7 @@ def parse_slice(name: str, expression: str) -> Predicate:
     try:
         predicate = parse(argument)
     except (ValueError, re.error) as error:
-        raise _bad(name, expression, f"mend what stands after {kind}: ({error})") from None
+        raise _bad(name, expression, f"correct what follows {kind}: ({error})") from None
     return (lambda text: not predicate(text)) if expression.startswith("not ") else predicate
 
 

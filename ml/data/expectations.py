@@ -1,4 +1,4 @@
-"""Suites of Great Expectations: read from our JSON, run in one go, told in plain words."""
+"""Read suites of Great Expectations from our JSON, run them, and describe their results in plain words."""
 
 import hashlib
 import json
@@ -30,14 +30,14 @@ _SEVERITIES: tuple[Severity, ...] = ("none", "info", "warning", "critical")
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A suite as it stands in its file, and the parameters that this run gives it."""
+    """The content of a suite's file, and the values of its parameters in this run."""
 
     content: Mapping[str, Any]
     parameters: Mapping[str, float]
 
     @property
     def name(self) -> str:
-        """The name that the file gives it."""
+        """The suite's name in its file."""
         return str(self.content["name"])
 
     @property
@@ -62,7 +62,7 @@ class Finding:
 
 
 def read_suites(config: ValidateConfig) -> tuple[Suite, Suite]:
-    """The suites for the raw file and for the splits; raises ConfigError for a parameter that neither has."""
+    """Read the suites for the raw file and for the splits; raises ConfigError for a parameter that neither has."""
     raw, splits = _read(config.raw_suite), _read(config.splits_suite)
     defaults = [suite["meta"]["parameters"] for suite in (raw, splits)]
     known = set().union(*defaults)
@@ -100,7 +100,7 @@ def _read(name: str) -> dict[str, Any]:
 def _check_complete(suite: Mapping[str, Any], file: str) -> None:
     """Raise ConfigError unless each expectation has name, notes and severity, and takes the suite's own parameters.
 
-    Great Expectations leaves out an expectation with a severity that it does not know.
+    Great Expectations skips an expectation with an unknown severity without an error.
     """
     parameters = suite["meta"]["parameters"].keys()
     for number, expectation in enumerate(suite["expectations"], start=1):
@@ -123,9 +123,9 @@ def _parameters_in(kwargs: Mapping[str, Any]) -> set[str]:
 
 
 def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ...]:
-    """Run all expectations on the rows at once and render Data Docs as the folder `docs`, in place of earlier ones.
+    """Run all expectations on the rows at once, and write Data Docs to the folder `docs` in place of earlier ones.
 
-    Results hold counts only, never values: no user text gets into records or pages.
+    The results contain only counts, never values: so no user text gets into records or pages.
     """
     with _whole_folder(docs) as folder:
         findings = _run(suite, rows, _context(folder))
@@ -135,7 +135,7 @@ def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ..
 
 @contextmanager
 def _whole_folder(place: Path) -> Iterator[Path]:
-    """A new folder beside a place, moved there at the end: the place holds all of it or nothing."""
+    """Give a new folder, which is moved to `place` at the end: `place` is complete, or it does not exist."""
     beside = place.with_name(f"{place.name}.part")
     for earlier in (beside, place):
         shutil.rmtree(earlier, ignore_errors=True)
@@ -144,9 +144,9 @@ def _whole_folder(place: Path) -> Iterator[Path]:
 
 
 def _make_readable_offline(docs: Path) -> None:
-    """Put our own styles before those that the pages load from the internet, and open at the result.
+    """Add our own styles to the pages, which load theirs from the internet, and make the index lead to the result.
 
-    The index that Great Expectations makes is filled by scripts from the internet.
+    The index of Great Expectations stays empty without scripts from the internet.
     """
     style = f"<style>{Path(__file__).with_name('data_docs.css').read_text(encoding='utf-8')}</style>"
     for page in docs.rglob("*.html"):
@@ -180,7 +180,7 @@ def _run(suite: Suite, rows: pd.DataFrame, context: Any) -> tuple[Finding, ...]:
 
 
 def explain(suite: Suite, checks: Sequence[DataCheck]) -> tuple[Finding, ...]:
-    """Recorded checks with what their suite requires and says of them; those that it no longer has are left out."""
+    """Add to recorded checks the requirement and the note of their suite; leave out checks that the suite lacks now."""
     expectations = {each["meta"]["name"]: each for each in suite.content["expectations"]}
     return tuple(
         Finding(
@@ -194,7 +194,7 @@ def explain(suite: Suite, checks: Sequence[DataCheck]) -> tuple[Finding, ...]:
 
 
 def worst_severity(findings: Sequence[Finding]) -> Severity:
-    """The gravest severity among failures; `none` if all passed."""
+    """Return the highest severity of the failed expectations; `none` if all passed."""
     failed = [finding.check.severity for finding in findings if not finding.check.passed]
     return max(failed, key=_SEVERITIES.index, default="none")
 

@@ -1,4 +1,4 @@
-"""When two questions count as the same text."""
+"""Normalise texts: two questions count as the same text if their normalised texts are equal."""
 
 import re
 import unicodedata
@@ -7,9 +7,9 @@ _ALPHANUMERIC_RUN = re.compile(r"[^\W_]+")
 
 
 def normalise(text: str) -> str:
-    """The text without case, punctuation, spacing and compatibility forms (NFKC, Unicode Standard Annex 15).
+    """Return the text without case, punctuation, extra spaces and compatibility forms (NFKC, Unicode Annex 15).
 
-    A text without a letter or digit stands for itself, stripped.
+    A text without letters and digits is only stripped.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_ALPHANUMERIC_RUN.findall(folded)) or text.strip()

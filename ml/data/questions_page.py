@@ -1,4 +1,4 @@
-"""The first look at the data: label counts, and lengths in words and in characters."""
+"""The page about the data: results of the expectations, label counts, lengths in words and in characters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,9 +37,9 @@ def write_exploration(
     tables: Sequence[tuple[str, pa.Table]],
     note: str = "",
 ) -> None:
-    """Write a page with findings by folder of their Data Docs, then the pictures of each named table.
+    """Write a page with the findings, each group under the folder of its Data Docs, then the plots of each table.
 
-    A missing column leaves its pictures out. `note` stands in the lead.
+    The plots of a missing column are left out. `note` is added to the lead.
     """
     everything = [finding for some in findings.values() for finding in some]
     failed = sum(not finding.check.passed for finding in everything)
@@ -67,7 +67,7 @@ def _section(name: str, table: pa.Table) -> Section:
 
 
 def _insincere(table: pa.Table) -> np.ndarray:
-    """Bool, shape [rows]: where the target is 1."""
+    """Return whether the target of each row is 1: bool, shape [rows]."""
     if "target" not in table.column_names or not pa.types.is_integer(table["target"].type):
         return np.zeros(table.num_rows, dtype=bool)
     return np.asarray(pc.fill_null(pc.equal(table["target"], 1), False).to_numpy())
@@ -90,7 +90,7 @@ def _label_counts(targets: pa.ChunkedArray) -> Figure:
 
 
 def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figure:
-    """Histograms of both classes, each with an area of 1; the longest 0.5 % are gathered in the last bin."""
+    """Draw histograms of both classes, each with the area 1; the last bin contains the longest 0.5 % of the texts."""
     values = pc.fill_null(lengths, 0).to_numpy()
     end = max(10, int(np.quantile(values, _SHOWN_QUANTILE)))
     edges = list(range(0, end + 2, max(1, end // 60)))

@@ -1,4 +1,4 @@
-"""The rows of a split's parts in the store, each part under the digest of its content."""
+"""Read and store the rows of a split's parts, each part under the digest of its content."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ ROWS_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), (
 
 
 def read_part(store: Store, part: Split) -> pd.DataFrame:
-    """The rows of a part: qid, question_text, target; raises LineageError if they are not as recorded."""
+    """Read the rows of a part (qid, question_text, target); raises LineageError if their counts are not as recorded."""
     rows = pd.read_parquet(store.open("splits", part.digest) / "rows.parquet")
     if (len(rows), int(rows["target"].sum())) != (part.rows, part.positives):
         raise LineageError(
@@ -27,9 +27,9 @@ def read_part(store: Store, part: Split) -> pd.DataFrame:
 
 
 def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
-    """Keep the rows under the digest of their content."""
+    """Store the rows of a part under the digest of their content."""
     sha256 = _rows_digest(rows)
-    with store.staging() as folder:  # even where nothing is to be done: it sweeps what a killed process left
+    with store.staging() as folder:  # even if the rows are stored already: it removes what a killed process left
         if not store.contains("splits", sha256):
             pa.parquet.write_table(rows, folder / "rows.parquet")
             store.commit(folder, "splits", sha256)
@@ -37,7 +37,7 @@ def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
 
 
 def _rows_digest(rows: pa.Table) -> str:
-    """Sha256, in hex, of the columns' values, whatever the file format; no value holds a NUL."""
+    """Return the sha256, in hex, of the columns' values, independent of the file format; no value contains a NUL."""
     sha = hashlib.sha256()
     for column in ROWS_SCHEMA.names:
         sha.update("\0".join(map(str, rows[column].to_pylist())).encode())

@@ -27,7 +27,7 @@ _DIGEST_BYTES = 8
 
 
 def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
-    """Divide, check, draw, store; raises LineageError for a report that does not vouch for the rows."""
+    """Divide the rows, check the parts, write the page, store them; raises LineageError without a passed report."""
     _check_lineage(snapshot, report)
     rows = (
         pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
@@ -72,19 +72,22 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 def divide(
     config: SplitConfig, texts: list[str], text_ids: np.ndarray, targets: np.ndarray
 ) -> dict[SplitName, np.ndarray]:
-    """Row numbers of each part, ascending; `texts` are normalised, equal `text_ids` mean equal texts, shape [rows]."""
+    """Return the row numbers of each part, ascending; `texts` are normalised. Equal `text_ids` mean equal texts.
+
+    `texts`, `text_ids` and `targets` have the shape [rows].
+    """
     if config.strategy == "hash":
         return _by_hash(config, texts)
     return _without_shared_texts(_at_random(config, targets), text_ids)
 
 
 def count_conflicts(text_ids: np.ndarray, targets: np.ndarray) -> int:
-    """How many texts occur with both labels."""
+    """Count the texts that occur with both labels."""
     return len(np.intersect1d(text_ids[targets == 0], text_ids[targets == 1]))
 
 
 def _by_hash(config: SplitConfig, texts: list[str]) -> dict[SplitName, np.ndarray]:
-    """A text's salted hash alone decides its part: no row moves when others come or go."""
+    """Choose a row's part by its text's salted hash alone: no row moves when others are added or removed."""
     key = hashlib.sha256(config.salt.encode()).digest()
     hashes = b"".join(hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).digest() for text in texts)
     position = np.frombuffer(hashes, dtype=">u8") / 2.0**64
@@ -94,31 +97,31 @@ def _by_hash(config: SplitConfig, texts: list[str]) -> dict[SplitName, np.ndarra
 
 
 def _at_random(config: SplitConfig, targets: np.ndarray) -> dict[SplitName, np.ndarray]:
-    """The notebook's draw: scikit-learn's stratified split of the file, then again of what remains.
+    """Split as the notebook does: scikit-learn's stratified split of the file, then of the remaining rows.
 
-    `validation` is a fraction of what train leaves, `test` one of the whole file.
+    `validation` is a fraction of the rows that remain after train, `test` a fraction of the whole file.
     """
     everything = np.arange(len(targets))
-    train, remaining = _draw(everything, targets, config.train, config.seed)
-    validation, remaining = _draw(remaining, targets, config.validation, config.seed)
+    train, remaining = _sample(everything, targets, config.train, config.seed)
+    validation, remaining = _sample(remaining, targets, config.validation, config.seed)
     test_rows = round(config.test * len(targets))
     if test_rows < len(remaining):
-        remaining, _ = _draw(remaining, targets, test_rows, config.seed)
+        remaining, _ = _sample(remaining, targets, test_rows, config.seed)
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(remaining)}
 
 
-def _draw(rows: np.ndarray, targets: np.ndarray, size: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _sample(rows: np.ndarray, targets: np.ndarray, size: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.model_selection import train_test_split
 
     try:
-        drawn, left = train_test_split(rows, random_state=seed, train_size=size, stratify=targets[rows])
+        sampled, left = train_test_split(rows, random_state=seed, train_size=size, stratify=targets[rows])
     except ValueError:
         raise _too_few(f"{len(rows)} rows cannot be divided with both classes on each side") from None
-    return drawn, left
+    return sampled, left
 
 
 def _without_shared_texts(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray) -> dict[SplitName, np.ndarray]:
-    """Drop from validation what train has, and from test what either has."""
+    """Drop validation rows whose text is in train, and test rows whose text is in train or validation."""
     train, validation, test = (parts[name] for name in _PARTS)
     kept_validation = validation[~np.isin(text_ids[validation], text_ids[train])]
     seen = np.concatenate([text_ids[train], text_ids[kept_validation]])
@@ -151,7 +154,7 @@ def _check_sizes(tables: Mapping[SplitName, pa.Table]) -> None:
 
 
 def _figures(parts: Mapping[SplitName, np.ndarray], text_ids: np.ndarray, targets: np.ndarray) -> pd.DataFrame:
-    """One row for each part; `balance_deviation` is in standard errors of a share."""
+    """Return one row of figures for each part; `balance_deviation` is in standard errors of the share of positives."""
     whole = targets.mean()
     figures = []
     for name, rows in parts.items():

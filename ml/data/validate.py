@@ -1,4 +1,4 @@
-"""Step `validate`: check a snapshot against `expectations/raw.json`; pages first, then the verdict."""
+"""Step `validate`: check a snapshot against `expectations/raw.json`. Its pages are written even if it fails."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationReport:
-    """Run the raw suite; raises DataError on a critical failure, carries warnings on."""
+    """Run the raw suite; raises DataError on a critical failure, puts other failures into the report."""
     suite, _ = read_suites(config.validate)
     table = pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
     logger.info("validating %d rows by %d expectations", table.num_rows, len(suite.content["expectations"]))
@@ -40,7 +40,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
 
 
 def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
-    """Log what failed below critical; raise DataError with a line for each critical failure."""
+    """Log each failure that is not critical; raise DataError with a line for each critical one."""
     failed = [finding for finding in findings if not finding.check.passed]
     critical = [finding.line() for finding in failed if finding.check.severity == "critical"]
     for finding in failed:
@@ -51,14 +51,14 @@ def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
             f"{len(critical)} critical expectation{'s' * (len(critical) > 1)} of the suite {suite.name!r} failed:\n"
             + "\n".join(f"  - {line}" for line in critical),
             where=f"Data Docs at {docs} in the reports folder",
-            fix="mend the source; or, if the data is right as it is, open a bound: "
+            fix="correct the source; or, if the data is right as it is, open a bound: "
             f"validate.parameters.NAME=VALUE with NAME of {', '.join(sorted(suite.parameters))}",
         )
     logger.info("all critical expectations of the suite %r hold (%d checked)", suite.name, len(findings))
 
 
 def _measured(table: pa.Table) -> pd.DataFrame:
-    """The rows with the measures of their texts beside them."""
+    """Return the rows, with the measures of their texts as more columns."""
     if "question_text" in table.column_names:
         texts = table["question_text"]
         table = table.append_column("question_text (characters)", measures.characters(texts))

@@ -1,4 +1,4 @@
-"""BERT as tf-models-official builds it, with weights that come from elsewhere."""
+"""Build the BertEncoder of tf-models-official, and copy pretrained weights into it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class BertSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedBert:
-    """Weights by the names of BertEncoder's variables, the vocabulary and the pooling that they were trained with."""
+    """A pretrained BERT: its weights by variable name of BertEncoder, its vocabulary and its pooling."""
 
     sizes: BertSizes
     weights: Mapping[str, NDArray[np.float32]]
@@ -44,7 +44,10 @@ class PretrainedBert:
 
 
 def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
-    """The tanh form of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415); tf.nn.gelu's power is slow on a CPU."""
+    """Compute GELU in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    tf.nn.gelu computes the same with a power, which is slow on a CPU.
+    """
     return 0.5 * x * (1.0 + tf.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
 
@@ -57,10 +60,10 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.Model:
-    """A BertEncoder with random weights, from three int32 inputs [batch, tokens].
+    """Build a BertEncoder with random weights, which takes three int32 inputs [batch, tokens].
 
-    Gives `pooled_output` [batch, hidden] and `sequence_output` [batch, tokens, hidden]. With `first_token_only`
-    the last layer works for the first token alone, which is all that `pooled_output` needs.
+    It returns `pooled_output` [batch, hidden] and `sequence_output` [batch, tokens, hidden]. With `first_token_only`
+    the last layer computes the first token alone, because `pooled_output` needs no other token.
     """
     encoder = networks.BertEncoder(
         vocab_size=sizes.vocabulary,
@@ -85,7 +88,7 @@ def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.
 
 
 def pool_by_mean(bert: tf_keras.Model) -> tf_keras.Model:
-    """The encoder without its pooler: `pooled_output` [batch, hidden] is the mean of a text's token vectors."""
+    """Replace the encoder's pooler: `pooled_output` [batch, hidden] becomes the mean of a text's token vectors."""
     inputs = {tensor.name: tensor for tensor in bert.inputs}
     pooling = tf_keras.layers.GlobalAveragePooling1D(name="mean_pooling", dtype="float32")
     pooled = pooling(bert.output["sequence_output"], mask=inputs["input_mask"])
@@ -93,7 +96,7 @@ def pool_by_mean(bert: tf_keras.Model) -> tf_keras.Model:
 
 
 def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.float32]]) -> None:
-    """Copy weights into an encoder by name; a missing, spare or misshapen one raises ConfigError."""
+    """Copy weights into an encoder by name; raises ConfigError if a weight is missing, unknown or of another shape."""
     variables = {variable.name: variable for variable in encoder.variables}
     strange = sorted(variables.keys() ^ weights.keys())
     if strange:
@@ -111,7 +114,7 @@ def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.flo
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """The tokens of a vocabulary file, one a line; raises ConfigError if there is no such file."""
+    """Read the tokens of a vocabulary file, one per line; raises ConfigError if the file does not exist."""
     if not path.is_file():
         raise ConfigError(
             "the encoder has no vocabulary",
@@ -122,7 +125,7 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
 
 
 def check_vocabulary(vocabulary: tuple[str, ...], embeddings: int) -> None:
-    """Raise ConfigError unless there is one token for each word embedding."""
+    """Raise ConfigError unless the vocabulary has one token for each word embedding."""
     if len(vocabulary) != embeddings:
         raise ConfigError(
             f"the vocabulary has {len(vocabulary)} tokens, the encoder {embeddings} word embeddings",
@@ -132,8 +135,8 @@ def check_vocabulary(vocabulary: tuple[str, ...], embeddings: int) -> None:
 
 
 def _word_embeddings(sizes: BertSizes) -> layers.OnDeviceEmbedding:
-    # In float32 whatever the policy: a cast of the whole table each step would cost more than the lookup,
-    # and would make its gradient dense.
+    # Always float32: with mixed precision each step would cast the whole table, which costs more than the lookup,
+    # and the table's gradient would become dense.
     return layers.OnDeviceEmbedding(
         vocab_size=sizes.vocabulary,
         embedding_width=sizes.hidden,

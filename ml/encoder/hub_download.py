@@ -1,6 +1,6 @@
-"""Modules behind a TF-Hub handle or another http(s) address, downloaded once into TF-Hub's own cache folder.
+"""Download the module at a TF-Hub handle or another http(s) address, once, into TF-Hub's own cache folder.
 
-`hub.resolve` would do without a timeout, progress or resuming, and may keep a module whose download broke off.
+`hub.resolve` has no timeout and no progress, does not resume, and may keep a module whose download broke off.
 """
 
 import hashlib
@@ -20,7 +20,10 @@ from ml.store.files import rename_whole
 
 
 def download_module(handle: str) -> Path:
-    """The local folder of the module; raises ConfigError, or SourceUnavailable when the server does not answer."""
+    """Return the local folder of the module, and download the module if the folder does not exist yet.
+
+    Raises ConfigError if the address or the archive is wrong, SourceUnavailable if the server does not answer.
+    """
     if not handle.startswith(("http://", "https://")):
         raise _refused("a module's address begins with http:// or https://")
     cache = Path(tfhub_cache_dir(use_temp=True))
@@ -45,7 +48,7 @@ def _download_archive(handle: str, archive: Path) -> None:
 
 
 def _address(handle: str) -> str:
-    """Where the archive is: https://www.tensorflow.org/hub/hosting ("Compressed")."""
+    """Return the address of the archive, by the rule in https://www.tensorflow.org/hub/hosting ("Compressed")."""
     request = requests.Request("GET", handle, params={"tf-hub-format": "compressed"})
     return str(request.prepare().url)
 
@@ -68,7 +71,7 @@ def _rename(module: Path, folder: Path) -> None:
     try:
         rename_whole(module, folder)
     except OSError:
-        if not _is_module(folder):  # else another process was the first
+        if not _is_module(folder):  # otherwise another process has put the module there first
             raise
 
 

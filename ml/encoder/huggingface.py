@@ -1,4 +1,4 @@
-"""Reading a BERT in the Hugging Face layout: config.json, vocab.txt, model.safetensors."""
+"""Read a BERT from a folder in the Hugging Face layout: config.json, vocab.txt, model.safetensors."""
 
 import json
 from importlib import metadata
@@ -29,7 +29,10 @@ Array = NDArray[np.float32]
 
 
 def package_folder(name: str) -> Path:
-    """The folder with the weights inside an installed package, found from its file list without importing it."""
+    """Find the folder with the weights in an installed package, by its file list and without importing it.
+
+    Raises ConfigError if no such package is installed or the package has no weights.
+    """
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:
@@ -45,7 +48,7 @@ def package_folder(name: str) -> Path:
 
 
 def read_huggingface(folder: Path) -> PretrainedBert:
-    """The encoder in a folder; raises ConfigError where files are missing or do not fit one another."""
+    """Read the encoder in a folder; raises ConfigError if files are missing or do not fit together."""
     sizes = _read_sizes(folder)
     vocabulary = read_vocabulary(folder / "vocab.txt")
     check_vocabulary(vocabulary, sizes.vocabulary)
@@ -59,7 +62,7 @@ def read_huggingface(folder: Path) -> PretrainedBert:
 
 
 def _read_pooling(folder: Path) -> Pooling:
-    """What a sentence-transformers folder says; a plain BERT was trained with its pooler on the first token."""
+    """Read the pooling of a sentence-transformers folder; any other BERT was trained to pool by the first token."""
     settings = _read_json(folder / "1_Pooling" / "config.json", {})
     return "mean" if settings.get("pooling_mode_mean_tokens") else "first token"
 
@@ -97,7 +100,7 @@ def _read_json(path: Path, absent: dict[str, Any] | None = None) -> dict[str, An
 
 
 class _Tensors:
-    """The tensors of a file by name; kernels in it are [outputs, inputs], in Keras [inputs, outputs]."""
+    """The tensors of a file by name; a kernel is [outputs, inputs] in the file and [inputs, outputs] in Keras."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -106,14 +109,14 @@ class _Tensors:
             raise ConfigError(
                 f"{path.name} is missing or damaged", where="[encoder] source", fix="fetch the weights again"
             ) from None
-        # Checkpoints with a head bear a prefix, those converted from TensorFlow 1 the old names of layer norm.
+        # A checkpoint with a head has the prefix "bert."; one converted from TensorFlow 1 has "gamma" and "beta".
         self._tensors: dict[str, Array] = {
             name.removeprefix("bert.").replace("gamma", "weight").replace("beta", "bias"): tensor
             for name, tensor in tensors.items()
         }
 
     def as_bert_encoder(self, sizes: BertSizes) -> dict[str, Array]:
-        """All weights by the names, and in the shapes, of BertEncoder's variables."""
+        """Return all weights with the names and the shapes of BertEncoder's variables."""
         hidden = sizes.hidden
         weights = {
             "word_embeddings/embeddings:0": self._get("embeddings.word_embeddings.weight", sizes.vocabulary, hidden),

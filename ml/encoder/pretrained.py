@@ -1,4 +1,4 @@
-"""Where a pretrained encoder comes from, and how it becomes a Keras model."""
+"""Read a pretrained encoder from its source, and build its Keras model and its tokenizer."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ PretrainedEncoder = PretrainedBert | PretrainedModule
 
 
 def read_encoder(source: str) -> PretrainedEncoder:
-    """The encoder at `package:NAME`, a TF-Hub handle or URL, or a folder of either layout; else ConfigError."""
+    """Read the encoder from `package:NAME`, a TF-Hub handle, a URL or a folder; raises ConfigError if there is none."""
     folder = _folder(source)
     if (folder / "saved_model.pb").is_file():
         return read_module(folder)
@@ -34,7 +34,7 @@ def read_encoder(source: str) -> PretrainedEncoder:
 
 
 def encoder_digest(pretrained: PretrainedEncoder) -> str:
-    """Sha256, in hex, of the encoder's content: of its weights, sizes and vocabulary, or of the module's files."""
+    """Return the sha256, in hex, of the weights, sizes and vocabulary, or of the module's files."""
     if isinstance(pretrained, PretrainedModule):
         return tree_digest(pretrained.folder)
     described = {**asdict(replace(pretrained, weights={})), "weights": sorted(pretrained.weights)}
@@ -45,7 +45,7 @@ def encoder_digest(pretrained: PretrainedEncoder) -> str:
 
 
 def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
-    """The encoder with its weights: three int32 [batch, tokens] in, `pooled_output` [batch, hidden] out."""
+    """Build the encoder with its weights: it maps three int32 [batch, tokens] to `pooled_output` [batch, hidden]."""
     if isinstance(pretrained, PretrainedModule):
         return build_module(pretrained)
     encoder = build_bert(pretrained.sizes, first_token_only=pretrained.pooling == "first token")
@@ -54,7 +54,10 @@ def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
 
 
 def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:
-    """The tokenizer of the vocabulary that the encoder was trained with; ConfigError for more tokens than positions."""
+    """Build the tokenizer with the vocabulary that the encoder was trained with.
+
+    Raises ConfigError if `max_tokens` is larger than the number of the encoder's positions.
+    """
     if isinstance(pretrained, PretrainedBert) and max_tokens > pretrained.sizes.positions:
         raise ConfigError(
             f"{max_tokens} tokens are more than the encoder's {pretrained.sizes.positions} positions",

@@ -1,4 +1,4 @@
-"""Reading a BERT in the TF-Hub format: a folder with such a SavedModel."""
+"""Read a BERT from a folder in the TF-Hub format, which is a SavedModel."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _QUERY_KERNEL = re.compile(r"transformer/layer_\d+/self_attention/query/kernel:0
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedModule:
-    """A module whose variables are not those of a BertEncoder; it trains as it is, through hub.KerasLayer."""
+    """A module that is no BertEncoder; it is trained as it is, through hub.KerasLayer."""
 
     folder: Path
     vocabulary: tuple[str, ...]
@@ -32,7 +32,10 @@ class PretrainedModule:
 
 
 def read_module(folder: Path) -> PretrainedBert | PretrainedModule:
-    """The encoder in a SavedModel: as BERT weights if a BertEncoder made of them gives the module's own outputs."""
+    """Read the encoder in a SavedModel.
+
+    Returns its weights if a BertEncoder with these weights has the same outputs as the module, else the module itself.
+    """
     module = hub.load(str(folder))
     vocabulary, lower_case = _vocabulary(module)
     weights = {variable.name: variable.numpy() for variable in module.variables if variable is not module.do_lower_case}
@@ -40,13 +43,13 @@ def read_module(folder: Path) -> PretrainedBert | PretrainedModule:
     if embeddings is not None:
         check_vocabulary(vocabulary, len(embeddings))
     sizes = _sizes(weights)
-    if sizes is None or not _gives_the_same(module, sizes, weights):
+    if sizes is None or not _has_same_outputs(module, sizes, weights):
         return PretrainedModule(folder=folder, vocabulary=vocabulary, lower_case=lower_case)
     return PretrainedBert(sizes=sizes, weights=weights, vocabulary=vocabulary, lower_case=lower_case)
 
 
 def build_module(pretrained: PretrainedModule) -> tf_keras.Model:
-    """The module as a Keras model: a dict of three int32 [batch, tokens] in, the module's dict of outputs out."""
+    """Wrap the module as a Keras model: it maps a dict of three int32 [batch, tokens] to the module's outputs."""
     inputs = {name: tf_keras.Input((None,), dtype=tf.int32, name=name) for name in _PROBE}
     layer = hub.KerasLayer(str(pretrained.folder), trainable=True, dtype="float32", name="hub_module")
     return tf_keras.Model(inputs, layer(inputs), name="bert")
@@ -64,7 +67,7 @@ def _vocabulary(module: Any) -> tuple[tuple[str, ...], bool]:
 
 
 def _sizes(weights: dict[str, NDArray[np.float32]]) -> BertSizes | None:
-    """The sizes that the variables' shapes tell; None when they are not those of a BertEncoder."""
+    """Infer the sizes from the shapes of the variables; None if the variables are not those of a BertEncoder."""
     try:
         vocabulary, hidden = weights["word_embeddings/embeddings:0"].shape
         return BertSizes(
@@ -81,8 +84,8 @@ def _sizes(weights: dict[str, NDArray[np.float32]]) -> BertSizes | None:
         return None
 
 
-def _gives_the_same(module: Any, sizes: BertSizes, weights: dict[str, NDArray[np.float32]]) -> bool:
-    """Whether the native encoder gives the module's outputs: activation and epsilon are in no variable's shape."""
+def _has_same_outputs(module: Any, sizes: BertSizes, weights: dict[str, NDArray[np.float32]]) -> bool:
+    """Tell whether a BertEncoder has the module's outputs: no variable's shape shows its activation and epsilon."""
     tf.config.experimental.enable_tensor_float_32_execution(False)  # else the two would differ on a GPU
     policy = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy("float32")

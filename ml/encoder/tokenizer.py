@@ -17,9 +17,9 @@ PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of many texts, end to end.
+    """The token ids of many texts, concatenated.
 
-    `token_ids`: int32 [tokens]; `row_splits`: int64 [texts + 1], text i being token_ids[row_splits[i]:row_splits[i+1]].
+    `token_ids`: int32 [tokens]; `row_splits`: int64 [texts + 1]. Text i is token_ids[row_splits[i]:row_splits[i+1]].
     """
 
     token_ids: NDArray[np.int32]
@@ -30,11 +30,11 @@ class TokenizedTexts:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens in each text, int64 [texts]."""
+        """The number of tokens in each text, int64 [texts]."""
         return np.diff(self.row_splits)
 
     def padded(self, rows: NDArray[np.int64], width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The ids of some texts and the mask of what is not padding, both int32 [rows, width]."""
+        """Return the ids of the texts `rows` and their mask, 0 on padding and else 1; both int32 [rows, width]."""
         lengths = self.lengths[rows]
         mask = np.arange(width) < lengths[:, None]
         ids = np.zeros(mask.shape, np.int32)
@@ -44,10 +44,10 @@ class TokenizedTexts:
 
 
 class Tokenizer(tf.Module):  # type: ignore[misc]
-    """Strings to the ids of [CLS] text [SEP], cut to `max_tokens`.
+    """Maps strings to the token ids of [CLS], the text and [SEP], cut to `max_tokens`.
 
-    tensorflow_text's FastBertTokenizer: linear-time WordPiece (Song et al. 2021, arXiv:2012.15524), the same ids as
-    BertTokenizer.
+    It uses FastBertTokenizer of tensorflow_text: linear-time WordPiece (Song et al. 2021, arXiv:2012.15524), with the
+    same ids as BertTokenizer.
     """
 
     def __init__(self, vocabulary: Sequence[str], *, lower_case: bool, max_tokens: int) -> None:
@@ -60,7 +60,7 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         )
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Token ids, int32 [texts, (tokens)], of strings [texts]."""
+        """Map strings [texts] to token ids, int32 [texts, (tokens)]."""
         pieces = self._wordpiece.tokenize(texts)[:, : self._max_tokens - 2]
         column = tf.ones_like(pieces[:, :1].row_lengths())[:, None]
         start = tf.cast(column * self._start, tf.int32)
@@ -68,7 +68,7 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         return tf.concat([start, pieces, end], axis=1)
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """The token ids of all texts, in their order."""
+        """Tokenize all texts, in their order, with a progress bar."""
         chunks = []
         with progress("tokenize", len(texts), " texts") as bar:
             for first in range(0, len(texts), CHUNK_TEXTS):
@@ -83,7 +83,7 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
 
 
 def encoder_inputs(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:
-    """What a BERT encoder takes, each int32 [texts, longest], padded to the longest text."""
+    """Build the three inputs of a BERT encoder, each int32 [texts, tokens of the longest text], with padding."""
     ids = tokens.to_tensor()
     return {
         "input_word_ids": ids,

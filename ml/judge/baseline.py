@@ -1,6 +1,6 @@
-"""What a fine-tuned encoder must beat: TF-IDF and logistic regression, trained on the same rows in a minute.
+"""Train the baseline that a candidate must beat: TF-IDF and logistic regression, fitted to the same rows in a minute.
 
-A fine-tuning that collapsed, or learnt no more than which words occur, never ships.
+So a fine-tuning that collapsed, or that learnt only which words occur, is never promoted.
 """
 
 import hashlib
@@ -30,12 +30,15 @@ class Baseline:
     threshold: float
 
     def score(self, texts: Sequence[str]) -> FloatArray:
-        """Probabilities, float32 [texts]."""
+        """Return probabilities, float32 [texts]."""
         return _score(self.pipeline, texts)
 
 
 def train_baseline(train: pd.DataFrame, validation: pd.DataFrame, *, positive_rate: float) -> Baseline:
-    """Fit on the training rows, choose the threshold on the validation rows; both have question_text and target."""
+    """Fit the pipeline to the training rows, and choose its threshold on the validation rows.
+
+    Both tables have the columns question_text and target.
+    """
     pipeline = make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=_MAX_FEATURES, dtype=np.float32),
         LogisticRegression(C=_INVERSE_REGULARISATION, solver="liblinear", max_iter=1000, random_state=0),
@@ -47,7 +50,7 @@ def train_baseline(train: pd.DataFrame, validation: pd.DataFrame, *, positive_ra
 
 
 def baseline_digest(splits: Splits, positive_rate: float) -> str:
-    """What stands for its files in a record: they are never kept, the same inputs give the same baseline."""
+    """Return the digest of the baseline's inputs; its files are never stored, equal inputs give equal baselines."""
     return hashlib.sha256(f"{_VERSION}\0{digest(splits)}\0{positive_rate!r}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Step `detect`: is there any work, or did the champion's run have the same CSV, settings and code?"""
+"""Step `detect`: end the run early if the champion's run had the same CSV, settings and code."""
 
 import logging
 from dataclasses import replace
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
-    """Compare this run's inputs with those of the champion's; a run without a change is recorded in the history.
+    """Compare this run's inputs with those of the champion's run; record a run without a change in the history.
 
-    Raises RegistryUnavailable if it is not sure which model is the champion.
+    Raises RegistryUnavailable if the registry does not tell which model is the champion.
     """
     inputs = inputs_of(config, snapshot.sha256)
     champion = run.registry.resolve(CHAMPION_ALIAS)

@@ -1,4 +1,4 @@
-"""Which test rows a champion may have been trained on: those are left out, for both models."""
+"""Leave out the test rows that a champion may have been trained on; no model is measured on them."""
 
 import logging
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Contamination | UnknownContamination]:
-    """The test rows whose normalised text no model was fitted to, as a part of their own, and how many the others were.
+    """Return the test rows whose normalised text no model was fitted to, and the number of rows that are left out.
 
-    With the hash split and the fractions of the champion's run there are none. `models` are the folders of the
-    champion, and of a candidate that started from a champion's weights.
+    With the hash split and the fractions of the champion's run no row is left out. If the store lacks rows that a model
+    was fitted to, no row is left out and the number is unknown. `models` are the folders of the champion and, if the
+    candidate started from a champion's weights, of the candidate.
     """
     fitted = sorted({part for model in models for part in _read_fitted_parts(model)})
     if not all(store.contains("splits", part) for part in fitted):
@@ -35,7 +36,7 @@ def leave_out_seen(store: Store, test: Split, *models: Path) -> tuple[Split, Con
 
 
 def _read_fitted_parts(model: Path) -> tuple[str, ...]:
-    """Digests of the parts that weights and threshold were fitted to."""
+    """Return the digests of the parts that the model's weights and threshold were fitted to."""
     return from_json((model / "model.json").read_text(encoding="utf-8"), ModelDescription).fitted_to
 
 

@@ -1,4 +1,4 @@
-"""Step `decide`: apply the policy to a comparison, and keep the decision with its grounds."""
+"""Step `decide`: apply the policy to a comparison, and store the decision with policy, evidence and probe."""
 
 import logging
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> Decision:
-    """Judge the candidate, and store the decision with its grounds.
+    """Judge the candidate, and store the decision with the policy, the evidence and the probe that it is based on.
 
-    Raises LineageError if the comparison is not in the store, or measured the two models on different rows, or the
-    probe is of another candidate; RegistryUnavailable if the history is not sure.
+    Raises LineageError if the comparison is not in the store, if it measured the models on different rows, or if the
+    probe is about another comparison; RegistryUnavailable if the registry does not give its history.
     """
     _refuse_other_probe(comparison, probe)
     inputs = inputs_of(config, comparison.snapshot)
@@ -50,9 +50,10 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
 
 
 def read_past(run: Run, probe: Probe, inputs: Inputs) -> Past:
-    """What the history says about the candidate that was probed; raises RegistryUnavailable if it is not sure.
+    """Read from the history what it says about the probed candidate, or about a candidate of the same inputs.
 
-    The time is the probe's: a decision that is made again after a crash is the same.
+    The time is the probe's time, so that a decision is the same when it is made again after a crash. Raises
+    RegistryUnavailable if the registry does not give its history.
     """
     history = run.registry.history()
     return Past(

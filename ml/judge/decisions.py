@@ -1,4 +1,4 @@
-"""Decisions as the store keeps them: with the policy, the evidence and the probe that each was made by."""
+"""Store decisions, each with the policy, the evidence and the probe that it is based on, and read them again."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from ml.store import Store
 def keep_decision(
     store: Store, decision: Decision, policy: PolicyConfig, evidence: Evidence | NoEvidence, probe: Probe
 ) -> None:
-    """Store a decision with its grounds, so that it can be replayed."""
+    """Store a decision with the policy, the evidence and the probe that it is based on, so that it can be replayed."""
     grounds: Mapping[str, Decision | Evidence | NoEvidence | Probe] = {
         "decision": decision,
         "evidence": evidence,
@@ -28,17 +28,17 @@ def keep_decision(
 
 
 def policy_of(store: Store, decision: Decision) -> PolicyConfig:
-    """The policy that a decision was made by; raises LineageError if the decision is not in the store."""
+    """Read the policy that a decision is based on; raises LineageError if the decision is not in the store."""
     return read_policy(json.loads(_read(store, decision, "policy")))
 
 
 def evidence_of(store: Store, decision: Decision) -> Evidence | NoEvidence:
-    """The evidence that a decision was made by; raises LineageError if the decision is not in the store."""
+    """Read the evidence that a decision is based on; raises LineageError if the decision is not in the store."""
     return cast(Evidence | NoEvidence, read_any(_read(store, decision, "evidence")))
 
 
 def probe_of(store: Store, decision: Decision) -> Probe:
-    """The probe that a decision was made by; raises LineageError if the decision is not in the store."""
+    """Read the probe that a decision is based on; raises LineageError if the decision is not in the store."""
     return cast(Probe, read_any(_read(store, decision, "probe")))
 
 

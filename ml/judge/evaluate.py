@@ -1,4 +1,4 @@
-"""Measure candidate, champion and baseline, now and in one process, on the same test rows."""
+"""Step `evaluate`: measure candidate, champion and baseline, now and in one process, on the same test rows."""
 
 import logging
 from pathlib import Path
@@ -33,11 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) -> Comparison:
-    """Score the models on the test rows, each at its own threshold, and keep the scores.
+    """Score the models on the test rows, measure each at its own threshold, and store the scores.
 
-    Rows that the champion may have been trained on, or whom the candidate started from, are left out, for both.
+    If the champion, or the model that the candidate started from, may have been trained on a test row, no model is
+    measured on this row.
 
-    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if it is not sure
+    Raises LineageError if the model was not trained on these splits, RegistryUnavailable if the registry does not tell
     which model is the champion.
     """
     _refuse_other_splits(splits, trained)

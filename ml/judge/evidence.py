@@ -1,6 +1,6 @@
-"""The evidence on a candidate: how sure its differences from the champion are, on all test rows and on slices.
+"""Gather the evidence: how sure the candidate's differences from the champion are, on all test rows and on slices.
 
-Differences are the candidate's figure minus the champion's, on the same rows.
+A difference is the candidate's figure minus the champion's figure, on the same rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from ml.store import Store
 def gather_evidence(
     store: Store, comparison: Comparison, policy: PolicyConfig, probe: Probe, past: Past
 ) -> Evidence | NoEvidence:
-    """Read the stored scores of a comparison and weigh them under a policy; the same input gives the same evidence.
+    """Compute the evidence that a policy asks for from the stored scores of a comparison.
 
-    Raises LineageError if the comparison is not in the store.
+    Equal inputs give equal evidence. Raises LineageError if the comparison is not in the store.
     """
     scores = read_scores(store, comparison)
     if isinstance(comparison.rival, NoChampion):
@@ -37,9 +37,9 @@ def gather_evidence(
 
 
 def weigh(pair: Pair, members: Mapping[str, BoolArray], policy: PolicyConfig, probe: Probe, past: Past) -> Evidence:
-    """Everything that the policy asks about two models; `members` says for each slice which rows are in it.
+    """Compute all evidence on two models; `members` tells for each slice which rows are in it, boolean [rows].
 
-    A figure whose bounds are no numbers is left out.
+    A figure is left out if one of its resampled differences is not a finite number.
     """
     random = np.random.default_rng(policy.seed)
     label_right = [labels == (pair.target == 1) for labels in (pair.candidate_labels, pair.champion_labels)]
@@ -64,7 +64,7 @@ def weigh(pair: Pair, members: Mapping[str, BoolArray], policy: PolicyConfig, pr
 
 
 def slice_members(texts: Sequence[str], policy: PolicyConfig) -> dict[str, BoolArray]:
-    """For each slice which texts are in it, shape [texts]."""
+    """Tell for each slice which texts are in it, boolean [texts]."""
     members = {}
     for name, expression in policy.all_slices.items():
         predicate = parse_slice(name, expression)

@@ -1,8 +1,8 @@
 """The decision as a pure function with reasons: no files, no clock, no randomness.
 
-Guards are rules that block: a floor, the baseline, calibration, slices, costs of serving, a rollback. Gains are what a
-candidate must show over the champion: higher precision, higher recall, and an F1 that is surely higher, by more after a
-rollback. Last comes the cool-down: it holds back none but those who would be promoted.
+Guards are rules that block a candidate: floors, the baseline, calibration, slices, serving costs, an earlier rollback.
+Gains are what a candidate must show over the champion: higher precision, higher recall, and an F1 that is surely
+higher, by a larger margin after a rollback. The cool-down comes last: it blocks only what would else be promoted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,10 @@ _FLOORS = ("precision", "recall", "average_precision")
 
 
 class _Stage(NamedTuple):
-    """Checks that are asked together, and what comes of it if one of them fails, before the next are asked."""
+    """Checks that decide together: if one fails, and no earlier stage failed, verdict and reason are these.
+
+    `{}` in the reason stands for the names of the failed rules.
+    """
 
     verdict: Verdict
     reason: str
@@ -45,7 +48,7 @@ class _Stage(NamedTuple):
 
 
 class _Cost(NamedTuple):
-    """One of ServingCosts: how to print it, and how much more, in that unit, is nothing whatever the ratio."""
+    """One field of ServingCosts: how to print it, and the increase, in `unit`, that passes whatever the ratio is."""
 
     rule: str
     field: str
@@ -61,7 +64,7 @@ _SIZE = _Cost("artifact size", "artifact_bytes", "MiB", 2**20, allowance=1)
 
 
 class Judgement(NamedTuple):
-    """The verdict, one plain sentence that says why, and a line for each rule."""
+    """The verdict, one plain sentence with the reason, and one check for each rule."""
 
     verdict: Verdict
     reason: str
@@ -69,9 +72,9 @@ class Judgement(NamedTuple):
 
 
 def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: PolicyConfig) -> Judgement:
-    """Judge a candidate by itself and, where there is a champion, against it.
+    """Judge a candidate by itself and, if there is a champion, against the champion.
 
-    Raises LineageError if the models were measured on different rows, or there is a champion and no evidence.
+    Raises LineageError if the models were measured on different rows, or if there is a champion but no evidence.
     """
     candidate, rival = comparison.candidate, comparison.rival
     _refuse_other_rows(candidate, comparison.baseline)
@@ -90,7 +93,7 @@ def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: Polic
 
 
 def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
-    """A sentence for each floor that the champion does not reach any more."""
+    """Return one sentence for each floor that the champion no longer reaches."""
     if isinstance(rival, NoChampion):
         return ()
     observed = {name: getattr(rival.evaluation, name) for name in _FLOORS}
@@ -111,7 +114,7 @@ def _judge_first(guards: _Checks) -> Judgement:
 def _stages(
     comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig
 ) -> tuple[_Stage, ...]:
-    """What a candidate that has a champion to beat is asked, in this order; `guards` are those of a first one."""
+    """Return the stages, in order, of a candidate that must beat a champion; `guards` hold without a champion too."""
     candidate = comparison.candidate
     guards = (
         *guards,
@@ -155,7 +158,7 @@ def _floor(rule: str, observed: float, floor: float) -> RuleCheck:
 
 
 def _baseline_check(candidate: Evaluation, baseline: Evaluation, policy: PolicyConfig) -> RuleCheck:
-    """By average precision, which no threshold can flatter."""
+    """Compare average precision, because it does not depend on a threshold."""
     floor = baseline.average_precision + policy.min_gain_over_baseline
     return RuleCheck(
         rule="gain over baseline",
@@ -175,7 +178,7 @@ def _calibration_check(candidate: Evaluation, policy: PolicyConfig) -> RuleCheck
 
 
 def _completeness_check(evidence: Evidence) -> RuleCheck:
-    """A figure that is missing, or no number, is no reason to pass the rules that need it."""
+    """Fail if a figure is missing: without it, the rules that need it must not pass."""
     missing = [figure for figure in COMPARED_FIGURES if figure not in evidence.figures]
     return RuleCheck(
         rule="figures compared",
@@ -186,7 +189,10 @@ def _completeness_check(evidence: Evidence) -> RuleCheck:
 
 
 def _slices_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
-    """One line for all slices; a slice that is missing, or asked for and too rare to judge, fails."""
+    """Check all slices at once.
+
+    A slice fails if its F1 surely falls too far, if it is missing, or if the settings name it and it is too rare.
+    """
     failed = [name for name in policy.all_slices if not _slice_passes(name, evidence.slices, policy)]
     measured = {name: each.f1 for name, each in evidence.slices.items() if isinstance(each, Slice)}
     return RuleCheck(
@@ -217,7 +223,7 @@ def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str
 
 
 def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
-    """A cost that was not measured for both is no reason to pass."""
+    """Check each serving cost; the checks fail if the costs were not measured for both models."""
     costs = probe.costs
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
@@ -248,7 +254,7 @@ def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
 
 
 def _withdrawn_check(past: Past) -> _Checks:
-    """What a person rolled back from comes again only on a person's word."""
+    """Fail if a person rolled back from a version of the same files or inputs, unless a person forces the run."""
     rule, required, withdrawn = "rolled back before", "no such files or inputs", past.withdrawn
     if isinstance(withdrawn, NothingWithdrawn):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
@@ -283,7 +289,7 @@ def _certainty_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
 
 
 def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
-    """A rollback says that the gate saw a gain where there was none: the next gain must be larger to be believed."""
+    """Require a larger gain after a rollback, which shows that the gate saw a gain where there was none."""
     gain, floor = evidence.figures.get("f1"), policy.min_f1_gain + policy.hysteresis_f1_gain
     required = f"above {floor:g} after a rollback"
     if not evidence.past.after_rollback:

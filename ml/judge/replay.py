@@ -1,4 +1,4 @@
-"""Judge a decision's candidate once more, from the scores that were kept."""
+"""Judge the candidate of a decision again, from the stored scores."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from ml.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """A recorded decision, and what comes out now; `same_policy` says whether by the policy of then."""
+    """A recorded decision and the judgement now; `same_policy` tells whether both are made by the same policy."""
 
     decision: Decision
     judgement: Judgement
@@ -23,15 +23,16 @@ class Replay:
 
     @property
     def reproduced(self) -> bool:
-        """Whether verdict, reason and every check are those of the record."""
+        """Tell whether verdict, reason and every check are equal to the recorded ones."""
         recorded = self.decision
         return tuple(self.judgement) == (recorded.verdict, recorded.reason, recorded.checks)
 
 
 def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
-    """Measure all models again from the stored scores, and judge by a policy; costs and history are those of then.
+    """Measure all models again from the stored scores, and judge the candidate by a policy.
 
-    Raises LineageError if the decision, or the comparison that it names, is not in the store.
+    Serving costs and history are the recorded ones. Raises LineageError if the decision, or the comparison that it
+    names, is not in the store.
     """
     kept = store.open("comparisons", decision.comparison) / "comparison.json"
     comparison = from_json(kept.read_text(encoding="utf-8"), Comparison)

@@ -1,4 +1,4 @@
-"""The scores behind a comparison, kept in the store: enough to draw its report or to judge again."""
+"""Store the scores behind a comparison: with them, its report can be drawn and its candidate judged again."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,9 @@ from ml.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Test rows in their stored order; `by_model` has "candidate", "baseline" and, where there is one, "champion".
+    """The test rows in their stored order, with the scores of each model.
 
+    `by_model` has the keys "candidate", "baseline" and, if there is a champion, "champion".
     All arrays have the shape [rows].
     """
 
@@ -34,7 +35,7 @@ def keep_scores(store: Store, comparison: Comparison, scores: Scores) -> None:
 
 
 def read_scores(store: Store, comparison: Comparison) -> Scores:
-    """The stored scores; raises LineageError if the comparison is not in the store."""
+    """Read the stored scores; raises LineageError if the comparison is not in the store."""
     folder = store.open("comparisons", digest(comparison))
     with np.load(folder / "scores.npz", allow_pickle=False) as arrays:
         models = [name for name in ("candidate", "champion", "baseline") if name in arrays]
@@ -42,6 +43,6 @@ def read_scores(store: Store, comparison: Comparison) -> Scores:
 
 
 def read_texts(store: Store, comparison: Comparison) -> list[str]:
-    """The test rows' questions, in the order of the scores."""
+    """Read the questions of the test rows, in the order of the scores."""
     rows = pd.read_parquet(store.open("splits", comparison.candidate.test) / "rows.parquet", columns=["question_text"])
     return list(rows["question_text"])

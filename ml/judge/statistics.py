@@ -1,11 +1,11 @@
-"""How sure a difference between two models on the same rows is.
+"""Compute how sure a difference between two models on the same rows is.
 
-Paired bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; for two systems on one test
-set Koehn 2004, aclanthology.org/W04-3250): rows are drawn with replacement, for both models at once, as many of each
-class as there are, and a bound is a percentile of the differences over all draws.
+The method is the paired, stratified bootstrap (Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13;
+for two systems on one test set Koehn 2004, aclanthology.org/W04-3250): rows are sampled with replacement, the same rows
+for both models, and each class keeps its number of rows. A bound is a percentile of the differences over all resamples.
 
-Everywhere: `target` is an integer array of 0 and 1 of shape [rows]; labels are boolean, scores are probabilities,
-of the same shape and order; a difference is the candidate's figure minus the champion's.
+In all functions `target` is an integer array of 0 and 1 of shape [rows]; labels are boolean and scores are
+probabilities, of the same shape and order; a difference is the candidate's figure minus the champion's figure.
 """
 
 from dataclasses import dataclass
@@ -37,16 +37,17 @@ class Pair:
 
 
 def interval(difference: float, resampled: FloatArray, confidence: float) -> Interval:
-    """The difference with its one-sided percentile bounds; both together hold at 2 x confidence - 1."""
+    """Add one-sided percentile bounds to a difference; both bounds together have the confidence 2 x confidence - 1."""
     lower, upper = np.quantile(resampled, (1 - confidence, confidence))
     return Interval(difference=difference, lower=float(lower), upper=float(upper))
 
 
 def mcnemar_p(candidate_alone_right: int, champion_alone_right: int) -> float:
-    """Two-sided p-value of McNemar's exact test: a fair coin for each row that one model alone gets right.
+    """Return the two-sided p-value of McNemar's exact test.
 
-    McNemar 1947, Psychometrika 12(2), 153-157; recommended for two classifiers on one test set by Dietterich 1998,
-    Neural Computation 10(7), 1895-1923.
+    Its null hypothesis: each row that only one model labels right is a toss of a fair coin. McNemar 1947,
+    Psychometrika 12(2), 153-157; recommended for two classifiers on one test set by Dietterich 1998, Neural Computation
+    10(7), 1895-1923.
     """
     smaller, discordant = min(candidate_alone_right, champion_alone_right), candidate_alone_right + champion_alone_right
     return float(min(1.0, 2 * binom.cdf(smaller, discordant, 0.5)))
@@ -55,19 +56,19 @@ def mcnemar_p(candidate_alone_right: int, champion_alone_right: int) -> float:
 def label_differences(
     target: IntArray, candidate: BoolArray, champion: BoolArray, *, resamples: int, random: np.random.Generator
 ) -> Differences:
-    """Differences in precision, recall and F1 of two labellings: as observed, and resampled, of shape [resamples].
+    """Return the differences in precision, recall and F1: as observed, and resampled, of shape [resamples].
 
-    A labelled row is in one of four cells of its class, (flagged by the candidate, by the champion). Drawing rows
-    within a class is drawing the counts of its cells from a multinomial: the same distribution, in no time.
+    Each row is in one of four cells of its class: the candidate labels it 1 or not, and so does the champion. Instead
+    of rows, the counts of the cells are sampled, from a multinomial: this has the same distribution and is far faster.
     """
     counts = _count_cells(target, candidate, champion)
-    draws = [random.multinomial(each.sum(), each / max(each.sum(), 1), size=resamples) for each in counts]
-    observed, resampled = _rate_differences(*counts), _rate_differences(*draws)
+    samples = [random.multinomial(each.sum(), each / max(each.sum(), 1), size=resamples) for each in counts]
+    observed, resampled = _rate_differences(*counts), _rate_differences(*samples)
     return {figure: (float(observed[figure]), resampled[figure]) for figure in observed}
 
 
 def both_higher(target: IntArray, candidate: BoolArray, champion: BoolArray) -> bool:
-    """Whether the candidate's precision and recall are both higher."""
+    """Tell whether the candidate's precision and recall are both higher than the champion's."""
     differences = _rate_differences(*_count_cells(target, candidate, champion))
     return bool(differences["precision"] > 0 and differences["recall"] > 0)
 
@@ -75,13 +76,13 @@ def both_higher(target: IntArray, candidate: BoolArray, champion: BoolArray) -> 
 def ranking_differences(
     target: IntArray, candidate: FloatArray, champion: FloatArray, *, resamples: int, random: np.random.Generator
 ) -> Differences:
-    """Differences in the figures that need the scores: as observed, and resampled, of shape [resamples]."""
+    """Return the differences in RANKING_FIGURES: as observed, and resampled, of shape [resamples]."""
     order = np.argsort(-target, kind="stable")
     models = [_Ranking.of(target[order], scores[order]) for scores in (candidate, champion)]
     resampled = np.empty((resamples, len(RANKING_FIGURES)))
-    with progress("resample the test rows", resamples, " draws") as bar:
+    with progress("resample the test rows", resamples, " resamples") as bar:
         for row in range(resamples):
-            weights = _draw(target, random)
+            weights = _resample(target, random)
             ours, theirs = (model.figures(weights) for model in models)
             resampled[row] = ours - theirs
             bar.update()
@@ -93,13 +94,16 @@ def ranking_differences(
 
 
 def _count_cells(target: IntArray, candidate: BoolArray, champion: BoolArray) -> list[IntArray]:
-    """Of positive and of negative rows: flagged by neither, the champion alone, the candidate alone, both."""
+    """Count the positive and the negative rows that neither model, the champion, the candidate or both label 1.
+
+    Each of the two arrays is [4], in this order.
+    """
     cells = 2 * candidate.astype(int) + champion
     return [np.bincount(cells[target == label], minlength=4) for label in (1, 0)]
 
 
 def _rate_differences(positives: IntArray, negatives: IntArray) -> dict[str, FloatArray]:
-    """From counts of cells, of shape [..., 4]."""
+    """Compute the differences in precision, recall and F1 from the counts of the cells, [..., 4]."""
     ours, theirs = (_rates(positives, negatives, cells) for cells in ([2, 3], [1, 3]))
     return {figure: ours[figure] - theirs[figure] for figure in ours}
 
@@ -114,8 +118,8 @@ def _rates(positives: IntArray, negatives: IntArray, flagged: list[int]) -> dict
     }
 
 
-def _draw(target: IntArray, random: np.random.Generator) -> FloatArray:
-    """How often each row is drawn, positives first, of shape [rows]."""
+def _resample(target: IntArray, random: np.random.Generator) -> FloatArray:
+    """Sample rows with replacement within each class, and count each row's occurrences, positives first, [rows]."""
     positives = int(target.sum())
     sizes = (positives, len(target) - positives)
     return np.concatenate([np.bincount(random.integers(size, size=size), minlength=size) for size in sizes]) * 1.0
@@ -123,11 +127,12 @@ def _draw(target: IntArray, random: np.random.Generator) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """One model's scores, sorted into bins once so that figures under any weights of the rows are sums over bins.
+    """One model's scores, sorted into bins once: then the figures under any weights of the rows are sums over bins.
 
-    A precision-recall curve changes at the distinct scores of positive rows alone. With these as steps, highest
-    first, `positive_step` is [positives]; `negative_bin` is [negatives]: 2 x step for a score above that step's,
-    2 x step + 1 for one equal to it. `sums` is [calibration bins + 1, rows]: surplus of score by bin, then the loss.
+    A precision-recall curve changes only at the distinct scores of positive rows. These scores are the steps, highest
+    first. `positive_step` is [positives]: each row's step. `negative_bin` is [negatives]: 2 x step if the row's score
+    is above the step's score (but below that of the step before), 2 x step + 1 if both scores are equal. `sums` is
+    [calibration bins + 1, rows]: score minus target, in the row of its bin; the last row has the losses.
     """
 
     steps: int
@@ -137,7 +142,7 @@ class _Ranking:
 
     @classmethod
     def of(cls, target: IntArray, scores: FloatArray) -> "_Ranking":
-        """Of rows with the positive ones first."""
+        """Sort scores into bins; the positive rows come first."""
         positives = int(target.sum())
         thresholds, ascending = np.unique(scores[:positives], return_inverse=True)
         steps, below = len(thresholds), scores[positives:]
@@ -154,7 +159,7 @@ class _Ranking:
         )
 
     def figures(self, weights: FloatArray) -> FloatArray:
-        """The RANKING_FIGURES, of rows that count so often each."""
+        """Compute RANKING_FIGURES, [figures], where each row counts as often as its weight says."""
         positives, total = len(self.positive_step), len(weights)
         found = np.bincount(self.positive_step, weights=weights[:positives], minlength=self.steps)
         hits = found.cumsum()

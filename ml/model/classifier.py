@@ -1,4 +1,4 @@
-"""The classifier: an encoder, dropout, and one unit with a sigmoid."""
+"""The classifier: an encoder, a dropout layer, and one unit with a sigmoid."""
 
 import io
 import math
@@ -11,11 +11,11 @@ ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
 
 def build_classifier(encoder: tf_keras.Model, *, dropout: float, seed: int) -> tf_keras.Model:
-    """A dict of three int32 [batch, tokens] in, the probability of the positive class, float32 [batch, 1], out."""
+    """Build the classifier, which maps a dict of three int32 [batch, tokens] to probabilities, float32 [batch, 1]."""
     inputs = {name: tf_keras.Input((None,), dtype=tf.int32, name=name) for name in ENCODER_INPUTS}
     pooled = encoder(inputs)["pooled_output"]
     dropped = tf_keras.layers.Dropout(dropout, name="head_dropout")(pooled)
-    # In float32 under any policy: probabilities near 0 and 1 need the digits.
+    # Always float32, also with mixed precision: probabilities near 0 and 1 need the digits.
     head = tf_keras.layers.Dense(
         1,
         activation="sigmoid",
@@ -27,15 +27,16 @@ def build_classifier(encoder: tf_keras.Model, *, dropout: float, seed: int) -> t
 
 
 def start_at_share(classifier: tf_keras.Model, share: float) -> None:
-    """Give the head the bias at which its probabilities lie about `share`, the positives' in the training rows.
+    """Set the head's bias so that its first probabilities lie near `share`, the share of positive training rows.
 
-    From 0 the first steps would all go into a way down that Adam walks no faster than at its learning rate a step.
+    With a bias of 0 the first steps would only lower the bias, and in each step Adam lowers it by no more than the
+    learning rate.
     """
     classifier.get_layer("head").bias.assign([math.log(share / (1 - share))])
 
 
 def summarize(classifier: tf_keras.Model) -> str:
-    """Keras' table of all layers, those inside the encoder too, with shapes and parameter counts."""
+    """Return Keras' table of all layers, also of the layers inside the encoder, with shapes and parameter counts."""
     text = io.StringIO()
     classifier.summary(
         line_length=110, expand_nested=True, show_trainable=False, print_fn=lambda line: text.write(f"{line}\n")
@@ -44,7 +45,7 @@ def summarize(classifier: tf_keras.Model) -> str:
 
 
 def count_parameters(classifier: tf_keras.Model) -> dict[str, int]:
-    """Parameters by layer, from input to output; layers without any are left out."""
+    """Count the parameters of each layer, from input to output; layers without parameters are left out."""
     return {layer.name: layer.count_params() for layer in _layers(classifier) if layer.count_params()}
 
 

@@ -1,4 +1,4 @@
-"""One SavedModel: raw strings in, probabilities out, servable without this code."""
+"""Export the classifier as one SavedModel, which maps raw strings to probabilities and is served without this code."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _STRING = re.compile(r'"\w+"')
 class ServedClassifier(tf.Module):  # type: ignore[misc]
     """Tokenizer and classifier as one function of strings; `weights` are the classifier's, in the order of its layers.
 
-    Its layers are no attribute: of each the SavedModel would hold functions that nobody calls.
+    The classifier itself is no attribute: the SavedModel would then hold functions of each layer that nobody calls.
     """
 
     def __init__(self, tokenizer: Tokenizer, classifier: tf_keras.Model) -> None:
@@ -32,16 +32,16 @@ class ServedClassifier(tf.Module):  # type: ignore[misc]
 
     @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))  # type: ignore[untyped-decorator]
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Strings [rows] to `probability`, float32 [rows]."""
+        """Map strings [rows] to `probability`, float32 [rows]."""
         return {"probability": self._classify(encoder_inputs(self._tokenizer(texts)))[:, 0]}
 
 
 def export_classifier(
     folder: Path, *, pretrained: PretrainedEncoder, tokenizer: Tokenizer, weights: list[Any], seed: int
 ) -> None:
-    """Write the SavedModel, in float32 whatever the training's precision, so that any machine gives the same scores.
+    """Write the SavedModel. It is always in float32, also after a training in mixed precision.
 
-    `weights` are those of the trained classifier.
+    So any machine gives the same scores. `weights` are the weights of the trained classifier.
     """
     tf_keras.mixed_precision.set_global_policy("float32")
     classifier = build_classifier(build_encoder(pretrained), dropout=0.0, seed=seed)
@@ -52,9 +52,10 @@ def export_classifier(
 
 
 def _make_reproducible(folder: Path) -> None:
-    """The same model in the same bytes, whatever the process did before: no random id, and everything in a fixed order.
+    """Remove the random id and put everything in a fixed order, so that equal models are equal byte by byte.
 
-    TensorFlow names functions, and what they capture, by the number of things that it has made so far.
+    TensorFlow puts numbers into the names of functions and of the tensors that they capture: it counts what the
+    process has made so far.
     """
     (folder / "fingerprint.pb").unlink(missing_ok=True)
     path = folder / "saved_model.pb"
@@ -74,7 +75,7 @@ def _drop_numbers_of_captures(proto: Any) -> None:
 
 
 def _renumber_functions(proto: Any) -> Any:
-    """From 0 on, in their old order, wherever their names stand."""
+    """Number the functions from 0 on, in their old order, and rename them everywhere in the SavedModel."""
     names = [function.signature.name for function in proto.meta_graphs[0].graph_def.library.function]
     numbered = sorted(filter(_NUMBERED.fullmatch, names), key=lambda name: int(name.rpartition("_")[2]))
     renamed = {f'"{name}"': f'"{name.rpartition("_")[0]}_{number}"' for number, name in enumerate(numbered)}

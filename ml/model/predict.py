@@ -1,4 +1,4 @@
-"""Scoring with an exported model: TensorFlow and tensorflow_text alone, none of the code that trained it."""
+"""Score texts with an exported model: this needs TensorFlow and tensorflow_text, but no code that trained the model."""
 
 import csv
 import logging
@@ -40,7 +40,7 @@ class LoadedModel:
         return list(self._saved_model.weights)
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities, float32 [texts], in the order of the texts."""
+        """Return probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
         for first in range(0, len(texts), BATCH_TEXTS):
@@ -50,7 +50,7 @@ class LoadedModel:
         return scores
 
     def score_many(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:
-        """Probabilities, float32 [texts], in the order of the texts; `what` says whose progress is shown."""
+        """Return probabilities, float32 [texts], in the order of the texts; `what` is the label of the progress bar."""
         scores = np.empty(len(texts), np.float32)
         with progress(what, len(texts), " rows") as bar:
             for first in range(0, len(texts), CHUNK_ROWS):
@@ -61,7 +61,7 @@ class LoadedModel:
 
 
 def load_model(folder: Path) -> LoadedModel:
-    """The model in a folder of the store or the registry; raises LineageError if it is not whole."""
+    """Load the model in a folder of the store or the registry; raises LineageError if a file is missing or damaged."""
     try:
         description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
         saved_model = tf.saved_model.load(str(folder / "saved_model"))
@@ -75,10 +75,10 @@ def load_model(folder: Path) -> LoadedModel:
 
 
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
-    """Copy a CSV with two more columns, `probability` and `label`; rows keep their order, memory stays constant.
+    """Copy a CSV and add the columns `probability` and `label`; rows keep their order, memory stays constant.
 
-    Raises ConfigError without an input, DataError where it is no CSV with a column `question_text`. The output is
-    there whole or not at all.
+    The output is written whole or not at all. Raises ConfigError if a file or folder cannot be opened, DataError if
+    the input is not a CSV with one column `question_text`.
     """
     if not source.is_file():
         raise ConfigError("there is no such file", where=f"--input {source.name}", fix="name a CSV file")

@@ -1,7 +1,7 @@
-"""The decision threshold: where a probability becomes a label.
+"""Choose the decision threshold: a row whose score is at least the threshold is labelled 1.
 
-Everywhere: `labels` and `scores` are [rows], and rows are weighted so that positives have the share `positive_rate`
-that they have in service: a correction for prior shift (Saerens et al. 2002, Neural Computation 14(1), 21-41).
+In all functions `labels` and `scores` are [rows]. Rows are weighted so that the share of positives is `positive_rate`,
+as in service: a correction for prior shift (Saerens et al. 2002, Neural Computation 14(1), 21-41).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a model reaches at one threshold."""
+    """A model's precision and recall at one threshold."""
 
     precision: float
     recall: float
@@ -28,10 +28,7 @@ _NOTHING_FLAGGED = OperatingPoint(precision=0.0, recall=0.0)
 
 
 def choose_threshold(labels: Float32Array, scores: Float32Array, *, positive_rate: float) -> float:
-    """The score, of those seen, that maximises F1 when it and all higher ones are labelled 1.
-
-    Of equal F1 the highest score is taken.
-    """
+    """Return the score that maximises F1 as the threshold; if several do, the highest of them."""
     thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
     return float(thresholds[np.argmax(_f1(precisions, recalls))])
 
@@ -39,9 +36,9 @@ def choose_threshold(labels: Float32Array, scores: Float32Array, *, positive_rat
 def choose_dominating_threshold(
     labels: Float32Array, scores: Float32Array, champion: OperatingPoint, *, positive_rate: float
 ) -> float:
-    """The score at which precision and recall are both above the champion's, the smaller gain as large as can be.
+    """Return the score that, as the threshold, maximises the smaller of the gains in precision and in recall.
 
-    Where no score dominates the champion's point, the one that maximises F1.
+    Both gains are over the champion's point. If no score makes both positive, return the score that maximises F1.
     """
     thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
     smaller_gains = np.minimum(precisions - champion.precision, recalls - champion.recall)
@@ -54,7 +51,7 @@ def choose_dominating_threshold(
 def operating_point(
     labels: Float32Array, scores: Float32Array, threshold: float, *, positive_rate: float
 ) -> OperatingPoint:
-    """Precision and recall where scores of at least `threshold` are labelled 1; precision 0 where none is."""
+    """Return precision and recall at a threshold; both are 0 if no score reaches the threshold."""
     thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
     reached = np.count_nonzero(thresholds >= threshold)
     return OperatingPoint(float(precisions[reached - 1]), float(recalls[reached - 1])) if reached else _NOTHING_FLAGGED
@@ -63,7 +60,7 @@ def operating_point(
 def _curve(
     labels: Float32Array, scores: Float32Array, positive_rate: float
 ) -> tuple[Float32Array, FloatArray, FloatArray]:
-    """Thresholds, highest first, with precision and recall at each; all [distinct scores]."""
+    """Return the distinct scores, highest first, with precision and recall at each; all [distinct scores]."""
     order = np.argsort(-scores)
     thresholds, hits = scores[order], labels[order].cumsum(dtype=np.float64)
     last_of_equals = np.append(thresholds[1:] != thresholds[:-1], True)
@@ -75,5 +72,5 @@ def _curve(
 
 
 def _f1(precisions: FloatArray, recalls: FloatArray) -> FloatArray:
-    """The harmonic mean, 0 where both are 0."""
+    """Return the harmonic mean; it is 0 where both are 0."""
     return 2 * precisions * recalls / np.maximum(precisions + recalls, np.finfo(np.float64).tiny)

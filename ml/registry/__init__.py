@@ -1,4 +1,4 @@
-"""Where model versions live: the interface that every registry keeps."""
+"""The interface of a registry of model versions."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -15,45 +15,48 @@ Grounds = Decision | Rollback | Change
 
 
 class Registry(Protocol):
-    """Versions by digest, aliases that move atomically, and a history that only grows."""
+    """Versions of models by digest, aliases that move atomically, and an append-only history."""
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at, or proven absence; raises RegistryUnavailable when neither is sure."""
+        """Return the version that the alias points at, or NoChampion if it provably points at none.
+
+        Raises RegistryUnavailable if the registry gives no definite answer.
+        """
         ...
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
-        """Keep an artifact as a version and point `candidate` at it; the same digest again is the same version."""
+        """Store an artifact as a version and point `candidate` at it; the same digest always gives the same version."""
         ...
 
     def fetch(self, version: str) -> Path:
-        """The version's files as a local folder, verified against its digest."""
+        """Return the version's files as a local folder, verified against its digest."""
         ...
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
         """Point the alias at a version, if it still points at `expected`; raises RegistryConflict if it does not.
 
-        An alias that points at that version already stays, whatever was expected: a retry after a crash succeeds.
+        If the alias points at that version already, nothing happens: so a retry after a crash succeeds.
         """
         ...
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same grounds in a run."""
+        """Append an entry to the history; the same grounds in the same run are recorded once."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         ...
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
-        """Drop the files of all versions but these and those with an alias; gives all versions without files.
+        """Drop the files of all versions not in `keep` and without an alias; return all versions without files.
 
-        A dropped version's name is never given to another model.
+        The name of a dropped version is never reused for another model.
         """
         ...
 
 
 def refuse_other_files(artifact: Path, model: str) -> None:
-    """Raises LineageError if the files are not those of the digest."""
+    """Raise LineageError if `model` is not the digest of the artifact's files."""
     if tree_digest(artifact) != model:
         raise LineageError(
             f"the files of model {model[:12]} are not those that the record names",

@@ -1,6 +1,6 @@
-"""What the registry's history says: who was champion, what was promoted last, what was rolled back from.
+"""Questions to the registry's history: who was champion, what was promoted last, what was withdrawn by a rollback.
 
-Everywhere: `history` has the entries oldest first.
+In every function, `history` has the entries oldest first.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ History = Sequence[HistoryEntry]
 
 
 def is_last_moved(history: History, champion: ModelVersion) -> bool:
-    """Whether the alias was, by the history, last moved to that version."""
+    """Say whether the last move of the alias in the history was to this version."""
     moves = [entry.version for entry in history if entry.promoted]
     return moves[-1:] == [champion.version]
 
 
 def last_promotion(history: History) -> PastPromotion | NoPromotion:
-    """The latest promotion; a rollback is none."""
+    """Return the last promotion; a rollback does not count."""
     promotions = [entry for entry in history if entry.verdict == "promote"]
     if not promotions:
         return NoPromotion()
@@ -33,13 +33,13 @@ def last_promotion(history: History) -> PastPromotion | NoPromotion:
 
 
 def after_rollback(history: History) -> bool:
-    """Whether the alias was last moved by a rollback."""
+    """Say whether the last move of the alias in the history was a rollback."""
     moves = [entry.verdict for entry in history if entry.promoted]
     return moves[-1:] == ["rollback"]
 
 
 def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | NothingWithdrawn:
-    """The version with these files, or promoted from these inputs, that was rolled back from and not restored."""
+    """Return the version that a rollback withdrew, that was not restored, and that has these files or these inputs."""
     gone: dict[str, ModelVersion] = {}
     for entry in history:
         if entry.verdict == "rollback" and isinstance(entry.previous, ModelVersion):
@@ -52,7 +52,7 @@ def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | Nothi
 
 
 def promotions_with(history: History, champion: Champion, inputs: str) -> Sequence[HistoryEntry]:
-    """The entries of the runs that made this champion from these inputs."""
+    """Return the entries that promoted this champion from these inputs."""
     if isinstance(champion, NoChampion):
         return ()
     stated = ("promote", champion.version, inputs)
@@ -60,6 +60,6 @@ def promotions_with(history: History, champion: Champion, inputs: str) -> Sequen
 
 
 def former_champions(history: History, predecessors: int) -> Sequence[str]:
-    """The champion by the history, and the versions that were it before, the most recent first, without repeats."""
+    """Return the champion and as many former champions as `predecessors` says, the last one first, each one once."""
     champions = [entry.version for entry in reversed(history) if entry.promoted]
     return list(dict.fromkeys(champions))[: predecessors + 1]

@@ -1,8 +1,8 @@
 """A registry in a folder, for one machine or a shared file system with working locks.
 
-versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, kept when they are dropped
+versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, which stays without the files
 aliases.json             alias -> version         decisions/<digest>.json    the grounds of an entry
-history.jsonl            one entry a line         lock                       held while anything is written
+history.jsonl            one entry in a line      lock                       held during every write
 """
 
 import logging
@@ -28,18 +28,18 @@ R = TypeVar("R")
 
 
 class LocalRegistry:
-    """Versions, aliases and history as files under `root`; nothing is made before something is registered."""
+    """Versions, aliases and history as files under `root`; the first write makes them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at; only a registry that was read, and does not know it, proves absence."""
+        """Return the version that the alias points at, or NoChampion if the registry was read and does not have it."""
         with _answering():
             return self._resolve(alias)
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
-        """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`."""
+        """Store an artifact as a version and point `candidate` at it; raises LineageError for another digest."""
         refuse_other_files(artifact, model)
         with _answering(), self._locked():
             version = self._find(model) or self._add(artifact, model)
@@ -50,7 +50,7 @@ class LocalRegistry:
             return version
 
     def fetch(self, version: str) -> Path:
-        """The version's files; raises LineageError if there is none, RegistryDamaged if they changed."""
+        """Return the version's files; raises LineageError if it has none, RegistryDamaged if they have changed."""
         with _answering():
             found = self._version(version)
             artifact = self._artifact(found)
@@ -65,7 +65,7 @@ class LocalRegistry:
             return artifact
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
-        """Point the alias at a version, from `expected` only; no change if it points there already."""
+        """Move the alias from `expected` to a version; do nothing if it points there already."""
         with _answering(), self._locked():
             current = self._resolve(alias)
             if current == self._version(version):
@@ -79,7 +79,7 @@ class LocalRegistry:
             self._write_aliases({**self._aliases(), alias: version})
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, once for the same grounds in a run, and keep those beside it."""
+        """Append an entry to the history and store its grounds; the same grounds in the same run are recorded once."""
         with _answering(), self._locked():
             if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
                 return
@@ -87,12 +87,12 @@ class LocalRegistry:
             self._append(to_json(entry))
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first; a last line that a crash tore is left out."""
+        """Return all entries, oldest first, without a last line that a crash cut off."""
         with _answering():
             return self._history()
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
-        """Drop the files of all versions but these and those with an alias; gives all versions without files."""
+        """Drop the files of all versions not in `keep` and without an alias; return all versions without files."""
         with _answering(), self._locked():
             kept = {*keep, *self._aliases().values()}
             versions = [self._version(name) for name in sorted(self._names(), key=_number)]
@@ -105,7 +105,7 @@ class LocalRegistry:
     def _locked(self) -> Iterator[None]:
         with locked(self.root / "lock", waiting="waiting for another process that writes to the registry"):
             self._empty_staging()
-            # There is an aliases.json before there is anything else: where it is missing later, it was lost.
+            # aliases.json is written before anything else: if it is missing beside other files, it was lost.
             self._write_aliases(self._aliases())
             yield
 
@@ -174,7 +174,7 @@ class LocalRegistry:
         logger.info("retention dropped the files of %s, model %s", version.version, version.model[:12])
 
     def _empty_staging(self) -> None:
-        shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it, and the lock is ours
+        shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it; we hold the lock
 
     def _names(self) -> list[str]:
         return [path.name for path in (self.root / "versions").glob("v*") if _VERSION.fullmatch(path.name)]
@@ -208,15 +208,17 @@ def _answering() -> Iterator[None]:
         raise RegistryUnavailable(
             f"the registry's folder did not answer: {error.strerror}",
             where="the local registry",
-            fix="see that SINCERE_REGISTRY names a folder that can be read and written, then try again",
+            fix="check that SINCERE_REGISTRY names a folder that can be read and written, then try again",
         ) from None
 
 
 def _read(text: bytes, kind: type[R], where: str) -> R:
     try:
         return from_json(text.decode(), kind)
-    except (LineageError, UnicodeDecodeError):
-        raise _damaged(f"not readable as a {kind.__name__}", where) from None
+    except LineageError as error:
+        raise _damaged(error.what, where) from None
+    except UnicodeDecodeError:
+        raise _damaged("the file is not UTF-8", where) from None
 
 
 def _link_or_copy(source: str, target: str) -> None:

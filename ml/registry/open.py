@@ -1,4 +1,4 @@
-"""The way to a registry by its URL; apart from the interface, so that who takes a registry does not import them all."""
+"""Open a registry by its URL. This is apart from the interface, so that the interface imports no registry."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from ml.store import Store
 
 
 def open_registry(url: str, store: Store) -> Registry:
-    """The registry at `file:PATH` or `wandb://entity/project/model-name`; raises ConfigError for any other URL.
+    """Return the registry at `file:PATH` or `wandb://entity/project/model-name`; raises ConfigError for any other URL.
 
-    What is fetched from afar is kept in the store.
+    Downloaded files are kept in the store.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "file" and rest:

@@ -1,4 +1,4 @@
-"""A registry that answers and never changes: what a dry run is given."""
+"""A registry that refuses writes, for dry runs."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,37 +10,37 @@ from ml.registry import Grounds, Registry
 
 
 class ReadOnlyRegistry:
-    """Passes questions on to another registry, and raises ConfigError for anything that would write to it."""
+    """Passes reads on to another registry, and raises ConfigError for every write."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at."""
+        """Return what the alias points at."""
         return self._registry.resolve(alias)
 
     def fetch(self, version: str) -> Path:
-        """The version's files."""
+        """Return the version's files."""
         return self._registry.fetch(version)
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         return self._registry.history()
 
     def register(self, artifact: Path, model: str) -> NoReturn:
-        """Refused."""
+        """Raise ConfigError."""
         _refuse()
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> NoReturn:
-        """Refused."""
+        """Raise ConfigError."""
         _refuse()
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> NoReturn:
-        """Refused."""
+        """Raise ConfigError."""
         _refuse()
 
     def prune(self, keep: Collection[str]) -> NoReturn:
-        """Refused."""
+        """Raise ConfigError."""
         _refuse()
 
 

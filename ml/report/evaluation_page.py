@@ -1,4 +1,4 @@
-"""The evaluation report: one page, drawn from what the store holds, before and after the decision alike."""
+"""Write the evaluation report: one page, made from what is in the store, with or without a decision."""
 
 import json
 from typing import Any
@@ -65,9 +65,9 @@ _MISTAKES = """
 
 
 def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) -> None:
-    """Write `evaluation.html` into the run's reports; with a decision, its verdict and evidence stand at the head.
+    """Write `evaluation.html` into the run's reports; with a decision, the page begins with its verdict and evidence.
 
-    The same input gives the same page.
+    Equal inputs give equal pages.
     """
     scores = read_scores(run.store, comparison)
     sections = [
@@ -95,7 +95,7 @@ def _decision_sections(store: Store, decision: Decision) -> tuple[Section, ...]:
 
 
 def _evidence_sections(evidence: Evidence | NoEvidence) -> tuple[Section, ...]:
-    """How sure the differences are, in all and by slice; nothing where there is no champion."""
+    """Show how sure the differences are, on all rows and on slices; there are no sections without a champion."""
     if isinstance(evidence, NoEvidence):
         return ()
     intervals = {name: evidence.figures[figure] for name, figure in RATES.items() if figure in evidence.figures}

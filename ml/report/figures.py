@@ -1,4 +1,4 @@
-"""Figures of a comparison by name and column, and text tables; at most 100 columns wide."""
+"""Format the figures of a comparison and other rows as text tables, at most 100 characters wide."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,18 @@ _COUNTS = {
 
 
 def evaluations_by_role(comparison: Comparison) -> dict[str, Evaluation]:
-    """The candidate's and, where there is one, the champion's."""
+    """Return the candidate's evaluation and, if there is a champion, the champion's."""
     candidate = {"candidate": comparison.candidate}
     return candidate | ({"champion": comparison.rival.evaluation} if isinstance(comparison.rival, Rival) else {})
 
 
 def columns_by_role(comparison: Comparison) -> dict[str, Evaluation]:
-    """All that was measured: the models, then the baseline."""
+    """Return all evaluations: the models' evaluations, then the baseline's."""
     return {**evaluations_by_role(comparison), "baseline": comparison.baseline}
 
 
 def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Each figure's name and its value in each column, ready to print."""
+    """Return for each figure its name and its formatted value in each column."""
     evaluations = columns_by_role(comparison).values()
     return [
         *((name, [f"{getattr(each, field):.4f}" for each in evaluations]) for name, field in RATES.items()),
@@ -45,17 +45,17 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def data_warnings(comparison: Comparison) -> str:
-    """Which expectations of the data failed, and where more is said."""
+    """Say which expectations of the data failed, and on which page to read more."""
     return f"expectations of the data that failed: {', '.join(comparison.warnings)}; see exploration.html"
 
 
 def champion_name(champion: Champion) -> str:
-    """Its version, or "none"."""
+    """Return the champion's version, or "none" if there is no champion."""
     return champion.version if isinstance(champion, ModelVersion) else "none"
 
 
 def aligned(rows: Sequence[Sequence[str]], *, numbers_from: int) -> list[str]:
-    """A line for each row; columns from that number on are set to the right."""
+    """Format each row as one line; columns from `numbers_from` on are aligned to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -67,6 +67,6 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers_from: int) -> list[str]:
 
 
 def check_lines(checks: Sequence[RuleCheck]) -> list[str]:
-    """A line for each check: tick or cross, rule, what was observed, what was required."""
+    """Format each check as one line: tick or cross, rule, observed value, required value."""
     lines = [(" ✓" if check.passed else " ✗", check.rule, check.observed, check.required) for check in checks]
     return aligned(lines, numbers_from=len(lines[0]))

@@ -1,4 +1,4 @@
-"""The registry's history as a table for a terminal."""
+"""Format the registry's history as a table for a terminal."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from ml.report.figures import aligned, champion_name
 
 
 def history_text(entries: Sequence[HistoryEntry]) -> str:
-    """One line for each decision that was carried out, oldest first; below a rollback, why and by whom.
+    """Format each entry as one line, oldest first; a second line tells the reason of a rollback and who triggered it.
 
-    `its precision` and `its recall` are of the champion before, on the same test rows.
+    The columns `its precision` and `its recall` are figures of the champion before, on the same test rows.
     """
     figures = ("precision", "recall", "F1", "av. precision", "its precision", "its recall")
     header = ("time", "verdict", "version", "champion before", *figures)

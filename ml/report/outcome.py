@@ -1,4 +1,4 @@
-"""What is written for people when a step has ended: the evaluation page, and the verdict of the run."""
+"""Write what people read when a step has ended: the evaluation page, and the verdict of the run."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -16,7 +16,7 @@ from ml.run import Run
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
-    """Write what the record calls for; `taken` are the records that its step was given."""
+    """Write the page and the verdict for the record of a step; `taken` are the records that the step was given."""
     by_kind = {type(each): each for each in taken}
     match record:
         case Change(changed=False):
@@ -33,11 +33,11 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
-    """Write the verdict of a run that ended in this step."""
+    """Write the verdict of a run that this step has ended with an error."""
     write_verdict(run, failure_text(step, taken, error))
 
 
 def _write_page(run: Run, comparison: Comparison, *decided: Decision) -> None:
-    from ml.report.evaluation_page import write_evaluation_page  # what draws is slow to import
+    from ml.report.evaluation_page import write_evaluation_page  # matplotlib is slow to import
 
     write_evaluation_page(run, comparison, *decided)

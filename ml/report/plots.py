@@ -1,4 +1,4 @@
-"""The pictures of the evaluation report, as inline SVG. Scores and targets have the shape [rows]."""
+"""Draw the plots of the reports as inline SVG. Scores and targets have the shape [rows]."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,7 +35,7 @@ _VALIDATION_FIGURES = {
 def precision_recall_plot(
     target: IntArray, scores: Mapping[str, FloatArray], evaluations: Mapping[str, Evaluation]
 ) -> Markup:
-    """One curve for each model, a dot at its own threshold, a dashed line at the share of positives."""
+    """Draw a curve for each model, a dot at the model's own threshold, and a dashed line at the share of positives."""
     figure, axes = _axes("Precision and recall", "recall", "precision")
     for role, evaluation in evaluations.items():
         precisions, recalls, _ = precision_recall_curve(target, scores[role])
@@ -49,7 +49,7 @@ def precision_recall_plot(
 
 
 def histogram_plot(role: str, target: IntArray, scores: FloatArray, threshold: float) -> Markup:
-    """How many rows of each class get which score, on a log scale, and where the threshold cuts."""
+    """Draw a histogram of the scores for each class, on a log scale, and a line at the threshold."""
     figure, axes = _axes(f"Scores of the {role}", "score", "rows (log scale)")
     for label, name, colour in ((0, "sincere", GREY), (1, "insincere", COLOURS[role])):
         axes.hist(scores[target == label], bins=_HISTOGRAM_BINS.tolist(), color=colour, alpha=0.65, label=name)
@@ -60,7 +60,7 @@ def histogram_plot(role: str, target: IntArray, scores: FloatArray, threshold: f
 
 
 def confusion_plot(role: str, evaluation: Evaluation) -> Markup:
-    """Two by two counts, shaded by their share of the true class."""
+    """Draw the confusion matrix, shaded by each count's share of its true class."""
     counts = np.array(
         [
             [evaluation.true_negatives, evaluation.false_positives],
@@ -82,7 +82,7 @@ def confusion_plot(role: str, evaluation: Evaluation) -> Markup:
 
 
 def loss_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
-    """Mean loss of each epoch."""
+    """Draw the mean training loss of each epoch."""
     figure, axes = _axes("On training rows", "epoch", "loss (nats)")
     axes.plot(_column(epochs, "epoch"), _column(epochs, "loss"), "o-", color=BLUE)
     axes.set_ylim(bottom=0)
@@ -91,7 +91,7 @@ def loss_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
 
 
 def validation_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
-    """The figures on the validation rows after each epoch."""
+    """Draw the figures on the validation rows after each epoch."""
     figure, axes = _axes("On validation rows", "epoch", "figure")
     for name, colour in zip(_VALIDATION_FIGURES, (BLUE, ORANGE, "#3a8f6b", GREY), strict=True):
         axes.plot(_column(epochs, "epoch"), _column(epochs, name), "o-", color=colour, label=_VALIDATION_FIGURES[name])
@@ -102,9 +102,9 @@ def validation_plot(epochs: Sequence[Mapping[str, float]]) -> Markup:
 
 
 def history_plot(entries: Sequence[HistoryEntry]) -> Markup:
-    """Precision and recall of each judged version in the order of time, a marker for each verdict.
+    """Draw precision and recall of each judged version in the order of time, with a marker for its verdict.
 
-    Runs without a change are left out: they measured nothing.
+    Runs without a change measured nothing and are left out.
     """
     judged = [entry for entry in entries if entry.verdict != "unchanged"]
     figure, axes = _axes("Precision and recall by version", "version", "on the test rows of its run")
@@ -124,7 +124,7 @@ def history_plot(entries: Sequence[HistoryEntry]) -> Markup:
 
 
 def interval_plot(title: str, intervals: Mapping[str, Interval]) -> Markup:
-    """A dot for each difference between its bounds; right of the line at 0 the candidate's figure is higher."""
+    """Draw each difference as a dot on a bar between its bounds; right of 0 the candidate's figure is higher."""
     figure, axes = _axes(title, "candidate minus champion", "")
     places = range(len(intervals))
     for place, each in zip(places, intervals.values(), strict=True):
@@ -138,7 +138,7 @@ def interval_plot(title: str, intervals: Mapping[str, Interval]) -> Markup:
 
 
 def layers_plot(parameters: Mapping[str, int]) -> Markup:
-    """The classifier from input to output: a bar for each layer that has parameters."""
+    """Draw the classifier from input to output: one bar for each layer that has parameters."""
     counts = list(parameters.values())
     figure = Figure(figsize=(8, 1.2 + _INCHES_PER_LAYER * len(counts)))
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""A replayed decision in words."""
+"""Put the result of a replay into words."""
 
 import textwrap
 
@@ -7,7 +7,7 @@ from ml.report.figures import WIDTH, check_lines
 
 
 def replay_text(replay: Replay) -> str:
-    """Whether the recorded verdict comes out again; by another policy, what it would have been."""
+    """Say whether the verdict is the recorded one again or, with another policy, what it would have been."""
     verdict, reason, checks = replay.judgement
     recorded = replay.decision.verdict
     if not replay.same_policy:

@@ -1,7 +1,7 @@
-"""The verdict of a run: made of its records or of the error that ended it, worded, and written beside its reports.
+"""Put the verdict of a run into words, from its records or from the error that ended it, and write it to its reports.
 
-It is what a person reads at the end of `make retrain`. The decision's verdict is written before the registry is asked
-to carry it out, and once more when that is done or has failed.
+A person reads the verdict at the end of `make retrain`. It is written before the registry is asked to carry out the
+decision, and again when this is done or has failed.
 """
 
 import textwrap
@@ -28,7 +28,7 @@ _NAME = "verdict.txt"
 
 
 def unchanged_text(change: Change, *, dry_run: bool) -> str:
-    """What a run without any change says."""
+    """Return the verdict of a run without a change."""
     return "\n".join(
         [
             _headline("unchanged", change.reason, dry_run=dry_run),
@@ -40,7 +40,7 @@ def unchanged_text(change: Change, *, dry_run: bool) -> str:
 
 
 def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome: str) -> str:
-    """The verdict, a line for each check, the figures side by side, what became of the alias, and the report."""
+    """Return the verdict with one line for each check, the figures side by side, `outcome`, and the report's path."""
     return "\n".join(
         [
             _headline(decision.verdict, decision.reason, dry_run=run.dry_run),
@@ -54,12 +54,12 @@ def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome:
 
 
 def outcome_before(decision: Decision) -> str:
-    """What is to be said of the alias before the decision is carried out."""
+    """Say where the alias points before the decision is carried out."""
     return f"{champion_name(decision.champion)} (the decision is not carried out yet)"
 
 
 def outcome_after(promotion: Promotion) -> str:
-    """What became of the alias."""
+    """Say where the alias points after the step `promote`, and where it pointed before."""
     before = champion_name(promotion.previous)
     if not isinstance(promotion.candidate, ModelVersion):
         return f"{before}, as before (a dry run writes nothing to the registry)"
@@ -69,7 +69,7 @@ def outcome_after(promotion: Promotion) -> str:
 
 
 def failure_text(step: str, records: Sequence[Record], error: Exception) -> str:
-    """What a run says that ended in an error: what is wrong, where, what to do, and what had been decided by then."""
+    """Return the verdict of a run that ended with an error: what is wrong, where, what to do, and any decision."""
     decided = [record for record in records if isinstance(record, Decision)]
     compared = [record for record in records if isinstance(record, Comparison)]
     said = [str(error)] if isinstance(error, SincereError) else [f"an unforeseen error: {type(error).__name__}"]
@@ -79,17 +79,17 @@ def failure_text(step: str, records: Sequence[Record], error: Exception) -> str:
 
 
 def write_verdict(run: Run, text: str) -> None:
-    """Write the run's verdict, whole."""
+    """Write the run's verdict, whole or not at all."""
     write_whole(run.report_folder / _NAME, text + "\n")
 
 
 def read_verdict(report_folder: Path) -> str:
-    """The verdict among a run's reports."""
+    """Read the verdict in a run's folder of reports."""
     return (report_folder / _NAME).read_text(encoding="utf-8").rstrip("\n")
 
 
 def newest_verdict(reports: Path) -> str:
-    """The verdict that was written last, of any run; raises DataError if there is none."""
+    """Read the verdict that was written last, by any run; raises DataError if there is none."""
     verdicts = sorted(reports.glob(f"*/{_NAME}"), key=lambda path: path.stat().st_mtime_ns)
     if not verdicts:
         raise DataError("no run has come to a verdict yet", where="the reports", fix="run `make retrain`")
@@ -126,7 +126,7 @@ def _column_name(role: str, comparison: Comparison) -> str:
 
 
 def _remarks(comparison: Comparison, decision: Decision) -> list[str]:
-    """Alarms, warnings, and test rows that were left out because the champion may know them; mostly nothing."""
+    """Say which alarms and warnings there are, and how many test rows were left out; mostly there is nothing to say."""
     lines = [f"ALARM: {alarm}" for alarm in decision.alarms]
     if comparison.warnings:
         lines += textwrap.wrap(f"WARNING: {data_warnings(comparison)}", WIDTH)

@@ -1,1 +1,1 @@
-"""How good is the gate itself? Simulations that no run of the pipeline needs."""
+"""How good is the gate itself? Simulations answer this; no run of the pipeline needs them."""

@@ -1,20 +1,20 @@
-"""What the gate does over many weeks of retraining when the truth is known: how often it errs, how much it sees.
+"""Simulate weeks of retraining in which the truth is known: how often does the gate err, and which gains does it see?
 
-A retrained model is drawn from two real trainings that were scored on the same rows. Each row has a centre, the mean
-of its two logits, and a spread, by which two trainings differ on rows of that centre. A model's logit on a row is
-centre + spread x standard normal noise, drawn anew for each model: equal models by construction, that disagree as
-often as the real ones did. A better model has the logits of positive rows raised, all by the same amount, which is
-found by bisection so that its best F1 is higher by the wanted gain.
+The simulated models come from two real trainings that were scored on the same rows. Each row has a centre, the mean of
+its two logits, and a spread, by which the logit of one training varies; it is estimated on rows with similar centres. A
+model's logit on a row is centre + spread x standard normal noise, and each model has its own noise. So all models are
+equally good, and they disagree as often as the two real ones. For a better model, the logits of all positive rows are
+raised by the same amount. This amount is found by bisection, so that the best F1 is higher by the wanted gain.
 
-Three rules judge the same weeks: this gate; its operating point with "precision and recall both higher" alone; and that
-plain rule at one fixed threshold for all models, as where nobody chooses one.
+Three rules judge the same weeks: this gate; the rule "precision and recall both higher" at the gate's thresholds; and
+the same rule at one fixed threshold for all models, for pipelines that do not choose a threshold.
 
-Rows are drawn with replacement, at the share of positives that is met in service. Weeks apart have rows and a champion
-of their own. In a year all weeks share their rows, as with the hash split, and whom a rule promotes is its champion
-from then on: one that was lucky on these rows stays lucky. A year's candidates are equal models; at the end of each
-quarter better ones are judged beside them, and not promoted.
+Rows are sampled with replacement, at the share of positives in service. Weeks apart have rows and a champion of their
+own. In a year all weeks share their rows, as with the hash split, and a candidate that a rule promotes is this rule's
+champion from then on: a model that was lucky on these rows stays lucky. The candidates of a year are equal models. At
+the end of each quarter, better candidates are judged too, but they never become the champion.
 
-Only the operating point and the comparison with the champion are simulated; the guards are taken as passed.
+Only the choice of the threshold and the comparison with the champion are simulated; the guards count as passed.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ _ROWS_FOR_BEST_POINT = 200_000
 
 @dataclass(frozen=True)
 class Population:
-    """Rows as trainings see them: `target` is 0 or 1, `centre` and `spread` are in logits; all of shape [rows]."""
+    """The rows that models score: `target` is 0 or 1, `centre` and `spread` are in logits; all of shape [rows]."""
 
     target: IntArray
     centre: FloatArray
@@ -55,7 +55,7 @@ class Population:
 
     @classmethod
     def of(cls, target: IntArray, first: FloatArray, second: FloatArray) -> "Population":
-        """From the probabilities that two trainings give to the same rows."""
+        """Make a population from the probabilities that two trainings give to the same rows."""
         clipped = (
             np.clip(each.astype(float), _LOWEST_PROBABILITY, 1 - _LOWEST_PROBABILITY) for each in (first, second)
         )
@@ -66,8 +66,8 @@ class Population:
             spread[rows] = difference[rows].std() / np.sqrt(2)
         return cls(target, centre, spread)
 
-    def draw(self, rows: int, positive_rate: float, random: np.random.Generator) -> "Population":
-        """So many rows with replacement, at that share of positives."""
+    def sample(self, rows: int, positive_rate: float, random: np.random.Generator) -> "Population":
+        """Sample this number of rows with replacement, at this share of positives."""
         positives = round(rows * positive_rate)
         picked = np.concatenate(
             [
@@ -78,14 +78,14 @@ class Population:
         return Population(self.target[picked], self.centre[picked], self.spread[picked])
 
     def score(self, raised: float, random: np.random.Generator) -> Float32Array:
-        """Probabilities, float32 [rows], of a new training, the logits of positive rows raised."""
+        """Return the probabilities of a new training, float32 [rows]; `raised` is added to logits of positive rows."""
         noise = random.standard_normal(len(self.target), dtype=np.float32)
         return np.asarray(expit(self.centre + self.spread * noise + raised * self.target), np.float32)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What thresholds are chosen on, and what judges."""
+    """The rows of a week: thresholds are chosen on the validation rows, models are compared on the test rows."""
 
     validation: Population
     test: Population
@@ -93,7 +93,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Training:
-    """The scores of one training, float32: of shape [validation rows] and [test rows]."""
+    """The scores of one training, float32 [validation rows] and float32 [test rows]."""
 
     validation: Float32Array
     test: Float32Array
@@ -108,7 +108,7 @@ class Model:
 
     @property
     def flagged(self) -> BoolArray:
-        """Which test rows it labels 1, shape [test rows]."""
+        """Whether the model labels each test row 1, boolean [test rows]."""
         return self.training.test >= self.threshold
 
 
@@ -125,14 +125,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What is the same in every week; `positive_rate` is the share of positives that is met in service."""
+    """Settings that are the same in every week; `positive_rate` is the share of positives in service."""
 
     population: Population
     policy: PolicyConfig
     positive_rate: float
 
     def run(self, *, test_rows: Sequence[int], gains: Sequence[float], weeks: int, years: int) -> list[Outcome]:
-        """Each rule's outcomes at each size and each true gain in best F1, in weeks apart and in whole years."""
+        """Simulate each number of test rows and each true gain in best F1, in weeks apart and in whole years."""
         random = np.random.default_rng(self.policy.seed)
         raises = [self.find_raise(gain) for gain in gains]
         outcomes = []
@@ -150,19 +150,23 @@ class Simulation:
         return outcomes
 
     def judge_week(self, raised: float, size: int, random: np.random.Generator) -> BoolArray:
-        """Whether each of RULES promotes a candidate, shape [rules]; as many validation rows are drawn as test rows."""
-        rows = self._draw(size, random)
+        """Tell whether each of RULES promotes a candidate, [rules]; `size` is the number of test rows.
+
+        There are as many validation rows as test rows.
+        """
+        rows = self._sample_rows(size, random)
         champion, candidate = self._train(rows, 0.0, random), self._train(rows, raised, random)
         return np.array(
             [self._judge(rule, rows, self._first(rule, rows, champion), candidate, random)[0] for rule in RULES]
         )
 
     def judge_year(self, raises: Sequence[float], size: int, random: np.random.Generator) -> FloatArray:
-        """The share of weeks in which each of RULES promotes, shape [raises, rules]; 0 is the candidate of every week.
+        """Return the share of weeks in which each of RULES promotes, [raises, rules].
 
-        The first champion of the year is a training like all.
+        Candidates with the raise 0 are judged every week, all others at the end of each quarter. The first champion of
+        the year has the raise 0.
         """
-        rows = self._draw(size, random)
+        rows = self._sample_rows(size, random)
         first = self._train(rows, 0.0, random)
         champions = {rule: self._first(rule, rows, first) for rule in RULES}
         promoted = np.zeros((len(raises), len(RULES)))
@@ -180,14 +184,14 @@ class Simulation:
         shares: FloatArray = promoted / np.array(weeks)[:, np.newaxis]
         return shares
 
-    def _draw(self, size: int, random: np.random.Generator) -> Rows:
-        return Rows(*(self.population.draw(size, self.positive_rate, random) for _ in range(2)))
+    def _sample_rows(self, size: int, random: np.random.Generator) -> Rows:
+        return Rows(*(self.population.sample(size, self.positive_rate, random) for _ in range(2)))
 
     def _train(self, rows: Rows, raised: float, random: np.random.Generator) -> Training:
         return Training(rows.validation.score(raised, random), rows.test.score(raised, random))
 
     def _first(self, rule: str, rows: Rows, training: Training) -> Model:
-        """A training without a champion to beat: its threshold is chosen by F1."""
+        """Choose the threshold of a training that has no champion to beat: it maximises F1."""
         if rule == FIXED_THRESHOLD:
             return Model(training, self.fixed_threshold)
         labels = rows.validation.target.astype(np.float32)
@@ -196,7 +200,7 @@ class Simulation:
     def _judge(
         self, rule: str, rows: Rows, champion: Model, training: Training, random: np.random.Generator
     ) -> tuple[bool, Model]:
-        """Whether a rule promotes, and the candidate at its threshold."""
+        """Tell whether a rule promotes the candidate, and return the candidate with its threshold."""
         threshold = champion.threshold
         if rule != FIXED_THRESHOLD:
             labels, rate = rows.validation.target.astype(np.float32), self.positive_rate
@@ -213,11 +217,11 @@ class Simulation:
 
     @cached_property
     def fixed_threshold(self) -> float:
-        """Where F1 is best for a model without a gain."""
+        """The threshold that maximises F1 for a model without a gain."""
         return self._best_point(0.0)[0]
 
     def find_raise(self, gain: float) -> float:
-        """By how much the logits of positive rows must be raised for a best F1 that is higher by `gain`."""
+        """Find how much the logits of positive rows must be raised so that the best F1 is higher by `gain`."""
         low, high = 0.0, _LARGEST_RAISE if gain else 0.0
         wanted = self._best_point(0.0)[1] + gain
         while high - low > _RAISE_PRECISION:
@@ -226,17 +230,20 @@ class Simulation:
         return low
 
     def _best_point(self, raised: float) -> tuple[float, float]:
-        """Threshold and F1, on many rows: always the same ones with the same noise."""
+        """Return the threshold with the best F1, and this F1, on many rows; rows and noise are always the same."""
         random = np.random.default_rng(0)
-        drawn = self.population.draw(_ROWS_FOR_BEST_POINT, self.positive_rate, random)
-        scores, labels = drawn.score(raised, random), drawn.target.astype(np.float32)
+        rows = self.population.sample(_ROWS_FOR_BEST_POINT, self.positive_rate, random)
+        scores, labels = rows.score(raised, random), rows.target.astype(np.float32)
         threshold = choose_threshold(labels, scores, positive_rate=self.positive_rate)
         point = operating_point(labels, scores, threshold, positive_rate=self.positive_rate)
         return threshold, 2 * point.precision * point.recall / (point.precision + point.recall)
 
 
 def read_two_trainings(store: Store) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Targets, and the scores of two models, of the stored comparison with the most rows; raises DataError without."""
+    """Read targets and the scores of two models from the stored comparison with the most rows.
+
+    Raises DataError if no stored comparison has the scores of two different models.
+    """
     found = [
         (arrays["target"], arrays["candidate"], arrays["champion"])
         for name in sorted(store.names("comparisons"))
@@ -253,7 +260,7 @@ def read_two_trainings(store: Store) -> tuple[IntArray, FloatArray, FloatArray]:
 
 
 def _outcomes(promoted: FloatArray, test_rows: int, gains: Sequence[float], *, same_rows: bool) -> list[Outcome]:
-    """From shares of shape [gains, rules]."""
+    """Make the outcomes from shares of shape [gains, rules]."""
     return [
         Outcome(rule=rule, test_rows=test_rows, same_rows=same_rows, gain=gain, promoted=float(share))
         for gain, shares in zip(gains, promoted, strict=True)
@@ -262,7 +269,7 @@ def _outcomes(promoted: FloatArray, test_rows: int, gains: Sequence[float], *, s
 
 
 def outcome_table(outcomes: Sequence[Outcome], *, weeks: int, years: int) -> str:
-    """A Markdown table: a row for each kind of rows and rule, a column for each true gain."""
+    """Format a Markdown table: a row for each number of test rows and rule, a column for each true gain."""
     gains = sorted({outcome.gain for outcome in outcomes})
     header = ["test rows", "rule", *(f"{100 * gain:+g} points" if gain else "equal" for gain in gains)]
     kinds = sorted({(outcome.same_rows, outcome.test_rows) for outcome in outcomes})
@@ -291,7 +298,7 @@ def _rows_name(size: int, *, same_rows: bool) -> str:
 
 
 def outcome_plot(outcomes: Sequence[Outcome]) -> Markup:
-    """For each rule a panel, in it a line for each kind of rows: the share that is promoted, by the true gain."""
+    """Draw the share of promoted candidates over the true gain: a panel for each rule, a line for each kind of rows."""
     figure = Figure(figsize=(11, 3.8))
     panels = figure.subplots(1, len(RULES), sharey=True)
     sizes = sorted({outcome.test_rows for outcome in outcomes})

@@ -1,7 +1,7 @@
-"""What it costs to serve a candidate and the champion.
+"""Measure what it costs to serve a candidate and the champion.
 
-The two take turns on the same questions, and a ratio of latencies is the median over the rounds of their ratios: on a
-busy machine seconds vary fourfold within a minute, but for both.
+The two servers take turns on the same questions. In each round their latencies give a ratio, and the result is the
+median of these ratios: on a busy machine latencies vary fourfold within a minute, but those of both servers alike.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,10 @@ _Seconds = list[list[float]]
 
 
 def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCosts | PairedCosts:
-    """Costs of one server, or of the candidate's and the champion's side by side.
+    """Measure one server, or the candidate's and the champion's servers side by side.
 
-    Texts are repeated up to a batch of 256. First answers do not count: a server still allocates then.
+    The texts are repeated until they fill a batch of 256. First answers are not timed, since a server still allocates
+    memory for them.
     """
     batch: list[str] = np.resize(np.array(texts, dtype=object), BATCH_TEXTS).tolist()
     questions = [[text] for text in batch[:QUESTION_ROUNDS]]
@@ -46,7 +47,7 @@ def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCos
 
 
 def take_turns(servers: Sequence[Server], batches: Sequence[Sequence[str]]) -> _Seconds:
-    """Seconds for each batch, of shape [servers][batches]; who begins changes from batch to batch."""
+    """Time each batch on each server, seconds [servers][batches]; the servers swap their order after each batch."""
     seconds: _Seconds = [[] for _ in servers]
     order = list(zip(servers, seconds, strict=True))
     for texts in batches:

@@ -1,4 +1,7 @@
-"""Step `probe`: the exported model served apart: hard questions, rows whose scores are known, and what it costs."""
+"""Step `probe`: serve the exported model in a process of its own, check its scores, and measure what serving costs.
+
+The model is asked hard questions, and test rows whose scores are known from the evaluation.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -33,14 +36,14 @@ HARD_QUESTIONS = (
 )
 SAMPLED_ROWS = 256
 _BATCH_TEXTS = 32
-# In float32 the padding of a batch moves a probability by some 1e-6; another model or tokenizer moves it far more.
+# In float32 the padding of a batch changes a probability by about 1e-6; another model or tokenizer by far more.
 LARGEST_DIFFERENCE = 1e-4
 
 
 def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
-    """Serve the candidate apart from this code, and time it beside the champion.
+    """Serve the candidate in a process without this code, and time it beside the champion.
 
-    Raises ServingError unless it scores as it was evaluated.
+    Raises ServingError if the candidate does not serve, or if its scores differ from the evaluation's scores.
     """
     rows, texts = _sample(run.store, comparison)
     known = read_scores(run.store, comparison).by_model["candidate"][rows]
@@ -63,20 +66,20 @@ def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
 
 
 def probe_model(folder: Path) -> None:
-    """Raises ServingError if the model in a folder does not load, or fails on the hard questions."""
+    """Raise ServingError if the model in a folder does not load or fails on the hard questions."""
     with serve(folder) as server:
         _answers(server, [])
 
 
 def _sample(store: Store, comparison: Comparison) -> tuple[IntArray, list[str]]:
-    """Places of some test rows, evenly spread, and their questions."""
+    """Pick some test rows, evenly spread, and return their indices and their questions."""
     texts = read_texts(store, comparison)
     rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLED_ROWS).astype(int))
     return rows, [texts[row] for row in rows]
 
 
 def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
-    """Scores of the texts, float32 [texts]; the hard questions are asked as well."""
+    """Ask the hard questions and the texts, and return the scores of the texts, float32 [texts]."""
     asked = [*HARD_QUESTIONS, *texts]
     batches = [asked[first : first + _BATCH_TEXTS] for first in range(0, len(asked), _BATCH_TEXTS)]
     return np.concatenate([server.ask(batch).scores for batch in batches])[len(HARD_QUESTIONS) :]
@@ -85,7 +88,7 @@ def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
 def _serve_champion(
     stack: ExitStack, registry: Registry, rival: Rival | NoChampion, texts: Sequence[str]
 ) -> list[Server]:
-    """The champion's server after the same work; none where there is no champion, or it does not serve."""
+    """Start the champion's server and give it the same work; the list is empty without a champion that serves."""
     if isinstance(rival, NoChampion):
         return []
     try:

@@ -1,6 +1,7 @@
-"""Score texts with a SavedModel as a server would: run by its path, so that nothing of this package is imported.
+"""Score texts with a SavedModel as a server would; this file is run by its path and imports nothing of this package.
 
-python -I server.py SAVED_MODEL: a line in is a batch, a JSON list of strings; a line out is its answer, a JSON object.
+usage: python -I server.py SAVED_MODEL. Each line of standard input is a batch, a JSON list of strings; each line of
+standard output is the answer to a batch, a JSON object.
 """
 
 import json
@@ -15,7 +16,7 @@ import tensorflow_text  # noqa: F401, registers the operations of the tokenizer
 
 
 def main(saved_model: str) -> None:
-    """Answer each batch with its probabilities, [texts], the seconds that it took, and the most memory used so far."""
+    """Answer each batch with its probabilities, [texts], the seconds that it took, and the peak memory so far."""
     score = tf.saved_model.load(saved_model).signatures["serving_default"]
     for line in sys.stdin:
         texts = tf.constant(json.loads(line), tf.string)
@@ -27,7 +28,7 @@ def main(saved_model: str) -> None:
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory of this process; Linux counts that of the process which started it in `ru_maxrss`."""
+    """Return the peak resident memory of this process; on Linux `ru_maxrss` includes the process that started it."""
     if sys.platform == "darwin":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -38,4 +39,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(type(error).__name__)  # its message may quote a question
+        sys.exit(type(error).__name__)  # the error's message may quote a question

@@ -1,4 +1,4 @@
-"""An exported model in a process of its own, with TensorFlow and tensorflow_text alone, asked batch by batch."""
+"""Serve an exported model in a process of its own, which imports TensorFlow and tensorflow_text alone."""
 
 import json
 import subprocess
@@ -22,14 +22,14 @@ _TIMEOUT_SECONDS = 900
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Probabilities of one batch, float32 [texts], and how long they took."""
+    """The probabilities of one batch, float32 [texts], and the seconds that they took."""
 
     scores: FloatArray
     seconds: float
 
 
 class Server:
-    """A running server of the model in `folder`; `log` is its standard error."""
+    """A running process that serves the model in `folder`; `log` holds its standard error."""
 
     def __init__(self, folder: Path, process: "subprocess.Popen[str]", log: IO[str]) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ class Server:
         self._process, self._log = process, log
 
     def ask(self, texts: Sequence[str]) -> Answer:
-        """One batch; raises ServingError if there is no answer, or not a probability for each text."""
+        """Score one batch; raises ServingError if there is no answer, or if it is not one probability for each text."""
         answer = json.loads(self._exchange(json.dumps(list(texts))))
         scores = np.array(answer["scores"], np.float32)
         if scores.shape != (len(texts),):
@@ -70,7 +70,7 @@ class Server:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
-    """A server for the model in a folder of the store or the registry; it ends with the context."""
+    """Serve the model in a folder of the store or the registry; the server ends with the context."""
     command = [sys.executable, "-I", str(_SERVER), str(folder / "saved_model")]
     with (
         TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
@@ -82,7 +82,7 @@ def serve(folder: Path) -> Iterator[Server]:
             yield Server(folder, process, log)
         finally:
             process.kill()
-            process.communicate()  # which, unlike closing the pipe, forgives that a dead server left questions unread
+            process.communicate()  # closing the pipe would fail if a dead server left questions unread
 
 
 def refuse(what: str) -> NoReturn:

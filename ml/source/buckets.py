@@ -1,4 +1,4 @@
-"""Files in object stores, `s3://` and `gs://`, through fsspec; credentials and endpoints as their clients find them."""
+"""Read files in object stores (`s3://`, `gs://`) through fsspec, whose clients find credentials and endpoints."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ _BLOCK_BYTES = CHUNK_BYTES * 16
 
 
 def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
-    """The file in a bucket that `config.uri` names, from any byte on; its ETag tells whether it is still the same."""
+    """Return a function that opens the file `config.uri` at any byte; the ETag tells whether the file has changed."""
 
     @contextmanager
     def open_from(start: int, version: str) -> Iterator[Body]:
@@ -33,7 +33,7 @@ def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
 
 
 def _file_system(config: SourceConfig) -> Any:
-    """A client of our own: a cached one keeps the answers and the credentials that it had at first."""
+    """Return a new client: one from fsspec's cache would keep its first answers and its first credentials."""
     if config.uri.startswith("s3:"):
         from s3fs import S3FileSystem
 
@@ -41,10 +41,10 @@ def _file_system(config: SourceConfig) -> Any:
         return S3FileSystem(skip_instance_cache=True, config_kwargs=timeouts)
     from aiohttp import ClientTimeout
 
-    # Not gcsfs.GCSFileSystem: that one asks every bucket over gRPC, with other credentials, whether it is a zonal one.
+    # gcsfs.GCSFileSystem would ask every bucket over gRPC, with other credentials, whether it is a zonal one.
     from gcsfs.core import GCSFileSystem
 
-    # It logs a traceback of each error that it raises, and ours says what to do.
+    # gcsfs logs a traceback of each error that it raises; our own error says what to do.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     timeout = ClientTimeout(sock_connect=config.timeout_seconds, sock_read=config.timeout_seconds)
     return GCSFileSystem(skip_instance_cache=True, requests_timeout=timeout)
@@ -66,7 +66,7 @@ def _check_is_file(details: dict[str, Any], source: str) -> None:
 
 @contextmanager
 def _bucket_errors(source: str) -> Iterator[None]:
-    """Turn what s3fs, gcsfs and their clients raise into our errors, without their texts: these may bear keys."""
+    """Turn the errors of s3fs, gcsfs and their clients into our errors, without their texts, which may contain keys."""
     try:
         yield
     except SincereError:
@@ -86,10 +86,10 @@ def _bucket_errors(source: str) -> Iterator[None]:
 
 
 def _refusal(error: Exception) -> str:
-    """Why the same request will be refused again; "" when another attempt may succeed."""
+    """Say why the bucket will refuse the same request again; "" if another attempt may succeed."""
     if isinstance(error, FileNotFoundError):
         return "has no such file"
-    # gcsfs has no type for status 403, but this text.
+    # gcsfs has no error type for status 403; only this text tells it.
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and str(error).startswith("Forbidden")):
         return "forbids access"
     if isinstance(error, ValueError) or getattr(error, "errno", None) == errno.EINVAL or _status(error) == 400:  # noqa: PLR2004
@@ -98,6 +98,6 @@ def _refusal(error: Exception) -> str:
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status that gcsfs's HttpError bears; 0 for errors without one."""
+    """Return the HTTP status of gcsfs's HttpError; 0 for errors without one."""
     code = getattr(error, "code", 0)
     return code if isinstance(code, int) else 0

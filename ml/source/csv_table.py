@@ -1,4 +1,4 @@
-"""A CSV file as a table, or one clear error about why it cannot be."""
+"""Read a CSV file into a table, or raise one clear error that says why it cannot be read."""
 
 import csv
 import re
@@ -22,14 +22,17 @@ _DELIMITERS = {";": "semicolon", "\t": "tab", "|": "bar"}
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """Columns of text (an empty field is null), `target` as int64 if all of it is; `quarantined` holds ragged rows."""
+    """Columns of text (an empty field is null); `target` is int64 if all its values are integers.
+
+    `quarantined` has the rows with too few or too many fields.
+    """
 
     table: pa.Table
     quarantined: tuple[str, ...]
 
 
 def parse(path: Path, *, source: str) -> Parsed:
-    """Read the whole file, RFC 4180 in UTF-8; raises DataError."""
+    """Read the whole file (RFC 4180, UTF-8); raises DataError if it is not a CSV."""
     _check_bytes(path, source)
     columns = _check_header(path, source)
     quarantined: list[str] = []
@@ -55,7 +58,7 @@ def parse(path: Path, *, source: str) -> Parsed:
 
 
 def _check_bytes(path: Path, source: str) -> None:
-    """UTF-8 without byte-order mark or NUL; errors name the offset of the byte."""
+    """Raise DataError unless the file is UTF-8 without byte-order mark and NUL; the error names the byte's offset."""
     offset = 0
     with path.open("rb") as file, progress("check the bytes", path.stat().st_size, "B", scaled=True) as bar:
         _check_start(file.read(512), source)
@@ -95,7 +98,7 @@ def _check_line(line: bytes, offset: int, source: str) -> None:
 
 
 def _check_header(path: Path, source: str) -> list[str]:
-    """The column names; a message never repeats what may be a row."""
+    """Return the column names; raises DataError, whose message never quotes a line that may be a row."""
     columns = _first_record(path, source)
     header = ",".join(columns)
     if len(columns) == 1:

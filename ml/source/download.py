@@ -1,4 +1,4 @@
-"""Bytes from afar to a file: in chunks, resumed after a break, retried with back-off, never more than the limit."""
+"""Download a file in chunks, with a size limit; a broken download is retried with back-off, and resumed."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ _RETRIED_STATUS = {408, 425, 429}
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a server sends from byte `start` on; `version` is "" where nothing tells whether the file changed."""
+    """What a server sends from byte `start` on; `version` is "" if the server does not tell if the file changes."""
 
     start: int
     total_bytes: int | None
@@ -31,16 +31,16 @@ class Body:
     chunks: Iterator[bytes]
 
 
-# Opens a file at a byte of a version; where that cannot be had, the body starts at byte 0.
+# Opens a file at a byte, if the file still has the given version; otherwise the body starts at byte 0.
 OpenFrom = Callable[[int, str], AbstractContextManager[Body]]
 
 
 class BrokenOff(Exception):
-    """The transport failed in a way that another attempt may mend; its text holds no address."""
+    """The transfer failed, but another attempt may succeed; the text of this error contains no address."""
 
 
 def download(open_from: OpenFrom, target: Path, config: SourceConfig, *, source: str) -> None:
-    """Fill `target`; raises SourceUnavailable when `config.attempts` all broke off, DataError above the size limit."""
+    """Download to `target`; raises SourceUnavailable if all `config.attempts` broke off, DataError above the limit."""
     target.touch()
     version = ""
     for attempt in range(1, config.attempts + 1):
@@ -63,7 +63,7 @@ def download(open_from: OpenFrom, target: Path, config: SourceConfig, *, source:
 
 
 def check_size(received: int, limit: int, source: str) -> None:
-    """Raise DataError when more bytes came than `source.max_bytes` allows."""
+    """Raise DataError if more bytes were received than `source.max_bytes` allows."""
     if received > limit:
         raise DataError(
             f"the file is larger than {limit} bytes",
@@ -89,9 +89,9 @@ def _receive(body: Body, target: Path, limit: int, source: str) -> None:
 
 
 def open_http(address: Callable[[], str], config: SourceConfig, *, source: str) -> OpenFrom:
-    """A file behind HTTP; `address` is asked anew on every attempt, since signed addresses run out.
+    """Return a function that opens a file over HTTP; each attempt calls `address`, since signed addresses expire.
 
-    Resumes by Range and If-Range (RFC 9110, sections 13.1.5 and 14.2).
+    The headers Range and If-Range resume a download (RFC 9110, sections 13.1.5 and 14.2).
     """
 
     @contextmanager
@@ -111,7 +111,7 @@ def open_http(address: Callable[[], str], config: SourceConfig, *, source: str) 
 
 @contextmanager
 def transport_errors(source: str) -> Iterator[None]:
-    """Turn what `requests` raises into our errors; its own texts bear the address and its query."""
+    """Turn the errors of `requests` into our errors, without their texts, which contain the address and its query."""
     try:
         yield
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
@@ -129,7 +129,7 @@ def _check_response(response: requests.Response, source: str) -> None:
 
 
 def check_status(status: int, source: str) -> None:
-    """Raise BrokenOff for a status that may pass, DataError for one that will not."""
+    """Raise BrokenOff for an HTTP status that may go away, DataError for a permanent one."""
     if status >= 500 or status in _RETRIED_STATUS:  # noqa: PLR2004, the class of server errors
         raise BrokenOff(f"HTTP status {status}")
     if status >= 400:  # noqa: PLR2004, the class of client errors
@@ -142,7 +142,7 @@ def check_status(status: int, source: str) -> None:
 
 
 def html_instead_of_csv(source: str) -> DataError:
-    """The error for a web page where the file should be."""
+    """Return the error for a web page that came instead of the file."""
     return DataError(
         "a web page (HTML) came instead of a CSV",
         where=source,

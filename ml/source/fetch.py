@@ -1,4 +1,4 @@
-"""Where a CSV can come from: one URI, one file."""
+"""Fetch the CSV that a URI names: it is generated, read from a local file, or downloaded."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ _SAMPLE_SEED = 42
 
 
 def fetch(config: SourceConfig, folder: Path) -> Path:
-    """The CSV that `config.uri` names, unpacked, as a file in `folder`."""
+    """Write the CSV that `config.uri` names, unpacked, to a file in `folder`; return its path."""
     target, source = folder / "rows.csv", public_address(config.uri)
     scheme = scheme_of(config.uri)
     if scheme == "sample":

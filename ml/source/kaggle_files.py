@@ -1,4 +1,4 @@
-"""Files of a Kaggle competition: Kaggle's client gives a signed address, the bytes come over plain HTTP."""
+"""Files of a Kaggle competition: Kaggle's client gets a signed address, then the file is downloaded over HTTP."""
 
 import os
 from collections.abc import Callable
@@ -17,9 +17,9 @@ _CREDENTIALS = "the environment, or the Airflow connection that sets it"
 
 
 def kaggle_address(competition: str, file: str, config: SourceConfig, *, source: str) -> Callable[[], str]:
-    """Asks Kaggle for the signed address of a file each time it is called; raises ConfigError without credentials.
+    """Return a function that asks Kaggle for a file's signed address; raises ConfigError without credentials.
 
-    Uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
+    It uses `kagglesdk`, since importing `kaggle` logs in, prints to stdout and may end the process.
     """
     client = _client()
     download = client.competitions.competition_api_client.download_data_file
@@ -59,7 +59,7 @@ def _client() -> Any:
 
 
 def _within(seconds: float, ask: Callable[[], Any]) -> Any:
-    """The answer; raises BrokenOff without one in time. Kaggle's client knows no timeout, so a thread waits for it."""
+    """Call `ask` in a thread, since Kaggle's client has no timeout; raises BrokenOff if it takes too long."""
     answer: Future[Any] = Future()
     Thread(target=_settle, args=(answer, ask), daemon=True).start()
     try:
@@ -94,7 +94,7 @@ def _refusal(response: requests.Response, competition: str, source: str) -> Exce
 
 
 def _status(response: requests.Response) -> int:
-    """The status that Kaggle means: its errors may come as JSON with a code, under HTTP status 200."""
+    """Return the status of an error; Kaggle may send it as a code in JSON, with the HTTP status 200."""
     if response.ok:
         return int(response.json()["code"])
     return response.status_code

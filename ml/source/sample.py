@@ -1,8 +1,9 @@
-"""A generated CSV in the shape of the Quora data: invented questions by a grammar of our own.
+"""Generate a CSV in the format of the Quora data, with invented questions from a grammar of our own.
 
-A question is a frame filled with a group, a predicate and everyday things. It reads as insincere when a frame that
-accuses meets a predicate that blames; each of the two alone is common among sincere questions, and some hold both, with
-the blame elsewhere. Labels are noisy on both sides, so that the task can be learnt, though not fully.
+A question is a frame that is filled with a group, a predicate and everyday things. A question is insincere when an
+accusing frame has a blaming predicate. Frames and predicates of these kinds are also common in sincere questions, but
+not together; some sincere questions contain both, but blame another group. Both classes contain noise, so that a model
+can learn the task, but not perfectly.
 """
 
 import csv
@@ -141,7 +142,7 @@ _PREDICATES: Mapping[Kind, tuple[str, ...]] = {
     "accusing_plain": _PLAIN_PREDICATES,
     "accusing_blaming": _BLAMING_PREDICATES,
 }
-# The same words the other way round: only their order tells who is blamed.
+# Predicates of a second clause: both kinds of question then have the same words, and only their order tells the blamed.
 _CONTRASTS: Mapping[Kind, tuple[str, ...]] = {
     "accusing_plain": _BLAMING_PREDICATES,
     "accusing_blaming": _PLAIN_PREDICATES,
@@ -149,7 +150,7 @@ _CONTRASTS: Mapping[Kind, tuple[str, ...]] = {
 
 
 def write_sample(path: Path, rows: int, seed: int) -> None:
-    """Write `rows` generated questions as CSV, whole or not at all; the same rows and seed give the same bytes."""
+    """Write `rows` generated questions as CSV, atomically; the same rows and seed give the same bytes."""
     with writing_whole(path) as file:
         _write(file, rows, np.random.default_rng(seed))
 
@@ -172,7 +173,7 @@ def _qids(rng: np.random.Generator, rows: int) -> Iterator[str]:
 
 
 def _questions(rng: np.random.Generator, targets: np.ndarray) -> Iterator[str]:
-    """One question for each target of shape [rows]."""
+    """Yield one question for each target; `targets` has the shape [rows]."""
     rows = len(targets)
     insincere = rng.choice(_KINDS, size=rows, p=_INSINCERE_SHARES)
     sincere = rng.choice(_KINDS, size=rows, p=_SINCERE_SHARES)
@@ -183,7 +184,7 @@ def _questions(rng: np.random.Generator, targets: np.ndarray) -> Iterator[str]:
 
 
 def _shape(kind: Kind, draws: Sequence[float]) -> str:
-    """A question with open slots; `draws`, `_SHAPE_CHOICES` numbers in [0, 1), choose its pieces."""
+    """Return a question with open slots; `draws` are `_SHAPE_CHOICES` numbers in [0, 1) that choose its pieces."""
     frame, predicate, contrast, lead, tail = draws
     question = _pick(_FRAMES[kind], frame).replace("{predicate}", _pick(_PREDICATES[kind], predicate))
     if kind in _CONTRASTS and contrast < _CONTRAST_SHARE:
@@ -196,7 +197,7 @@ def _shape(kind: Kind, draws: Sequence[float]) -> str:
 
 
 def _fillings(draws: Sequence[float]) -> dict[str, str]:
-    """What goes into the slots; `draws` are `_SLOT_CHOICES` numbers in [0, 1)."""
+    """Return the words for the slots; `draws` are `_SLOT_CHOICES` numbers in [0, 1) that choose them."""
     return {
         "group": _pick_modified(_TRADES, draws[0], _MODIFIERS, draws[1]),
         "group2": _pick_modified(_TRADES, draws[2], _MODIFIERS, draws[3]),

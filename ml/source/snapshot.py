@@ -1,4 +1,4 @@
-"""Step `snapshot`: pull the CSV and keep it, byte for byte and parsed, under its sha256."""
+"""Step `snapshot`: pull the CSV and store it, byte for byte and parsed, under its sha256."""
 
 import logging
 from dataclasses import replace
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def snapshot(config: Config, run: Run) -> RawSnapshot:
-    """Pull `config.source.uri` into `store/snapshots/<sha256>`; the same bytes again change nothing."""
+    """Pull `config.source.uri` into `store/snapshots/<sha256>`; bytes that are stored already change nothing."""
     source = public_address(config.source.uri)
     with run.store.staging() as folder:
         csv = fetch(config.source, folder)
@@ -51,7 +51,7 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
 
 
 def _check_quarantine(record: RawSnapshot, config: SourceConfig) -> None:
-    """Rows with too few or too many fields are set aside; more of their lines than allowed is an error."""
+    """Raise DataError if more lines than allowed are in quarantine, for too few or too many fields."""
     if not record.quarantined_rows:
         return
     total = record.rows + record.quarantined_rows

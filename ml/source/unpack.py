@@ -1,4 +1,4 @@
-"""The one CSV inside a `.gz` or `.zip`, told by its first bytes; hostile archives are refused."""
+"""Unpack the only CSV of a `.gz` or `.zip`; the first bytes tell the format. Malicious archives are refused."""
 
 import gzip
 import lzma
@@ -17,7 +17,7 @@ _GZIP_MAGIC, _ZIP_MAGICS = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def unpack(packed: Path, target: Path, config: SourceConfig, *, source: str) -> None:
-    """Write the CSV that `packed` is or holds to `target`; raises DataError."""
+    """Write the CSV to `target`, whether `packed` is the CSV or an archive; raises DataError for a bad archive."""
     with packed.open("rb") as file:
         magic = file.read(4)
     try:
@@ -84,7 +84,10 @@ def _copy(stream: IO[bytes], target: Path, config: SourceConfig, source: str) ->
 
 
 def _read(stream: IO[bytes], source: str) -> bytes:
-    """The next chunk; bz2 and lzma have errors of their own, and that of bz2 is as general as a full disk's."""
+    """Read the next chunk; raises DataError if the archive is broken.
+
+    For a broken archive bz2 raises OSError, as writing to a full disk does. So the read alone is inside the `try`.
+    """
     try:
         return stream.read(CHUNK_BYTES)
     except (OSError, lzma.LZMAError) as error:

@@ -1,4 +1,4 @@
-"""The content-addressed store: `store/<kind>/<digest>/`. What is in it is whole, and never changes."""
+"""The content-addressed store, `store/<kind>/<digest>/`. A folder in it is complete, and never changes."""
 
 import shutil
 import time
@@ -27,11 +27,11 @@ class Store:
         self._root = root
 
     def contains(self, kind: Kind, digest: str) -> bool:
-        """Whether it is stored, whole."""
+        """Say whether this folder is stored."""
         return self._find(kind, digest).is_dir()
 
     def open(self, kind: Kind, digest: str) -> Path:
-        """The folder of what is stored; raises LineageError if it is not there."""
+        """Return a stored folder; raises LineageError if it is not in the store."""
         place = self._find(kind, digest)
         if not place.is_dir():
             raise LineageError(
@@ -42,17 +42,17 @@ class Store:
         return place
 
     def names(self, kind: Kind) -> Sequence[str]:
-        """The digests or names of all that is stored of a kind, oldest first."""
+        """Return the digests or names of all stored folders of a kind, oldest first."""
         places = (path for path in (self._root / kind).glob("*") if path.is_dir())
         folders = sorted(places, key=lambda folder: folder.stat().st_mtime_ns)
         return list(dict.fromkeys(folder.name.removeprefix(".") for folder in folders))
 
     def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
-        """Hold the lock of what is, or will be, stored under a name; it goes with that when that is dropped."""
+        """Hold the lock of a stored or future folder; `drop` removes the lock with the folder."""
         return locked(self._root / kind / name / _LOCK, waiting=waiting)
 
     def drop_old(self, kind: Kind, *, days: float) -> None:
-        """Remove what nobody has added to for so many days, unless somebody holds its lock."""
+        """Remove each folder that nobody has added to for so many days, unless a process holds its lock."""
         oldest = time.time() - days * _SECONDS_PER_DAY
         for name in self.names(kind):
             place = self._find(kind, name)
@@ -61,16 +61,16 @@ class Store:
                     self._drop_unheld(kind, name, place / _LOCK)
 
     def relative(self, path: Path) -> str:
-        """Where a stored file is, from the store's root."""
+        """Return the path of a stored file relative to the store's root."""
         return path.relative_to(self._root).as_posix()
 
     def lock(self, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
-        """Hold a lock that all who use this store share; who must wait logs `waiting`."""
+        """Hold a lock that all processes with this store share; a process that must wait logs `waiting`."""
         return locked(self._root / f"{name}.lock", waiting=waiting)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """An empty folder on the store's file system, gone at the end; `commit` what is worth keeping."""
+        """Give an empty folder on the store's file system; it is removed at the end unless `commit` has moved it."""
         folder = self._root / "staging" / uuid4().hex
         _sweep(folder.parent)
         lock = folder.with_suffix(".lock")
@@ -80,10 +80,10 @@ class Store:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-                lock.unlink()  # while it is held: nobody sweeps it meanwhile
+                lock.unlink()  # while we hold it, so that no other process removes it
 
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
-        """Move a staged folder to its place by rename; the same content stored before stays as it is."""
+        """Move a staged folder to its place by an atomic rename; content that is stored already stays as it is."""
         place = self._root / kind / digest
         try:
             rename_whole(staged, place)
@@ -93,9 +93,9 @@ class Store:
         return place
 
     def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
-        """Keep texts as files under a name instead of a digest.
+        """Store texts as files under a name instead of a digest, and replace what is stored under this name.
 
-        What was there makes way: it is found as `.<name>` until the texts are in its place, though the process may die.
+        Until the new folder is in place, the old one is kept as `.<name>`: so one is found even if the process dies.
         """
         place = self._root / kind / name
         with self.staging() as folder:
@@ -108,7 +108,7 @@ class Store:
         self._remove(_replaced(place))
 
     def drop(self, kind: Kind, digest: str) -> None:
-        """Remove what is stored, if it is there, by rename: nobody sees half of it."""
+        """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
 
@@ -134,7 +134,7 @@ def _replaced(place: Path) -> Path:
 
 
 def _sweep(staging: Path) -> None:
-    """Remove what killed processes left: folders whose lock nobody holds any more."""
+    """Remove the folders that killed processes left: those whose lock no process holds."""
     for lock in staging.glob("*.lock"):
         with try_lock(lock) as free:
             if free:

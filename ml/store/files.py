@@ -1,4 +1,4 @@
-"""The one way to write a file or a folder: whole or not at all, on disk before it is seen. And the digests of both."""
+"""Write files and folders atomically: whole or not at all, on disk before they are visible. Compute their digests."""
 
 import errno
 import hashlib
@@ -17,17 +17,18 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file as `writing_whole` does; text as UTF-8."""
+    """Write a file as `writing_whole` does; a text is encoded as UTF-8."""
     with writing_whole(path) as file:
         file.buffer.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def writing_whole(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text to write, which takes the file's place at the end; after an error the file is as it was.
+    """Give a UTF-8 text file to write to, which replaces `path` at the end; after an error `path` is unchanged.
 
-    The folder is made, a file's mode is kept, a symbolic link stays and its target is written. What is no regular file
-    (a pipe, a device) is written into. Of two that write the same file at once, one waits for the other.
+    Missing folders are made. The mode of an existing file is kept. If `path` is a symbolic link, its target is
+    replaced. If `path` is not a regular file (a pipe, a device), the text is written directly into it. If two processes
+    write the same file at once, one waits for the other.
     """
     target = path.resolve()
     if path.exists() and not target.is_file():
@@ -53,7 +54,7 @@ def writing_whole(path: Path) -> Iterator[TextIO]:
 
 
 def rename_whole(folder: Path, place: Path) -> None:
-    """Move a folder with all that is in it to a place, as a whole; raises OSError if something is there already."""
+    """Move a folder to `place` by an atomic rename, synced to disk; raises OSError if `place` has content."""
     for path in (*folder.rglob("*"), folder):
         sync(path)
     _make_folder(place.parent)
@@ -62,7 +63,10 @@ def rename_whole(folder: Path, place: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on disk; some file systems cannot for folders."""
+    """Wait until a file's content, or a folder's list of names, is on disk.
+
+    Some file systems cannot do this for folders; that is no error.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -74,7 +78,7 @@ def sync(path: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Sha256, in hex, of a file's bytes."""
+    """Return the sha256, in hex, of a file's bytes."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -83,7 +87,7 @@ def file_digest(path: Path) -> str:
 
 
 def tree_digest(folder: Path) -> str:
-    """Sha256, in hex, over the sorted relative names and digests of all files below a folder."""
+    """Return the sha256, in hex, of the sorted relative names and digests of all files below a folder."""
     sha = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         sha.update(f"{path.relative_to(folder).as_posix()}\0{file_digest(path)}\n".encode())

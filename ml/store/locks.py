@@ -1,7 +1,7 @@
-"""The one way to lock: a file, opened for writing, that one process at a time holds.
+"""Locks on files: one process at a time holds the lock of a file, which is open for writing.
 
-The system lets go of the lock when the process ends, however it ends. On NFS, Linux asks the server for the lock, so
-that it holds between hosts; there the file must be open for writing.
+The operating system releases the lock when the process ends, also when it is killed. On NFS, Linux asks the server for
+the lock, so it works between hosts; for this the file must be open for writing.
 """
 
 import errno
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def locked(path: Path, *, waiting: str) -> Iterator[BinaryIO]:
-    """Hold the lock of a file, which is made if it is not there, and give the file, open for appending.
+    """Hold the lock of a file, and give the file, open for appending; it is created if it does not exist.
 
-    Logs `waiting` once if another holds it. Raises ConfigError if the file system cannot lock, OSError if the file
-    cannot be opened.
+    Logs `waiting` once if another process holds the lock. Raises ConfigError if the file system cannot
+    lock, OSError if the file cannot be opened.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     told = False
@@ -42,7 +42,7 @@ def locked(path: Path, *, waiting: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock of a file that is there, and give True; give False at once if it is not, or another holds it."""
+    """Hold the lock of a file and give True; give False at once if the file is missing, or another process holds it."""
     try:
         file = path.open("r+b")
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def _lock(file: BinaryIO, path: Path, *, blocking: bool) -> bool:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Whether the file is still the one with that name: who held its lock before may have renamed or removed it."""
+    """Say whether `path` still is this file: the process that held the lock before may have renamed or removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Batches of texts of similar length, each padded to its own longest row, or to one of a few widths.
+"""Make batches of texts of similar length, and pad each to its own longest text or to one of a few widths.
 
-A question has 18 tokens on average; padded to the limit of 128, most of the work would be on padding.
+A question has 18 tokens on average; with padding to the limit of 128, most of the work would be on padding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ SORTED_BATCHES = 50
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of the data, and perhaps more of weight 0, which only fill a batch up.
+    """Rows of the data, and behind them rows of weight 0 that fill up the batch.
 
-    `ids` and `mask`: int32 [batch, width]; `labels` and `weights`: float32 [batch]; `rows`: int64 [rows], the places
-    of the first ones in the data.
+    `ids` and `mask`: int32 [batch, width]; `labels` and `weights`: float32 [batch]; `rows`: indices in
+    the data, int64 [rows].
     """
 
     ids: NDArray[np.int32]
@@ -38,9 +38,10 @@ def training_batches(
     random: np.random.Generator,
     skip: int = 0,
 ) -> Iterator[Batch]:
-    """One epoch in random order: shuffled, sorted by length within runs of 50 batches, the batches shuffled again.
+    """Yield the batches of one epoch in random order, without the first `skip` batches.
 
-    With `widths` each batch has one of them, and `batch_size` rows. Given are those after the first `skip`.
+    The rows are shuffled, then sorted by length within every 50 batches; then the batches are shuffled. With `widths`
+    each batch has one of these widths, and `batch_size` rows.
     """
     order = random.permutation(len(texts))
     run = batch_size * SORTED_BATCHES
@@ -56,7 +57,7 @@ def training_batches(
 def scoring_batches(
     texts: TokenizedTexts, labels: NDArray[np.float32], *, batch_size: int, widths: Sequence[int]
 ) -> Iterator[Batch]:
-    """Every row once, sorted by length over all of the data."""
+    """Yield batches of all rows, sorted by length over all of the data."""
     for rows in _by_length(texts, np.arange(len(texts)), batch_size):
         yield _batch(texts, labels, rows, batch_size, widths)
 

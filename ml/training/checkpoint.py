@@ -1,4 +1,4 @@
-"""Checkpoints: a training that was killed goes on from its last one, and ends with the weights that it would have had.
+"""Checkpoints: a killed training resumes from the last one, and ends with the weights of an undisturbed training.
 
 checkpoints/<key>/lock             held by who trains
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one training, by its key in the store, each whole or absent."""
+    """The checkpoints of one training, which the store keeps under the training's key; each is whole or absent."""
 
     def __init__(self, store: Store, key: str, trainer: Trainer, *, minutes: float) -> None:
         self._store, self._key, self._trainer = store, key, trainer
@@ -40,11 +40,11 @@ class Checkpoints:
         )
 
     def due(self) -> bool:
-        """Whether the last one is older than the minutes that were set."""
+        """Tell whether the last checkpoint is older than `minutes`."""
         return time.monotonic() - self._last >= self._seconds
 
     def save(self, step: int, progress: Mapping[str, Any], *, keep: Collection[int]) -> None:
-        """Save the state after that step, with any JSON beside it; of the checkpoints before, those of `keep` stay."""
+        """Save the state after `step`, with `progress` as JSON; remove earlier checkpoints of steps not in `keep`."""
         self._last = time.monotonic()
         if step in self._steps():
             return
@@ -56,9 +56,9 @@ class Checkpoints:
             self._store.drop("checkpoints", f"{self._key}/{past}")
 
     def restore(self) -> dict[str, Any]:
-        """Put the trainer where the last checkpoint was, and give its progress, which is empty if there is none.
+        """Restore the trainer from the last checkpoint, and return its progress; it is empty if there is no checkpoint.
 
-        Where one is damaged all are removed, with a warning.
+        If one checkpoint is damaged, all are removed with a warning.
         """
         steps = self._steps()
         try:
@@ -76,7 +76,7 @@ class Checkpoints:
         return progress
 
     def restore_weights(self, step: int) -> None:
-        """Give the classifier the weights that it had after that step."""
+        """Give the classifier the weights that it had after `step`."""
         weights = tf.train.Checkpoint(classifier=self._trainer.classifier)
         weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
 
@@ -90,7 +90,7 @@ class Checkpoints:
         return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
 
     def _verify(self, step: int) -> None:
-        """Read all of it once: TensorFlow compares the checksums."""
+        """Read every tensor of a checkpoint once, so that TensorFlow compares the checksums."""
         reader = tf.train.load_checkpoint(self._prefix(step))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
@@ -100,9 +100,10 @@ class Checkpoints:
 def open_checkpoints(
     store: Store, key: str, trainer: Trainer, *, minutes: float, keep_days: float
 ) -> Iterator[Checkpoints]:
-    """Those of the training with that key, removed at the end if it comes; those of others once they are so old.
+    """Open the checkpoints of the training with this key, and remove those of others once they are `keep_days` old.
 
-    Of two trainings with one key one waits until the other ends, however it ends.
+    When the training ends without an error, its own checkpoints are removed too. A second training with the same key
+    waits until the first one has ended or died.
     """
     store.drop_old("checkpoints", days=keep_days)
     with store.lock_of("checkpoints", key, waiting="waiting for another process that trains the same to end"):
@@ -111,10 +112,10 @@ def open_checkpoints(
 
 
 def training_key(settings: TrainConfig, parts: Sequence[str], encoder: str, trainer: Trainer) -> str:
-    """Sha256, in hex, of all that makes a training what it is: equal keys, equal weights in the end.
+    """Return the sha256, in hex, of all that decides a training's result: equal keys end in equal weights.
 
-    `parts`: the digests of the training and the validation rows; `encoder`: that of the encoder. The initial weights
-    are counted too: they may be a champion's.
+    `parts`: the digests of the training and the validation rows; `encoder`: what identifies encoder and tokenizer. The
+    initial weights may be a champion's.
     """
     runtime = trainer.runtime
     machine = [runtime.jit_compile, runtime.strategy.num_replicas_in_sync, runtime.widths]

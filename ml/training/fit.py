@@ -1,4 +1,4 @@
-"""The epochs: train, measure on the validation rows, stop early, keep the best."""
+"""Train epoch by epoch: measure on the validation rows, stop early, keep the weights of the best epoch."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """`texts` with their `labels`, float32 [texts] of 0 and 1."""
+    """Texts with their labels, 0 or 1, float32 [texts]."""
 
     texts: TokenizedTexts
     labels: NDArray[np.float32]
@@ -34,7 +34,7 @@ class LabelledTexts:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """Mean loss in nats on the training rows; figures on the validation rows, labels at threshold 0.5."""
+    """One epoch's mean loss on the training rows, in nats, and its figures on the validation rows at threshold 0.5."""
 
     epoch: int
     loss: float
@@ -47,7 +47,7 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What the epochs gave; the classifier then holds the weights of the best one, by average precision."""
+    """The result of all epochs; the classifier has the weights of the best epoch, by average precision."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
@@ -56,9 +56,9 @@ class Fitted:
 
 @dataclass
 class Course:
-    """How far a training is: its whole epochs, and the loss and the rows of each step of the epoch under way.
+    """How far a training has come: its finished epochs, and the loss and number of rows of each step since then.
 
-    `seconds` is the time that all of them took, validation apart.
+    `seconds` is the time that all steps took, without validation.
     """
 
     steps_per_epoch: int
@@ -69,27 +69,27 @@ class Course:
 
     @property
     def best_epoch(self) -> int:
-        """The number of the first epoch with the highest average precision; 0 before the first."""
+        """The number of the first epoch with the highest average precision; 0 before the end of the first epoch."""
         return max(self.epochs, key=lambda epoch: epoch.average_precision).epoch if self.epochs else 0
 
     @property
     def steps(self) -> int:
-        """Steps made so far."""
+        """The number of steps made so far."""
         return len(self.epochs) * self.steps_per_epoch + len(self.losses)
 
     @property
     def best_step(self) -> int:
-        """The last step of that epoch."""
+        """The last step of the best epoch."""
         return self.best_epoch * self.steps_per_epoch
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, from which the constructor makes it again; a loss in float32 keeps all its digits."""
+        """Return all fields as plain JSON values; a float32 loss keeps all its digits."""
         losses = np.array(self.losses, np.float32).tolist()
         return {**vars(self), "epochs": [asdict(epoch) for epoch in self.epochs], "losses": losses}
 
 
 def count_steps(rows: int, settings: TrainConfig) -> int:
-    """Steps in all epochs."""
+    """Count the steps of all epochs together."""
     return math.ceil(rows / settings.batch_size) * settings.epochs
 
 
@@ -102,10 +102,10 @@ def fit(
     *,
     observe: Observer = unobserved,
 ) -> Fitted:
-    """Train for `epochs`, or until `patience_epochs` in a row bring no better average precision.
+    """Train for `epochs`, or until `patience_epochs` epochs in a row bring no higher average precision.
 
-    Where there is a checkpoint it goes on from there; the weights in the end are the same. `observe` is told the
-    figures of the last steps every so often, and those of each epoch.
+    If there is a checkpoint, training resumes from it and ends with the same weights. `observe` gets the figures of the
+    last steps once every STEPS_BETWEEN_READS steps, and the figures of each epoch.
     """
     course = _restore(checkpoints, math.ceil(len(train.labels) / settings.batch_size))
     done = len(course.epochs) * len(train.labels) + sum(course.rows)
@@ -147,7 +147,7 @@ def _restore(checkpoints: Checkpoints, steps_per_epoch: int) -> Course:
 
 
 def _batches(trainer: Trainer, train: LabelledTexts, settings: TrainConfig, course: Course) -> Iterator[Batch]:
-    """Those that are left of the epoch under way; their order is a function of seed and epoch."""
+    """Yield the remaining batches of the current epoch; their order is a function of seed and epoch."""
     return training_batches(
         train.texts,
         train.labels,
@@ -167,14 +167,14 @@ def _run_epoch(
     bar: Any,
     observe: Observer,
 ) -> float:
-    """Make the steps that are left of an epoch; gives the mean loss of all its rows."""
+    """Make the remaining steps of an epoch, and return the mean loss of all its rows."""
     begun, read_at, rows_read = time.monotonic() - course.seconds, course.seconds, sum(course.rows)
     for batch in batches:
         if checkpoints.due():
             checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
         course.losses.append(trainer.update(batch))
         course.rows.append(len(batch.rows))
-        # Seldom, because a GPU has to finish all of its queue before a loss can be read.
+        # Losses are read rarely: a GPU must first finish all work in its queue.
         if len(course.losses) % STEPS_BETWEEN_READS == 1:
             recent, rate = float(np.mean(course.losses[-STEPS_BETWEEN_READS:])), trainer.learning_rate()
             bar.set_postfix_str(f"step {trainer.steps()}, loss {recent:.4f}, lr {rate:.2e}", refresh=False)

@@ -1,4 +1,4 @@
-"""AdamW with warm-up and linear decay, quick on large embedding tables."""
+"""AdamW with warm-up and linear decay, fast on large embedding tables."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,13 +8,13 @@ import tf_keras
 
 
 class WarmUpLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """From 0 up to the peak in `warmup_steps`, then down to 0 at `total_steps`, both in straight lines."""
+    """A learning rate that rises linearly from 0 to `peak` in `warmup_steps`, then falls to 0 at `total_steps`."""
 
     def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
         self.peak, self.warmup_steps, self.total_steps = peak, warmup_steps, total_steps
 
     def __call__(self, step: Any) -> tf.Tensor:
-        """The learning rate of the update after `step` updates, float32."""
+        """Return the learning rate of the next update after `step` updates, float32."""
         done = tf.cast(step, tf.float32)
         warming = (done + 1.0) / float(max(self.warmup_steps, 1))
         decaying = (self.total_steps - done) / float(max(self.total_steps - self.warmup_steps, 1))
@@ -28,13 +28,13 @@ class WarmUpLinearDecay(tf_keras.optimizers.schedules.LearningRateSchedule):  # 
 class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
-    Dense weights go through TensorFlow's fused kernel. Of an embedding table only the rows of the batch are touched,
-    moments included, and they are not decayed. As in BERT, biases and layer norms are not decayed either.
-    The head, which is not pretrained, learns at `head_factor` times the rate (Howard and Ruder 2018, arXiv:1801.06146,
-    section 3.2, have such a rate for each layer).
+    TensorFlow's fused kernel updates dense weights. In an embedding table only the rows that occur in the batch, and
+    their moments, are updated. Embeddings are not decayed and, as in BERT, neither are biases and layer norms.
+    The head is not pretrained and learns at `head_factor` times the learning rate (Howard and Ruder 2018,
+    arXiv:1801.06146, section 3.2, set a learning rate for each layer).
 
-    Which of the `variables` are kernels, and which are the head's, their names decide once, in the scope of the
-    strategy: a replica's own variable bears another name (`kernel/replica_1:0`), and is known by what it is a part of.
+    The names of the `variables` are read once: a replica's part bears another name (`kernel/replica_1:0`), and later
+    its identity tells which variable it belongs to. The constructor must run in the scope of the strategy.
     """
 
     def __init__(
@@ -56,7 +56,10 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             return super()._resource_apply_dense(grad, var, apply_state)
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
-        """`grad`: [rows, width], `indices`: [rows], each row once (the base class has summed the repeated ones)."""
+        """Update some rows of a table; the base class has summed the gradients of repeated rows.
+
+        `grad`: [rows, width]; `indices`: [rows], each row once.
+        """
         constants = apply_state[(var.device, var.dtype.base_dtype)]
         first, second = self.get_slot(var, "m"), self.get_slot(var, "v")
         mean = constants["beta_1_t"] * tf.gather(first, indices) + constants["one_minus_beta_1_t"] * grad
@@ -77,7 +80,7 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
 
 
 def _parts(variables: Iterable[Any], belongs: Callable[[str], bool]) -> frozenset[Any]:
-    """References to all replicas' parts of the variables whose names belong."""
+    """Return references to all replicas' parts of the variables whose names belong."""
     local = tf.distribute.get_strategy().experimental_local_results
     return frozenset(part.ref() for variable in variables if belongs(variable.name) for part in local(variable))
 

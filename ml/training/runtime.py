@@ -1,4 +1,4 @@
-"""TensorFlow set up for this machine: seeds, number format, XLA, and one or several devices."""
+"""Set up TensorFlow for this machine: seeds, number format, XLA, and one or several devices."""
 
 import logging
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """How training runs.
+    """How training runs on this machine.
 
-    Where there are `widths`, in tokens, each batch has one of them, and all have the same number of rows: the compiler
-    works anew for each shape. Where there are none, a batch is as wide as its longest text.
+    With `widths`, in tokens, each batch has one of them, and all batches have equally many rows: XLA compiles once for
+    each shape. Without, a batch is as wide as its longest text.
     """
 
     precision: Precision
@@ -36,13 +36,14 @@ class Runtime:
 def prepare_runtime(
     *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, deterministic: bool = True
 ) -> Runtime:
-    """Seed everything and choose by the hardware; on the CPU the same seed gives the same weights, bit for bit.
+    """Set all seeds and choose a runtime for the hardware; on the CPU equal seeds give equal weights, bit for bit.
 
-    Not `deterministic` where a model has random operations of its own that bear no seed: TensorFlow refuses those then.
+    Pass `deterministic=False` if the model has random operations without a seed: TensorFlow's deterministic mode
+    refuses them.
 
-    XLA is for GPUs: on a CPU it made steps two to three times slower.
+    XLA and fixed widths are used on GPUs only: on a CPU XLA made steps two to three times slower.
     """
-    tf_keras.backend.clear_session()  # layers are numbered by process, and their names go into the exported file
+    tf_keras.backend.clear_session()  # Keras numbers the layers of a process; their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
     if deterministic and not gpus:
@@ -63,7 +64,10 @@ def prepare_runtime(
 
 
 def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str]) -> Precision:
-    """bfloat16 where hardware multiplies it: GPUs from 8.0, CPUs with AVX512-BF16 or AMX. float16: GPUs from 7.0."""
+    """Choose a 16-bit number format if the hardware multiplies it.
+
+    bfloat16: GPUs from compute capability 8.0, CPUs with AVX512-BF16 or AMX. float16: GPUs from compute capability 7.0.
+    """
     if gpu_capabilities:
         weakest = min(gpu_capabilities)
         if weakest >= (8, 0):
@@ -73,22 +77,22 @@ def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str
 
 
 def choose_strategy(devices: list[Any]) -> Any:
-    """Data-parallel training when there is more than one device."""
+    """Choose data-parallel training if there is more than one device."""
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
 
 
 def choose_widths(max_tokens: int) -> tuple[int, ...]:
-    """A few widths in tokens, each double the one before, up to the most that a text has."""
+    """Return a few widths in tokens, each twice the one before, up to `max_tokens`."""
     return (*(width for width in _WIDTHS if width < max_tokens), max_tokens)
 
 
 @contextmanager
 def tf32(*, allowed: bool) -> Iterator[None]:
-    """Meanwhile GPUs may, or may not, multiply float32 in TF32: 10 bits of 23; afterwards they may not.
+    """Let GPUs multiply float32 in TF32, with 10 bits of 23, or not, until the end; then they may not.
 
-    Scores that are compared differ by some 1e-3 with it.
+    TF32 moves scores by some 1e-3.
     """
     tf.config.experimental.enable_tensor_float_32_execution(allowed)
     try:

@@ -39,11 +39,13 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
-    """Store a model and its training under the model's digest.
+    """Train a model, and store the model and its training under the model's digest.
 
-    Raises LineageError if the splits are not stored as recorded, DataError if one has a single class, ConfigError if
-    there is no usable encoder at the source, SourceUnavailable if its hub does not answer, RegistryUnavailable if it
-    is not sure which model is the champion. A training that was killed goes on from its last checkpoint.
+    A training that was killed resumes from its last checkpoint.
+
+    Raises LineageError if the splits are not stored as recorded, DataError if the training or the validation rows have
+    one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
+    answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
     started, settings = time.monotonic(), config.train
     champion = run.registry.resolve(CHAMPION_ALIAS)
@@ -54,7 +56,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         precision=settings.precision,
         seed=settings.seed,
         max_tokens=config.encoder.max_tokens,
-        deterministic=isinstance(pretrained, PretrainedBert),  # a hub module's dropout bears no seed
+        deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
     trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(len(train_rows), settings))
@@ -114,7 +116,7 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
 
 
 def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
-    """On scores of what was exported: they differ in the last digits from those of the trained precision."""
+    """Choose the threshold on the exported model's scores: with mixed precision the trained model's differ slightly."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
     scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
         texts, "score the candidate for its threshold"
@@ -161,7 +163,7 @@ def _write_training(folder: Path, fitted: Fitted, trainer: Trainer) -> None:
 
 
 def _commit(store: Store, staged: Path) -> str:
-    """Gives the model's digest."""
+    """Store the model and its training, and return the model's digest."""
     model = tree_digest(staged / "model")
     store.commit(staged / "training", "trainings", model)
     store.commit(staged / "model", "models", model)

@@ -1,4 +1,4 @@
-"""A classifier together with the compiled functions that update it and score with it."""
+"""The trainer: a classifier with the compiled functions that update it and score with it."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _LABELS = tf.TensorSpec([None], tf.float32)
 
 
 class Trainer:
-    """One model in training; `total_steps` is the length of the learning rate's way up and down."""
+    """One model in training; `total_steps` is the length of the learning rate schedule."""
 
     def __init__(
         self, pretrained: PretrainedEncoder, settings: TrainConfig, runtime: Runtime, *, total_steps: int
@@ -45,18 +45,20 @@ class Trainer:
             )
             if self._scales_loss:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
-        self._steps = self.optimizer.iterations  # made on first use, which must not be a replica's
+        self._steps = (
+            self.optimizer.iterations
+        )  # Keras makes the counter on first use, which must be outside of replicas
         self._masks = DropoutMasks(self.classifier, settings.seed)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
         self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
         self._probabilities = tf.function(self._score, input_signature=(_IDS, _IDS))
 
     def update(self, batch: Batch) -> tf.Tensor:
-        """Make one step; gives the batch's mean loss in nats, float32 []."""
+        """Make one step, and return the batch's mean loss in nats, float32 []."""
         return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
 
     def score(self, texts: TokenizedTexts) -> NDArray[np.float32]:
-        """Probabilities, float32 [texts], in the order of the texts."""
+        """Return probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)
         unlabelled = np.zeros(len(texts), np.float32)
         batches = scoring_batches(texts, unlabelled, batch_size=SCORING_BATCH, widths=self.runtime.widths)
@@ -67,11 +69,11 @@ class Trainer:
         return scores
 
     def steps(self) -> int:
-        """Steps made so far."""
+        """Return the number of steps made so far."""
         return int(self._steps)
 
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """Return the learning rate of the next step."""
         return float(self.schedule(self._steps))
 
     def _update_all_replicas(self, *batch: tf.Tensor) -> tf.Tensor:
@@ -80,14 +82,14 @@ class Trainer:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     def _update_replica(self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """One replica's share of a step: every n-th row of the batch; the replicas' losses add up to its mean."""
+        """Make one replica's part of a step, on every n-th row; the sum of the replicas' losses is the batch's mean."""
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
         draw = self._steps * replicas + tf.cast(first, tf.int64)
         share = [part[first::replicas] for part in (ids, mask, labels, weights)]
         loss, gradients = self._gradients(share, tf.reduce_sum(weights), draw)
         if replicas > 1:
-            # Summed before they are clipped, so that the norm is that of the whole batch.
+            # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
         self.optimizer.apply_gradients(

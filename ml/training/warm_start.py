@@ -1,4 +1,4 @@
-"""Warm start: training begins with the champion's weights, head included, instead of the pretrained encoder's."""
+"""Warm start: training begins with the champion's weights, including the head, instead of the pretrained encoder."""
 
 import hashlib
 import json
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Whose weights a training began with.
+    """The weights that a training begins with.
 
-    `fitted_to` has the digests of the parts that those, and their own ancestors, were fitted to.
+    `fitted_to` has the digests of all parts that these weights, and the weights that they came from, were fitted to.
     """
 
     weights: ModelVersion | PretrainedWeights
@@ -36,7 +36,7 @@ def begin(
     registry: Registry,
     pretrained: PretrainedEncoder,
 ) -> Start:
-    """Give the classifier the champion's weights, if that is asked for and there is a champion.
+    """Give the classifier the champion's weights if `warm_start` is set and there is a champion.
 
     Raises ConfigError if the champion's encoder has another vocabulary or other layers than the configured one.
     """
@@ -55,13 +55,13 @@ def begin(
 
 
 def vocabulary_digest(pretrained: PretrainedEncoder) -> str:
-    """Sha256, in hex, of what gives a text its token ids."""
+    """Return the sha256, in hex, of the vocabulary and its letter case, which decide a text's token ids."""
     content = json.dumps([pretrained.lower_case, *pretrained.vocabulary])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _copy_weights(variables: list[Any], classifier: tf_keras.Model) -> bool:
-    """Whether names and shapes are the same, in the same order; then the weights are too."""
+    """Copy the weights if all names and shapes are equal, in the same order; return whether they were copied."""
     theirs, ours = (
         [(variable.name, variable.shape) for variable in each] for each in (variables, classifier.variables)
     )

@@ -1,1 +1,1 @@
-"""The Airflow side of the pipeline: the operator, its settings and nothing that decides anything."""
+"""The Airflow side of the pipeline: operators, Params and report pages, without business rules."""

@@ -1,4 +1,4 @@
-"""Tells people when the champion itself has become too weak, whatever became of the candidate."""
+"""Raises an alarm when the champion itself has become too weak, whatever the verdict on the candidate is."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 class ChampionAlarm(BaseNotifier):
-    """Logs an error for each floor that the champion misses by the decision; a subclass may send it elsewhere."""
+    """Logs an error for each floor that the champion misses; a subclass may override `send`."""
 
     def notify(self, context: "Context") -> None:
-        """Read the decision of the task that just succeeded."""
+        """Send the alarms of the decision that the task has returned."""
         decision = context["ti"].xcom_pull(task_ids=context["ti"].task_id)
         for alarm in decision["alarms"]:
             self.send(alarm)

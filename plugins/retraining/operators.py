@@ -1,4 +1,4 @@
-"""Runs a step of the pipeline in a process of its own, and carries its record to the next."""
+"""Operators that run a step of the pipeline in its own process, and pass its record to the next task."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from retraining.reports import ReportsLink
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
 
-# What raise_for_status lets pass is tried again, ever more slowly; a task of a DAG may set its own.
+# Failures that raise_for_status allows to retry are retried with back-off; a task may override these values.
 TASK_DEFAULTS: dict[str, Any] = {
     "retries": 3,
     "retry_delay": timedelta(minutes=1),
@@ -40,11 +40,11 @@ logger = logging.getLogger(__name__)
 
 
 class StepOperator(BaseOperator):
-    """Run `python -m ml STEP` on the records of the steps before it; its own record is the task's XCom.
+    """Run `python -m ml STEP` on the records of earlier steps; its own record is the task's XCom.
 
-    A fresh process: TensorFlow never meets a fork, the GPU's memory is back when the step ends, and `ML_PYTHON` may
-    name another interpreter. `connections` says which environment variables come from which field of a connection;
-    one that is not defined leaves the environment as it is. Every step may need W&B.
+    The step runs in a fresh process: TensorFlow is never forked, the GPU's memory is free when the step ends, and
+    `ML_PYTHON` may name another interpreter. `connections` says which environment variable gets which field of an
+    Airflow connection; a connection that is not defined changes nothing. Every step gets the connection to W&B.
     """
 
     template_fields: Sequence[str] = ("config", "records")
@@ -68,7 +68,7 @@ class StepOperator(BaseOperator):
         self._running: list[StepProcess] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step; raises AirflowFailException for what no retry mends, AirflowException for the rest."""
+        """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
             output = Path(folder, "output.json")
             command = [*self._command(context, Path(folder)), *self._inputs(Path(folder)), "--output", str(output)]
@@ -77,7 +77,7 @@ class StepOperator(BaseOperator):
         return record
 
     def on_kill(self) -> None:
-        """End the step and all that it started."""
+        """End the step's process and its children."""
         for process in self._running:
             process.terminate()
 
@@ -85,12 +85,12 @@ class StepOperator(BaseOperator):
         try:
             self._running = [StepProcess(command, environment=self._environment(), folder=PROJECT)]
             return self._running[0].follow(lambda line: self.log.info("%s", line))
-        except KeyboardInterrupt:  # the step has a session of its own, where a terminal's Ctrl-C does not arrive
+        except KeyboardInterrupt:  # a terminal's Ctrl-C does not reach the step's own session
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:
-        # In a file, not on the command line, which everybody on the machine can read: a source may bear a password.
+        # A file, since every user of the machine can read the command line, and a source may contain a password.
         settings = folder / "config.toml"
         lines = [f"extends = {json.dumps(self.config)}", *config_overrides(context["params"])]
         settings.write_text("\n".join(lines), encoding="utf-8")
@@ -118,7 +118,7 @@ class StepOperator(BaseOperator):
 
 
 class DetectOperator(StepOperator):
-    """The step `detect`; where nothing has changed, the tasks after it are skipped and the run is a success."""
+    """The step `detect`; if nothing has changed, the later tasks are skipped and the run is a success."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="detect", **kwargs)
@@ -139,7 +139,7 @@ class PromoteOperator(StepOperator):
         self.champion = champion
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Promote or keep, say which, and tell those who wait for a new champion."""
+        """Run the step, log what happened, and add the asset's event if the candidate was promoted."""
         promotion = super().execute(context)
         if promotion["promoted"]:
             version = promotion["candidate"]["version"]
@@ -154,7 +154,7 @@ class PromoteOperator(StepOperator):
 
 
 class RollbackOperator(StepOperator):
-    """`python -m ml rollback`: the champion's asset gets an event, since the alias has moved."""
+    """Run `python -m ml rollback`; the champion's asset gets an event, since the alias has moved."""
 
     def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
         super().__init__(step="rollback", config="", outlets=[champion], **kwargs)
@@ -168,7 +168,7 @@ class RollbackOperator(StepOperator):
 
 
 def raise_for_status(step: str, status: int) -> None:
-    """Turn a process's end into retry or no retry, here alone; a negative status is the signal that killed it."""
+    """Raise the exception that makes Airflow retry, or the one that does not; a negative status is a killing signal."""
     if status == 0:
         return
     if status == TEMPORARY_FAILURE:

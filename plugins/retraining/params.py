@@ -1,6 +1,6 @@
-"""What a person can set when triggering the DAG, and how it becomes overrides of the config.
+"""The Params, which a person sets when triggering a DAG, and how they become overrides of the config.
 
-Bounds and descriptions are those of the settings in ml/config; they are read when the form is made.
+Their bounds and descriptions are those of the settings in ml/config; they are read when the form is made.
 """
 
 import json
@@ -24,7 +24,7 @@ _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 
 
 def retraining_params() -> dict[str, Param]:
-    """The DAG's Params; an empty one leaves the setting as the config preset has it."""
+    """Return the Params of `retrain_quora`; an empty Param leaves the setting as the config has it."""
     from ml.config.reference import preset_names, setting_schemas
 
     schemas = setting_schemas()
@@ -38,24 +38,24 @@ def retraining_params() -> dict[str, Param]:
         examples=preset_names(),
     )
     switches = {
-        "dry_run": _switch("Dry run", "Everything up to the verdict, and not one write to the registry."),
+        "dry_run": _switch("Dry run", "Run up to the verdict, and write nothing to the registry."),
         "force": _switch(
             "Force",
             "Train even if CSV, settings and code are those of the champion's run; promote even in the cool-down, or"
-            " what was rolled back from before.",
+            " a version that was rolled back.",
         ),
     }
     return {"source": settings.pop("source"), "config": config, **settings, **switches}
 
 
 def run_flags(params: Mapping[str, Any]) -> list[str]:
-    """The flags of `python -m ml STEP` for the switches that are on."""
+    """Return the flags of `python -m ml STEP` for the switches that are on."""
     return [flag for name, flag in _FLAGS.items() if params.get(name)]
 
 
 def rollback_params() -> dict[str, Param]:
-    """Where to roll back to, and why."""
-    version = {"type": "string", "description": "As the history lists it. Empty: the champion's predecessor."}
+    """Return the Params of `rollback_model`: the target version, and the reason."""
+    version = {"type": "string", "description": "A version of the history. Empty: the champion's predecessor."}
     return {
         "version": _optional("version", version),
         "reason": Param(
@@ -64,13 +64,13 @@ def rollback_params() -> dict[str, Param]:
             minLength=1,
             maxLength=500,
             title="Reason",
-            description="Stands in the registry's history, for those who ask later.",
+            description="The registry's history shows it to those who ask later.",
         ),
     }
 
 
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
-    """A line of TOML for each Param that was filled in; a value's JSON is TOML too."""
+    """Return a line of TOML for each Param that was filled in; the JSON of these values is also TOML."""
     return [
         f"{setting} = {json.dumps(params[name], ensure_ascii=False)}"
         for name, setting in _SETTINGS.items()
@@ -79,23 +79,23 @@ def config_overrides(params: Mapping[str, Any]) -> list[str]:
 
 
 def trigger(dag_run: Any) -> str:
-    """Who or what started the run, for the record."""
+    """Say who or what started the run."""
     kind = f"Airflow, {dag_run.run_type.value} run"
     return f"{kind} by {dag_run.triggering_user_name}" if dag_run.triggering_user_name else kind
 
 
 def run_url(task_instance: Any) -> str:
-    """Where Airflow's UI shows the run of a task."""
+    """Return the address in Airflow's UI of the run to which a task belongs."""
     return str(task_instance.log_url).partition("/tasks/")[0]
 
 
 def folder_name(run_id: str) -> str:
-    """Airflow's run id with all that has no place in a folder's name replaced by underscores."""
+    """Return Airflow's run id, with underscores for characters that a folder's name must not have."""
     return re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run_id)
 
 
 def _optional(name: str, schema: Mapping[str, Any]) -> Param:
-    """A field that may stay empty, with the bounds and the description of the setting's JSON schema."""
+    """Return a Param that may stay empty, with the bounds and the description of the setting's JSON schema."""
     bounds = {key: value for key, value in schema.items() if key not in ("type", "default", "title")}
     title = name.replace("_", " ").capitalize()
     return Param(None, type=["null", schema["type"]], title=title, **bounds)

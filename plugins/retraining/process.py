@@ -1,4 +1,4 @@
-"""A step's process: its lines go to the task's log as they come, and it ends with all that it started."""
+"""The process of a step: each line of its output goes to the task's log; it is ended together with its children."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class StepProcess:
-    """One command in a session of its own, so that a signal to its group reaches its children too."""
+    """A command in its own session, so that a signal to its process group reaches its children too."""
 
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path) -> None:
         self._process = subprocess.Popen(  # noqa: S603, our own command, without a shell
@@ -24,11 +24,11 @@ class StepProcess:
         )
 
     def follow(self, tell: Callable[[str], object]) -> int:
-        """Tell each line until the process ends; gives its status, negative for the signal that killed it."""
+        """Tell each line until the process ends; return its exit status, or minus the signal that killed it."""
         assert self._process.stdout
         for line in self._process.stdout:
             tell(line.rstrip())
-        self._process.stdout.close()  # not after an interruption: a step that is told to end may still write
+        self._process.stdout.close()  # not after an interruption, since the step may still write while it ends
         return self._process.wait()
 
     def terminate(self) -> None:

@@ -1,4 +1,4 @@
-"""A run's reports in Airflow's UI: a tab of the run, a link at each task, and pages for those who may read the DAG."""
+"""A run's reports in Airflow's UI: a tab of the run, a link at each task, and pages for users who may read the DAG."""
 
 import os
 from html import escape
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/retraining/reports"
 PROJECT = Path(__file__).resolve().parents[2]
-# Pages look the same without the internet, and no script in one acts with the reader's session.
+# Pages load nothing from the internet, and no script in a page can use the reader's session.
 _POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'"
 _HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
 _PAGES = {
@@ -35,7 +35,7 @@ pre { font-size: 13px; line-height: 1.5; background: #f5f7fa; padding: 1rem; ove
 
 
 class ReportsLink(BaseOperatorLink):
-    """Leads to the folder of the run's reports, for a failed task too."""
+    """Links a task, a failed one too, to the folder of its run's reports."""
 
     @property
     def name(self) -> str:
@@ -43,26 +43,26 @@ class ReportsLink(BaseOperatorLink):
         return "Reports"
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
-        """The address below Airflow's own."""
+        """Return the path of the reports on Airflow's server."""
         return f"{PREFIX}/{quote(folder_name(ti_key.run_id))}/"
 
 
 class RetrainingPlugin(AirflowPlugin):
-    """Adds the reports to the API server; nothing is imported for it elsewhere."""
+    """Adds the reports to the API server; the other components import nothing for them."""
 
     name = "retraining"
-    external_views = [  # noqa: RUF012, the base class has declared it so
+    external_views = [  # noqa: RUF012, the base class declares a list
         {"name": "Reports", "href": f"{PREFIX}/{{RUN_ID}}/", "destination": "dag_run", "url_route": "reports"}
     ]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The one app, made when the API server asks for it."""
+        """The app of the reports, made when the API server asks for it."""
         return [{"app": reports_app(), "url_prefix": PREFIX, "name": "Retraining reports"}]
 
 
 def reports_app() -> "FastAPI":
-    """Serves `SINCERE_HOME/reports` to those who may read the DAG; a plugin's routes are open unless they ask."""
+    """Serve `SINCERE_HOME/reports` to users who may read the DAG; without this check a plugin's routes are public."""
     from airflow.api_fastapi.core_api.security import requires_access_dag
     from fastapi import Depends, FastAPI
     from fastapi.responses import Response
@@ -86,7 +86,7 @@ def _respond(path: str) -> "Response":
 
 
 def _overview(folder: Path) -> str:
-    """The run's verdict, and the pages that it has written up to now."""
+    """Return a page with links to the reports that the run has written so far, and with its verdict."""
     verdict = folder / "verdict.txt"
     told = f"<pre>{escape(verdict.read_text(encoding='utf-8'))}</pre>" if verdict.exists() else ""
     pages = [

@@ -1,4 +1,4 @@
-"""The DAG: its tasks, arrows, settings and Params, as a person would draw them."""
+"""The DAG has the tasks, the dependencies, the settings and the Params that a person would draw."""
 
 import runpy
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The production shape: one set of settings for all of Airflow's parts, no secret written down, locks that agree."""
+"""The deployment: all services of Airflow share one set of settings, no file holds a secret, the locks agree."""
 
 import re
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_no_lock_brings_pytorch(lock: str) -> None:
 
 
 def _pins(lock: str) -> dict[str, list[str]]:
-    """Package to its pins, several where they differ by Python version or platform."""
+    """Map each package to its pinned versions; there are several if they depend on Python version or platform."""
     pins: dict[str, list[str]] = {}
     for line in (PROJECT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8").splitlines():
         if found := re.match(r"([a-z0-9._-]+)==(\S+)", line):

@@ -1,4 +1,4 @@
-"""The champion's alarm: what is sent, and that it hangs on the decision."""
+"""The champion's alarm: the task `decide` sends it, with the alarms of the decision."""
 
 import logging
 import runpy
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def _context(*alarms: str) -> dict[str, object]:
-    """What Airflow hands to a callback of the task `decide`."""
+    """Make the context that Airflow gives to a callback of the task `decide`."""
     decisions = {"decide": {"record": "Decision", "verdict": "keep", "alarms": list(alarms)}}
     task = SimpleNamespace(task_id="decide", xcom_pull=lambda task_ids: decisions[task_ids])
     return {"ti": task}

@@ -1,4 +1,4 @@
-"""The operator on real processes: real steps of the pipeline, and shell scripts for the ends that no step has."""
+"""The operator runs real processes: steps of the pipeline, and shell scripts for exits that no step has."""
 
 import json
 import os

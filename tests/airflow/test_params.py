@@ -1,4 +1,4 @@
-"""Params become overrides that the config reads back as they were typed."""
+"""Params become overrides, and the config reads them as a person typed them."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The production shape at work: docker-compose.yaml's parts, PostgreSQL, Redis and Celery run the DAG to a verdict."""
+"""The services of docker-compose.yaml, with PostgreSQL, Redis and Celery, run the DAG to a verdict."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
 
 @pytest.fixture(scope="module")
 def run(production: Production, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A run that a person triggered, when it is over."""
+    """Trigger a run as a person does, and return it when it has ended."""
     folder = tmp_path_factory.mktemp("input")
     write_sample(folder / "questions.csv", rows=1500, seed=1)
     asked = {"source": str(folder / "questions.csv"), "config": str(write_tiny_config(folder))}

@@ -1,4 +1,4 @@
-"""The reports in Airflow's UI: where the link leads, who may read, and what is never served."""
+"""The reports in Airflow's UI: where the link leads, who may read them, and which files are never served."""
 
 from pathlib import Path
 from types import SimpleNamespace

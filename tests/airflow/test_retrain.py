@@ -1,4 +1,4 @@
-"""`make retrain` as a person runs it: the real DAG, real steps, a generated CSV, a tiny encoder, and a W&B server."""
+"""`make retrain` as a person runs it: the real DAG and steps, a generated CSV, a tiny encoder, and a W&B server."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ Retrain = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a CSV whose name needs quoting, a config, and room for the state."""
+    """Make a folder with a config and with a CSV whose name needs quotes; the state goes there too."""
     folder = tmp_path_factory.mktemp("retrain")
     write_sample(folder / "Jane's new questions.csv", rows=1500, seed=1)
     write_tiny_config(folder)
@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[WandbServer]:
-    """W&B, whose key is known to Airflow alone, as a connection."""
+    """Start a W&B server; only a connection of Airflow has its key."""
     with serving() as server:
         yield server
 
@@ -61,7 +61,7 @@ def retrain(place: Path, server: WandbServer) -> Retrain:
 
 @pytest.fixture(scope="module")
 def command_lines() -> list[str]:
-    """Of all processes that were seen in the first run."""
+    """The command lines of all processes that ran during the first run."""
     return []
 
 
@@ -73,7 +73,7 @@ def first(retrain: Retrain, command_lines: list[str]) -> "subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def runs(first: object, server: WandbServer) -> dict[str, Run]:
-    """What W&B has of the first run, by job type."""
+    """The W&B runs of the first DAG run, by job type."""
     group = next(iter(server.state.runs.values())).group
     return {run.job_type: run for run in server.state.runs.values() if run.group == group}
 
@@ -110,7 +110,7 @@ def test_only_the_promotion_told_those_who_wait_for_a_champion(place: Path) -> N
 
 @pytest.fixture(scope="module")
 def stopped(first: object, retrain: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
-    """A week in which far too many questions are labelled insincere."""
+    """Retrain on a CSV in which far too many questions are labelled insincere."""
     lines = (place / "Jane's new questions.csv").read_text(encoding="utf-8").splitlines()
     odd = [line.rsplit(",", 1)[0] + f",{number % 2}" for number, line in enumerate(lines[1:])]
     (place / "odd.csv").write_text("\n".join([lines[0], *odd, ""]), encoding="utf-8")
@@ -131,7 +131,7 @@ def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do
 @pytest.mark.usefixtures("second", "stopped")
 def test_a_stopped_run_leaves_the_champion_alone(place: Path) -> None:
     registry = place / "my state" / "registry"
-    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["production"] == "v1"
+    assert json.loads((registry / "aliases.json").read_text(encoding="utf-8"))["versions"]["production"] == "v1"
     history = (registry / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(entry)["verdict"] for entry in history] == ["promote", "unchanged"]
 
@@ -147,7 +147,7 @@ def test_wandb_shows_the_steps_of_a_run_together_with_airflows_page(runs: dict[s
 def test_wandb_shows_where_a_decision_comes_from(runs: dict[str, Run], server: WandbServer) -> None:
     def named(artifacts: list[str]) -> set[str]:
         names = {server.state.artifacts[artifact].place.name for artifact in artifacts}
-        return {name for name in names if not name.startswith("run-")}  # tables that stand in a run alone
+        return {name for name in names if not name.startswith("run-")}  # tables that belong to one run only
 
     lineage = {job: (named(run.used), named(run.logged)) for job, run in runs.items()}
     assert lineage == {
@@ -209,5 +209,5 @@ def test_the_key_is_nowhere_to_be_read(
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:  # the database puts a file beside itself for a while
+    except FileNotFoundError:  # the database has a temporary file beside it
         return b""

@@ -1,4 +1,4 @@
-"""The DAG with W&B as its registry: a first champion, a better model, a worse one, and an outage in the middle."""
+"""The DAG with W&B as its registry: a first champion, a better model, a worse model, and an outage during a run."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def server() -> Iterator[WandbServer]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a CSV, a tiny encoder that can learn its words, and room for the state."""
+    """Make a folder with a CSV and a tiny encoder that can learn its words; the state goes there too."""
     folder = tmp_path_factory.mktemp("wandb-dag")
     write_sample(folder / "rows.csv", rows=4000, seed=1)
     write_tiny_config(folder)
@@ -51,12 +51,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Team:
-    """Retrains with other settings each week."""
+    """A team that retrains with other settings each week."""
 
     def __init__(self, place: Path, server: WandbServer) -> None:
         self.place = place
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE", "WANDB"))}
-        # The registry alone: what tracking shows of a DAG run is in test_retrain.py.
+        # Tracking is off; test_retrain.py tests it.
         settings = {"SINCERE_HOME": str(place / "home"), "SINCERE_REGISTRY": REGISTRY, "WANDB_MODE": "disabled"}
         self.environment = kept | server.environment | settings
 
@@ -82,7 +82,7 @@ class Team:
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
-    """What it printed; it must have ended well."""
+    """Wait for a process that must succeed, and return what it printed."""
     output, errors = process.communicate()
     assert process.returncode == 0, output + errors
     return output
@@ -96,13 +96,16 @@ def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -
 
 @pytest.fixture(scope="module")
 def command_lines() -> list[str]:
-    """Of all processes that were seen meanwhile."""
+    """The command lines of all processes that ran during the weeks."""
     return []
 
 
 @pytest.fixture(scope="module")
 def weeks(place: Path, server: WandbServer, command_lines: list[str]) -> SimpleNamespace:
-    """Four runs, a rollback before the last; there W&B is away from the decision on, until the task waits to retry."""
+    """Make four runs, with a rollback before the last one.
+
+    In the last run W&B is down from the decision on, until the task waits for its retry.
+    """
     with watched_command_lines(command_lines):
         return _live_through(Team(place, server), place, server)
 
@@ -123,7 +126,7 @@ def _live_through(team: Team, place: Path, server: WandbServer) -> SimpleNamespa
 
 
 def newest(place: Path) -> str:
-    """The verdict that was written last."""
+    """Read the verdict that was written last."""
     verdicts = sorted(place.glob("home/reports/*/verdict.txt"), key=lambda path: path.stat().st_mtime_ns)
     return verdicts[-1].read_text(encoding="utf-8")
 

@@ -16,7 +16,7 @@ def register(run, content):
 
 @pytest.fixture
 def home(tmp_path):
-    """The versions v1, the champion by the history, and v2."""
+    """Make a home with the versions v1, which is the champion by alias and history, and v2."""
     run = open_run(tmp_path)
     first = register(run, "first")
     register(run, "second")

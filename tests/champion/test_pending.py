@@ -1,4 +1,4 @@
-"""A registry that cannot be reached: a file lies where its folder belongs, until it is back."""
+"""Promotions during an outage of the registry: a test puts a file at the place of the registry's folder."""
 
 from contextlib import contextmanager
 from dataclasses import replace

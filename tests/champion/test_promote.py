@@ -24,7 +24,7 @@ from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, ope
 
 
 def promote_first(home):
-    """A first run that promoted v1; gives its run and version."""
+    """Promote v1 in a first run, and return the run and the version."""
     run = open_run(home, "run-0")
     comparison = compare(store_model(run.store, "first"), NoChampion())
     promote(Config(), run, comparison, judged(comparison), probed(comparison))

@@ -1,4 +1,4 @@
-"""Rollback on real models in a real registry; each is served in a fresh process before the alias moves."""
+"""Rollback with real models in a real registry: the target is served in a fresh process before the alias moves."""
 
 import shutil
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tests.judge.examples import CHAMPION, DESCRIPTION, RIVAL, compare, judged, 
 
 
 class Measurer(tf.Module):
-    """The probability is a tenth of the text's characters, at most 1."""
+    """A model whose probability is the number of characters divided by 10, at most 1."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
     def score(self, texts):
@@ -51,7 +51,7 @@ def promote_model(home, model, run_id):
 
 
 def promote_contents(home, *contents):
-    """Champions v1, v2, … one after the other, of models that do not load."""
+    """Promote v1, v2, … one after the other; these models do not load."""
     store = open_run(home).store
     for number, content in enumerate(contents):
         promote_model(home, store_model(store, content), f"run-{number}")
@@ -59,7 +59,7 @@ def promote_contents(home, *contents):
 
 @pytest.fixture
 def home(tmp_path, saved_model):
-    """Champion v2 after v1, both of them loadable."""
+    """Make a home whose champion is v2 and was v1 before; both models load."""
     store = open_run(tmp_path).store
     for number in (1, 2):
         promote_model(tmp_path, store_measurer(store, saved_model, number / 10), f"run-{number}")

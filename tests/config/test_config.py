@@ -1,4 +1,4 @@
-"""Settings: presets, files that extend them, overrides, and the errors for what cannot be."""
+"""Settings: presets, files that extend them, overrides, and the errors for wrong settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Each setting's bounds and help stand once, and are shown everywhere."""
+"""The bounds and the help of each setting are written once and shown everywhere."""
 
 from pathlib import Path
 

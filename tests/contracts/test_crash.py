@@ -1,4 +1,4 @@
-"""A process killed anywhere in a step, and the step run again: the end state is that of an undisturbed run, once."""
+"""A step is killed at any point and run again: the end state is the same as after an undisturbed run."""
 
 import fcntl
 import hashlib
@@ -34,7 +34,7 @@ TAKES = {
     "probe": ("evaluate",),
     "decide": ("evaluate", "probe"),
 }
-# Times, and the identifiers that Great Expectations draws for the parts of its pages.
+# Times, and the random identifiers in the pages of Great Expectations.
 CHANCE = re.compile(
     rb"20\d\d-?\d\d-?\d\d[T ]\d\d:?\d\d:?\d\d(\.\d+)?( UTC|Z|\+00:00)|1\d{9}\.\d+"
     rb"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -44,7 +44,7 @@ EMPTY = "an empty folder"
 
 
 def state(home):
-    """Every file and every empty folder below a home, by name, with the sha256 of its content but for chance."""
+    """Return the sha256 of every file below a home by name, and the empty folders; ignore times and random ids."""
     found = {}
     for path in home.rglob("*"):
         name = CHANCE.sub(b"*", path.relative_to(home).as_posix().encode()).decode()
@@ -56,7 +56,7 @@ def state(home):
 
 
 def half_written(home, before, after):
-    """The files under a final name whose content is that of neither before nor after the step, and no whole JSON."""
+    """Return files under final names whose content is neither that before nor that after the step, nor whole JSON."""
     final = {name: content for name, content in state(home).items() if not re.search(r"/staging|\.part|lock$", name)}
     unknown = [name for name, content in final.items() if content not in (before.get(name), after.get(name), EMPTY)]
     return [name for name in unknown if not is_json(home / name)]
@@ -70,9 +70,9 @@ def is_json(path):
 
 
 class Pipeline:
-    """A run on generated rows, step by step: for each, the home before and after it, and the changes that it made.
+    """A run on generated rows: for each step it has the home before and after the step, and the step's changes.
 
-    The step `train`, the dearest, is killed when it is about to store the model, and run again.
+    The step `train`, which takes longest, is killed right before it stores the model, and then run again.
     """
 
     def __init__(self, place, processes):
@@ -89,7 +89,7 @@ class Pipeline:
             self._run_undisturbed(step)
 
     def run(self, step, home, death=NEVER):
-        """Run a step on a home; its record goes to the home too."""
+        """Run a step on a home, and write its record into the home."""
         settings = ["--config", str(self._config), "--source", str(self._place / "rows.csv"), "--run-id", "run-1"]
         inputs = [f"--input={home / record}.json" for record in TAKES[step]]
         return self._processes.run(home, [step, *settings, *inputs, f"--output={home / step}.json"], death)
@@ -155,9 +155,9 @@ def processes():
 
 
 def kill_everywhere(processes, before, command, folder, **options):
-    """Kill a command before each of its changes and behind each file that it opens, and run it again, each time anew.
+    """Kill a command before each of its changes and after each file that it opens, and run it again, on a fresh home.
 
-    So too when it is through. Gives the changes.
+    A command that has ended is run again too. Returns the changes.
     """
     undisturbed = shutil.copytree(before, folder / "undisturbed")
     ended = processes.run(undisturbed, command, **options)
@@ -177,7 +177,7 @@ def kill_everywhere(processes, before, command, folder, **options):
 
 
 def promoted(home, *contents):
-    """A home with champions one after the other."""
+    """Promote models with these contents one after the other in a home, and return the home."""
     for content in contents:
         run = open_run(home, f"run-{content}")
         comparison = compare_next(run, content)
@@ -187,7 +187,7 @@ def promoted(home, *contents):
 
 
 def write_records(folder, *records):
-    """The options that give these records to a step."""
+    """Write records to files, and return the options that give them to a step."""
     options = []
     for record in records:
         path = folder / f"{type(record).__name__}.json"
@@ -214,7 +214,7 @@ def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
 
     changes = kill_everywhere(processes, home, command, tmp_path)
 
-    assert "os.rename registry/staging/artifact" in changes  # the files of the first, which is not kept
+    assert "os.rename registry/staging/artifact" in changes  # retention removes the files of the first model
     assert "os.rename reports/run-third/verdict.txt" in changes
 
 
@@ -244,12 +244,12 @@ def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows
 def _is_open_at(descriptor, file):
     try:
         return descriptor.samefile(file)
-    except FileNotFoundError:  # closed meanwhile
+    except FileNotFoundError:  # the process has closed it
         return False
 
 
 def wait_for_the_lock(process, lock):
-    """Until the process has opened the lock that somebody holds."""
+    """Wait until the process has opened a lock that another process holds."""
     deadline = time.monotonic() + 120
     while not any(_is_open_at(path, lock) for path in Path(f"/proc/{process.pid}/fd").iterdir()):
         assert process.poll() is None and time.monotonic() < deadline

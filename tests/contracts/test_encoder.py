@@ -1,4 +1,4 @@
-"""What the encoder's three ways in, and the tokenizer, promise to give alike."""
+"""The encoder gives the same outputs from each kind of source, and the tokenizer gives the same ids in each use."""
 
 from pathlib import Path
 
@@ -28,14 +28,14 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def tiny_tanh_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Hugging Face layout, with the activation that TF-Hub's encoders have."""
+    """Write a tiny encoder in the Hugging Face layout, with the activation of TF-Hub's encoders."""
     words = [f"word{number}" for number in range(12)]
     return write_tiny_encoder(tmp_path_factory.mktemp("encoder"), words, activation="gelu_new")
 
 
 @pytest.fixture(scope="module")
 def tiny_module(tiny_tanh_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same weights in the TF-Hub layout."""
+    """Write the same weights in the TF-Hub layout."""
     return write_tiny_module(tmp_path_factory.mktemp("hub"), tiny_tanh_encoder)
 
 

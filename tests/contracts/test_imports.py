@@ -1,4 +1,4 @@
-"""What may be imported where: parsing the DAG folder stays light, and the records stay pure."""
+"""Imports: parsing the DAG folder loads no heavy module, and the records import nothing with side effects."""
 
 import ast
 import json
@@ -31,7 +31,7 @@ print(json.dumps(sorted(sys.modules)))
 
 @pytest.fixture(scope="module")
 def modules() -> list[str]:
-    """What a fresh interpreter has loaded after it parsed the DAG folder."""
+    """List the modules that a fresh interpreter has loaded after it has parsed the DAG folder."""
     command = [sys.executable, "-W", "error", "-c", _PARSE_DAGS]
     done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

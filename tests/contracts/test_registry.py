@@ -1,6 +1,6 @@
-"""What every registry keeps to, whatever is behind it.
+"""The contract of every registry: the same tests run on the local registry and on W&B.
 
-Against a real W&B account, where it leaves models of the name contract-…:
+To run them on a real W&B account, where they leave models named contract-…:
     SINCERE_WANDB_LIVE=entity/project WANDB_API_KEY=… python -m pytest -m wandb_live tests/contracts
 """
 
@@ -46,7 +46,7 @@ def registry(request, tmp_path):
 
 
 def write_artifact(folder: Path, content: str) -> tuple[Path, str]:
-    """A model of two files, and its digest."""
+    """Write a model of two files, and return its folder and its digest."""
     artifact = folder / f"artifact-{content}"
     (artifact / "saved_model").mkdir(parents=True)
     (artifact / "saved_model" / "weights").write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A TF-Hub address, against a server on this machine that hands out a module as the hub does."""
+"""Downloads from a server on this machine that serves a module as TF-Hub does."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Records and stores small enough to read, for the tests of the gate."""
+"""Small records and stores for the tests of the gate."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +137,7 @@ def open_run(home: Path, run_id: str = "run-1") -> Run:
 
 
 def store_model(store: Store, content: str) -> str:
-    """Two small files in the place of a model; gives their digest."""
+    """Store two small files in place of a model, and return their digest."""
     with store.staging() as folder:
         (folder / "saved_model").mkdir()
         (folder / "saved_model" / "weights").write_text(content, encoding="utf-8")
@@ -170,7 +170,7 @@ def compare(model: str, rival: Rival | NoChampion, **figures: float) -> Comparis
 
 
 def compare_next(run: Run, content: str, **figures: float) -> Comparison:
-    """A new model beside the champion of now."""
+    """Store a new model, and compare it with the current champion."""
     champion = run.registry.resolve(CHAMPION_ALIAS)
     first = isinstance(champion, NoChampion)
     evaluation = CHAMPION if first else replace(CHAMPION, model=champion.model)
@@ -179,7 +179,7 @@ def compare_next(run: Run, content: str, **figures: float) -> Comparison:
 
 
 def judged(comparison: Comparison) -> Decision:
-    """The decision on a comparison, without scores and report: with a champion, by EVIDENCE and a good past."""
+    """Make the decision on a comparison without stored scores; if there is a champion, EVIDENCE and PAST are used."""
     first = isinstance(comparison.rival, NoChampion)
     known = replace(EVIDENCE, probe=probed(comparison), past=PAST)
     evidence = NoEvidence() if first else known
@@ -203,5 +203,5 @@ def judged(comparison: Comparison) -> Decision:
 
 
 def probed(comparison: Comparison) -> Probe:
-    """The probe of a candidate that served well, at the champion's costs."""
+    """Make the probe of a candidate that serves well and costs as much as the champion."""
     return replace(PROBE, model=comparison.candidate.model, comparison=digest(comparison))

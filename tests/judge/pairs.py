@@ -1,4 +1,4 @@
-"""Two models on the same rows, drawn at random."""
+"""Random scores of two models on the same rows."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ml.judge.statistics import Pair
 
 
 def make_pair(rows=600, better=0.0, seed=0):
-    """Two models that disagree on some rows; scores have two decimals, so that many are equal."""
+    """Make two models that disagree on some rows; scores have two decimals, so that many are equal."""
     random = np.random.default_rng(seed)
     target = (np.arange(rows) % 8 == 0).astype(int)
     evidence = random.normal(2.0 * target - 2, 1)

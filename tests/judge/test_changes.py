@@ -14,7 +14,7 @@ SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=
 
 @pytest.fixture
 def champion(tmp_path):
-    """A champion from the snapshot, by the default settings and this code."""
+    """Record a champion that was trained from the snapshot with the default settings and this code."""
     run = open_run(tmp_path, "run-0")
     comparison = compare(store_model(run.store, "first"), NoChampion())
     decision = replace(judged(comparison), inputs=inputs_of(Config(), SNAPSHOT.sha256))

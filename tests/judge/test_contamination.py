@@ -28,7 +28,7 @@ def keep(store, name, texts, targets):
 
 
 def describe(folder, *fitted_to):
-    """The folder of a champion that was fitted to these parts."""
+    """Write the folder of a champion that was fitted to these parts."""
     folder.mkdir()
     described = replace(DESCRIPTION, fitted_to=tuple(part.digest for part in fitted_to))
     (folder / "model.json").write_text(to_json(described))

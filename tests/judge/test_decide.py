@@ -1,4 +1,4 @@
-"""What a history says when a candidate is judged."""
+"""The step `decide` reads the candidate's past from the history."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Evaluate, decide and report, on real SavedModels that read the score out of the question."""
+"""Evaluate, decide and report with real SavedModels whose score is written in the question."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ from tests.judge.examples import DESCRIPTION, FIRST_ENTRY, compare, judged, open
 
 TEXTS = ["is it <b>bold</b> 0.9", "why not 0.8", "who is 0.6", "when was 0.3", "where 0.1"]
 TARGETS = [1, 0, 1, 0, 0]
-# Five rows cannot pass every guard.
+# On five rows a candidate cannot pass every guard.
 CONFIG = Config(policy=PolicyConfig(min_gain_over_baseline=-1, max_calibration_error=1, resamples=100))
 EPOCH = {
     "epoch": 1,
@@ -50,7 +50,7 @@ EPOCH = {
 
 
 class Reader(tf.Module):
-    """The probability is the last word of the question, to a power."""
+    """A model whose probability is the last word of the question, raised to a power."""
 
     def __init__(self, power):
         super().__init__()
@@ -142,7 +142,7 @@ def trained(run, splits):
 
 @pytest.fixture
 def champion(run, splits, trained):
-    """A champion whose scores are the squares of the candidate's, judged at 0.3."""
+    """Make a champion with the threshold 0.3 whose scores are the squares of the candidate's scores."""
     reader = train_reader(run, splits, power=2.0, threshold=0.3)
     version = run.registry.register(run.store.open("models", reader.model), reader.model)
     run.registry.move_alias("production", version.version, expected=NoChampion())
@@ -351,7 +351,7 @@ def test_a_decision_made_again_is_the_same(run, splits, trained, champion):
 
 
 def roll_back_from(run, candidate, champion):
-    """A history in which the candidate was promoted as v2, and rolled back from."""
+    """Record in the history that the candidate was promoted as v2, and then rolled back from."""
     withdrawn = ModelVersion(version="v2", model=candidate.model)
     promotion = replace(FIRST_ENTRY, run_id="run-0", version="v2", previous=champion)
     back = replace(promotion, run_id="back", verdict="rollback", version="v1", previous=withdrawn)

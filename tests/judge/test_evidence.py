@@ -1,4 +1,4 @@
-"""Evidence on pairs of models: figures, slices, and that the same input gives the same evidence."""
+"""Evidence on pairs of models: figures, slices, and equal evidence for equal inputs."""
 
 import numpy as np
 import pytest

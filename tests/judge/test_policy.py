@@ -42,7 +42,7 @@ def with_slice(name, seen):
 
 
 def with_costs(question_ratio=1.0, batch_ratio=1.0, **costs):
-    """The candidate's costs, beside a champion with COSTS."""
+    """Make evidence with these costs of the candidate and with COSTS for the champion."""
     probe = probed(compare(CANDIDATE, RIVAL))
     paired = replace(probe.costs, candidate=replace(COSTS, **costs))
     return replace(

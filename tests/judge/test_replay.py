@@ -27,7 +27,7 @@ POLICY = PolicyConfig(min_precision=0.5, max_calibration_error=1.0, resamples=10
 
 @pytest.fixture
 def store(tmp_path):
-    """With the test rows that the scores are of."""
+    """Make a store with the test rows that belong to the scores."""
     store = open_run(tmp_path).store
     with store.staging() as folder:
         rows = pd.DataFrame({"question_text": ["why", "who is", "what", "when", "where"]})
@@ -37,7 +37,7 @@ def store(tmp_path):
 
 
 def decided(store, rival, past=PAST):
-    """A stored decision on the scores above."""
+    """Store a decision on the scores above."""
     comparison = replace(
         compare("a" * 64, rival, **measure(TARGET, SCORES["candidate"], 0.4)),
         baseline=replace(BASELINE, **measure(TARGET, SCORES["baseline"], 0.4)),
@@ -69,7 +69,7 @@ def decided(store, rival, past=PAST):
 
 
 def keep_edited(store, decision, **changes):
-    """A decision that was edited and stored as if it were a real one."""
+    """Edit a decision, and store it like a real one."""
     edited = replace(decision, **changes)
     comparison = compare("a" * 64, NoChampion())
     keep_decision(store, edited, POLICY, NoEvidence(), probed(comparison))

@@ -1,4 +1,4 @@
-"""Intervals against figures worked out by hand, against scikit-learn, and against drawing the rows one by one."""
+"""Statistics compared with figures worked out by hand, with scikit-learn, and with a bootstrap row by row."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_the_bounds_are_one_sided_percentiles():
     [
         (0, 0, 1.0),
         (5, 5, 1.0),
-        # 2 (1 + 10) / 2^10: at most one head in ten throws, and its mirror image
+        # 2 (1 + 10) / 2^10: at most one head in ten coin tosses, and likewise at most one tail
         (1, 9, 22 / 1024),
         (9, 1, 22 / 1024),
     ],

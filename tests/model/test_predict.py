@@ -14,7 +14,7 @@ from tests.judge.examples import DESCRIPTION
 
 
 class LetterCounter(tf.Module):
-    """A SavedModel that can be checked by hand: a tenth for each letter of the text."""
+    """A SavedModel that can be checked by hand: the probability is the number of letters divided by 10."""
 
     @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))
     def score(self, texts):

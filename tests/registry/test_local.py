@@ -1,5 +1,4 @@
 import errno
-import json
 import multiprocessing
 import os
 from dataclasses import replace
@@ -19,7 +18,7 @@ from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
 
 @pytest.fixture
 def registry(tmp_path):
-    """One version, which is the champion, and one entry."""
+    """Make a registry with one version, which is the champion, and one history entry."""
     registry = LocalRegistry(tmp_path / "registry")
     version = registry.register(*write_artifact(tmp_path, "first"))
     registry.move_alias(CHAMPION_ALIAS, version.version, expected=NoChampion())
@@ -110,6 +109,16 @@ def test_lost_aliases_are_never_an_absent_champion(registry):
 
     with pytest.raises(RegistryDamaged, match="versions or a history, but no aliases"):
         registry.resolve(CHAMPION_ALIAS)
+
+
+@pytest.mark.parametrize("file", ["aliases.json", "history.jsonl", "versions/v1/version.json"])
+def test_a_file_of_another_schema_is_one_clear_error(registry, file):
+    path = registry.root / file
+    path.write_text(path.read_text().replace('"schema":1', '"schema":2'))
+
+    with pytest.raises(RegistryDamaged, match="not of schema 1, which this version"):
+        registry.resolve(CHAMPION_ALIAS)
+        registry.history()
 
 
 def test_an_unreadable_version_is_named(registry):

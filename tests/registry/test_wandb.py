@@ -52,22 +52,22 @@ def registry(open_here):
 
 @pytest.fixture
 def hasty(open_here):
-    """One that gives up soon."""
+    """Make a registry that gives up after a short time."""
     return open_here("timeout_seconds=1&transfer_seconds=2")
 
 
 @pytest.fixture
 def state(wandb_server):
-    """Three versions, the first of which is the champion."""
+    """Fill the server with three versions; the first is the champion."""
     state = wandb_server.state
-    state.put("insincere", {"weights": b"first"}, model=FIRST.model, aliases=[CHAMPION_ALIAS])
-    state.put("insincere", {"weights": b"second"}, model=SECOND.model)
-    state.put("insincere", {"weights": b"third"}, model=THIRD.model)
+    state.put("insincere", {"weights": b"first"}, schema=1, model=FIRST.model, aliases=[CHAMPION_ALIAS])
+    state.put("insincere", {"weights": b"second"}, schema=1, model=SECOND.model)
+    state.put("insincere", {"weights": b"third"}, schema=1, model=THIRD.model)
     return state
 
 
 def moved_to(state, version):
-    """Somebody else's promotion, done on the server when the next request of a kind arrives."""
+    """Return a function that moves the alias on the server, as another process would."""
     return lambda _: state.move(MODEL, CHAMPION_ALIAS, state.version("insincere", version))
 
 
@@ -75,7 +75,7 @@ def aliased(state, place=MODEL):
     return state.find(place, CHAMPION_ALIAS).facts["model"]
 
 
-# What the address says
+# The registry's address
 
 
 def test_an_address_names_entity_project_model_and_what_else_there_is():
@@ -205,7 +205,7 @@ def test_a_version_that_somebody_else_put_there_is_no_champion_that_we_can_take(
         registry.resolve(CHAMPION_ALIAS)
 
 
-# Versions come in whole, or not at all
+# Versions are uploaded whole or not at all
 
 
 def test_what_a_version_says_of_itself_is_its_digest(wandb_server, registry, tmp_path):
@@ -214,18 +214,18 @@ def test_what_a_version_says_of_itself_is_its_digest(wandb_server, registry, tmp
     registry.register(artifact, model)
 
     version = wandb_server.state.version("insincere", "v0")
-    assert version.facts == {"model": model}
+    assert version.facts == {"model": model, "schema": 1}
     assert sorted(version.files) == ["model.json", "saved_model/weights"]
 
 
 def test_files_that_somebody_else_uploaded_are_recognised(wandb_server, registry, tmp_path):
     artifact, model = write_artifact(tmp_path, "first")
     wandb_server.state.put(
-        "insincere", {"saved_model/weights": b"first", "model.json": b"{}"}, model=model, by="training"
+        "insincere", {"saved_model/weights": b"first", "model.json": b"{}"}, schema=1, model=model, by="training"
     )
 
     assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
-    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "training"}
+    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "schema": 1, "by": "training"}
     assert "upload" not in wandb_server.requests
 
 
@@ -237,7 +237,7 @@ def test_files_that_somebody_else_uploaded_by_hand_become_a_version_of_ours(wand
         run.log_artifact(by_hand).wait()
 
     assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
-    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "by": "hand"}
+    assert wandb_server.state.version("insincere", "candidate").facts == {"model": model, "schema": 1, "by": "hand"}
 
 
 def test_the_run_that_registers_tells_nothing_of_this_machine(wandb_server, registry, tmp_path):
@@ -291,12 +291,12 @@ def test_an_upload_that_the_server_never_takes_ends_in_time(wandb_server, hasty,
     assert wandb_server.state.collections == {}
 
 
-# Versions go out verified, once
+# Versions are downloaded once, and verified
 
 
 @pytest.fixture
 def registered(registry, tmp_path):
-    """A version that was made on another machine: the store here does not have it."""
+    """Register a version on another machine: the store here does not have it."""
     return registry.register(*write_artifact(tmp_path, "first"))
 
 
@@ -332,7 +332,7 @@ def test_files_that_are_not_those_of_the_digest_are_refused(state, registry, tmp
 
 
 def test_a_file_that_climbs_out_of_its_folder_is_refused(wandb_server, registry, tmp_path):
-    wandb_server.state.put("insincere", {"../../climbed": b"first"}, model=FIRST.model)
+    wandb_server.state.put("insincere", {"../../climbed": b"first"}, schema=1, model=FIRST.model)
 
     with pytest.raises(RegistryDamaged, match="outside its folder"):
         registry.fetch("v0")
@@ -391,12 +391,22 @@ def test_an_alias_that_the_account_may_not_set_is_an_error_that_names_the_right(
         registry.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
 
+def test_a_version_of_another_schema_is_one_clear_error(wandb_server, registry):
+    wandb_server.state.put("insincere", {"weights": b"first"}, schema=2, model=FIRST.model, aliases=[CHAMPION_ALIAS])
+
+    with pytest.raises(RegistryDamaged, match="v0 is not of schema 1"):
+        registry.resolve(CHAMPION_ALIAS)
+
+
 def test_the_metadata_of_a_version_stays_as_it_is_when_it_becomes_the_champion(wandb_server, registry):
-    wandb_server.state.put("insincere", {"weights": b"first"}, model=FIRST.model, note="from the training run")
+    wandb_server.state.put(
+        "insincere", {"weights": b"first"}, schema=1, model=FIRST.model, note="from the training run"
+    )
 
     registry.move_alias(CHAMPION_ALIAS, "v0", expected=NoChampion())
 
     assert wandb_server.state.version("insincere", "v0").facts == {
+        "schema": 1,
         "model": FIRST.model,
         "note": "from the training run",
     }
@@ -612,7 +622,7 @@ def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_versi
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning(wandb_server, tmp_path, caplog):
-    registry = open_registry("wandb://acme/quora/another", Store(tmp_path))  # the client keeps what failed to start
+    registry = open_registry("wandb://acme/quora/another", Store(tmp_path))  # the client remembers a failed start
     wandb_server.fail("RunResumeStatus", status=403)
 
     with caplog.at_level(logging.WARNING, "ml"):
@@ -678,6 +688,6 @@ def test_a_version_that_wandb_has_deleted_is_unknown(state, registry):
 
 
 def read_table(run, name):
-    """The rows of a logged table, by column."""
+    """Read the rows of a logged table, by column."""
     content = json.loads(run.files[run.summary[name]["path"]])
     return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]

@@ -18,7 +18,7 @@ from ml.store import Store
 
 
 def make_scores(rows=4000, noise=0.7):
-    """Targets, and two trainings that share what they know and differ in noise."""
+    """Make targets and the scores of two trainings that differ only in noise."""
     random = np.random.default_rng(0)
     target = (random.random(rows) < 0.0619).astype(int)
     known = random.normal(-4 + 3.6 * target, 1.8)
@@ -39,7 +39,7 @@ def test_models_of_a_population_disagree_as_the_two_trainings_did():
 
 
 def test_a_draw_has_the_share_of_positives_that_is_met_in_service():
-    drawn = Population.of(*make_scores()).draw(1000, 0.3, np.random.default_rng(0))
+    drawn = Population.of(*make_scores()).sample(1000, 0.3, np.random.default_rng(0))
 
     assert (len(drawn.target), drawn.target.sum()) == (1000, 300)
 
@@ -70,7 +70,7 @@ def test_on_the_same_rows_all_year_a_lucky_champion_is_replaced_less_and_less():
 
 
 def test_whom_a_rule_promotes_is_its_champion_for_the_rest_of_the_year():
-    """Each promotion has both figures higher, so that there are few of them in a year, but some."""
+    """Each promotion raises both figures of the champion, so there are few promotions in a year, but some."""
     shares = make_simulation().judge_year([0.0], 4000, np.random.default_rng(0))
 
     assert shares.shape == (1, 3)

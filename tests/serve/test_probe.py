@@ -1,4 +1,4 @@
-"""The probe on real SavedModels in real fresh processes."""
+"""The probe serves real SavedModels in real fresh processes."""
 
 import ast
 import sys
@@ -20,11 +20,11 @@ from tests.judge.examples import RIVAL, compare, open_run, store_model
 
 PROJECT = Path(__file__).parents[2]
 TEXTS = ["why", "who is", "what is it"]
-SCORES = [0.3, 0.6, 1.0]  # a tenth of the characters
+SCORES = [0.3, 0.6, 1.0]  # number of characters / 10
 
 
 class Measurer(tf.Module):
-    """The probability is a tenth of the text's characters, at most 1."""
+    """A model whose probability is the number of characters divided by 10, at most 1."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
     def score(self, texts):
@@ -33,7 +33,7 @@ class Measurer(tf.Module):
 
 
 class Divider(tf.Module):
-    """Not a number for an empty text."""
+    """A model whose score of an empty text is not a number."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
     def score(self, texts):
@@ -42,7 +42,7 @@ class Divider(tf.Module):
 
 
 class Quoter(tf.Module):
-    """Fails on all but numbers, and its error quotes the text."""
+    """A model that fails on texts that are no numbers, with an error that quotes the text."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
     def score(self, texts):
@@ -50,7 +50,7 @@ class Quoter(tf.Module):
 
 
 class Heavy(tf.Module):
-    """Reads 100 MB of weights for each batch."""
+    """A model that reads 100 MB of weights for each batch."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ def comparison(run):
 
 
 def store_comparison(run):
-    """A candidate that measures texts, compared on three rows."""
+    """Store the comparison of a `Measurer` candidate on three rows."""
     with run.store.staging() as folder:
         model = tree_digest(save(Measurer(), folder))
         run.store.commit(folder, "models", model)
@@ -101,7 +101,7 @@ def register(run, model):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The probe of a candidate that serves, beside a champion that is slow and large."""
+    """Probe a candidate that serves, beside a champion that is slow and large."""
     run = open_run(tmp_path_factory.mktemp("served"))
     comparison = store_comparison(run)
     with run.store.staging() as folder:

@@ -1,4 +1,4 @@
-"""A server on this machine with one file in one bucket, as S3 and as Google Cloud Storage show it to their clients."""
+"""A server on this machine that serves one file in one bucket as S3 and Google Cloud Storage do."""
 
 import json
 import time
@@ -13,9 +13,10 @@ _S3_CODES = {400: "InvalidArgument", 403: "AccessDenied", 404: "NoSuchKey", 503:
 
 
 class BucketServer(ThreadingHTTPServer):
-    """Answers with `status` where that is not 200; breaks off once after each of `breaks` bytes of the file.
+    """Refuses with `status` if it is not 200; each number in `breaks` cuts off one answer after this many bytes.
 
-    `ranges` collects the Range of each request for the file, `credentials` the Authorization of every request.
+    `ranges` collects the header Range of each request for the file, `credentials` the header Authorization of every
+    request.
     """
 
     daemon_threads = True
@@ -34,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.credentials.append(self.headers.get("Authorization", ""))
         time.sleep(self.server.delay_seconds)
-        with suppress(ConnectionError):  # a client may have given up
+        with suppress(ConnectionError):  # the client may have closed the connection
             self._answer()
 
     do_HEAD = do_GET  # noqa: N815

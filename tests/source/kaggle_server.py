@@ -1,4 +1,4 @@
-"""A server on this machine that answers as Kaggle's API does: a redirect to a signed address in a bucket."""
+"""A server on this machine that answers as Kaggle's API does: it redirects to a signed address in a bucket."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class KaggleServer(ThreadingHTTPServer):
-    """Redirects to `address`, or refuses with `status`: as JSON with a code under HTTP status 200 when `in_body`.
+    """Redirects to `address`, or refuses with `status`; with `in_body` as a code in JSON, under HTTP status 200.
 
-    `asked` collects path and content of every request, `headers` what it came with.
+    `asked` collects path and content of every request, `headers` the headers of every request.
     """
 
     daemon_threads = True
@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
         kaggle.asked.append((self.path, content))
         kaggle.headers.append(dict(self.headers))
         time.sleep(kaggle.delay_seconds)
-        with suppress(ConnectionError):  # a client may have given up
+        with suppress(ConnectionError):  # the client may have closed the connection
             self._answer(kaggle)
 
     def _answer(self, kaggle):

@@ -1,4 +1,4 @@
-"""The clients of S3 and Google Cloud Storage as they are, against a server on this machine."""
+"""Downloads with the real clients of S3 and Google Cloud Storage from a server on this machine."""
 
 import asyncio
 import hashlib

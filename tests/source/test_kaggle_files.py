@@ -1,4 +1,4 @@
-"""Kaggle's own client as it is, against a server on this machine."""
+"""Downloads with Kaggle's real client from a server on this machine."""
 
 import io
 import logging
@@ -63,7 +63,7 @@ def test_the_file_arrives_as_it_is_or_zipped(kaggle, tmp_path, body):
 def test_a_download_that_breaks_off_resumes_at_a_new_signed_address(kaggle, tmp_path):
     body = CSV + b"03,Why is soup hot?,0\n" * 50_000
     with serving(body) as storage, kaggle(storage.url) as server:
-        storage.breaks = [0, 600_000]  # the client's own look at the address takes the first
+        storage.breaks = [0, 600_000]  # Kaggle's client opens the address once by itself, which takes the first break
         assert pull(tmp_path).bytes == len(body)
     assert len(server.asked) == 2
     assert storage.asked == ["", "", "", "bytes=524288-"]

@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that serves one body, and breaks off where it is told to."""
+"""A real HTTP server on this machine that serves one body, and breaks off where a test wants it."""
 
 import threading
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site(ThreadingHTTPServer):
-    """Breaks off once after each of `breaks` bytes.
+    """Serves `body`; each number in `breaks` cuts off one answer at this byte.
 
-    `asked` collects the Range of every request, `paths` its path and query, `credentials` its Authorization.
+    `asked` collects the header Range of every request, `paths` its path and query, `credentials` its Authorization.
     """
 
     daemon_threads = True

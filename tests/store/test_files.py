@@ -1,4 +1,4 @@
-"""Files and folders: whole or absent, on disk before they are seen."""
+"""Files and folders are whole or absent, and are on disk before they have their names."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def names(folder):
 
 @pytest.fixture
 def events(monkeypatch):
-    """Each fsync, by the name of what was on the way to disk, and each rename."""
+    """List each fsync, with the name of its file, and each rename."""
     seen = []
     fsync, rename, replace = os.fsync, os.rename, os.replace
 

@@ -1,4 +1,4 @@
-"""Locks: held by one process at a time, and let go of when it ends."""
+"""A lock is held by one process at a time, and released when the process ends."""
 
 import errno
 import fcntl
@@ -84,7 +84,7 @@ def test_an_error_of_who_tries_is_its_own(tmp_path):
 
 
 def test_the_file_is_open_for_writing_as_nfs_wants_it(tmp_path, monkeypatch):
-    """On NFS, Linux makes of an exclusive flock a write lock of the server: EBADF where the file is open to read."""
+    """On NFS, an exclusive flock is a write lock of the server and fails with EBADF on a file opened for reading."""
     take = fcntl.flock
 
     def take_as_nfs_does(descriptor, operation):

@@ -1,4 +1,4 @@
-"""The store: whole or absent, and never changed."""
+"""What is in the store is whole, and never changes."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def test_what_is_not_stored_is_a_broken_lineage(store):
 
 
 def _kill(place, script):
-    """Run a script that has a store and `die`, and ends by it."""
+    """Run a script with the names `store` and `die`; it must end by calling `die`, which kills the process."""
     start = (
         "import os, signal; from pathlib import Path; from ml.store import Store\n"
         "die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -1,4 +1,4 @@
-"""Training leaves no number format behind: other tests build encoders in float32."""
+"""Reset the number format after each training test, because other tests build encoders in float32."""
 
 from collections.abc import Iterator
 

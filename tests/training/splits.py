@@ -1,4 +1,4 @@
-"""Stored splits to train on: questions whose insincere half says "bad"."""
+"""Stored splits to train on: half of the questions are insincere and contain the word "bad"."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from ml.store import Store
 
 
 def make_run(folder: Path) -> Run:
-    """An empty store and registry."""
+    """Make a run with an empty store and registry."""
     return Run(
         store=Store(folder / "store"),
         registry=LocalRegistry(folder / "registry"),
@@ -23,7 +23,7 @@ def make_run(folder: Path) -> Run:
 
 
 def store_splits(store: Store, *, rows: int = 96, positives: int = 24) -> Splits:
-    """Store three parts of so many rows each."""
+    """Store three parts with this number of rows each."""
     train, validation, test = (_store_part(store, name, rows, positives) for name in ("train", "validation", "test"))
     return Splits(
         snapshot="0" * 64,

@@ -9,7 +9,7 @@ LENGTHS = [3, 9, 4, 8, 5, 7, 6]
 
 @pytest.fixture
 def texts() -> TokenizedTexts:
-    """Text i is the number i + 1, over and over."""
+    """Make texts: text i repeats the number i + 1."""
     return TokenizedTexts(
         token_ids=np.repeat(np.arange(1, 8, dtype=np.int32), LENGTHS),
         row_splits=np.concatenate([[0], np.cumsum(LENGTHS)]),

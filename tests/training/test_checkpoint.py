@@ -27,7 +27,7 @@ with Store(Path(sys.argv[1])).lock_of("checkpoints", "a", waiting=""):
 
 
 def make_trainer() -> SimpleNamespace:
-    """What a checkpoint is of: a classifier and its optimizer, here with a single weight."""
+    """Make what a checkpoint saves: a classifier with a single weight, and its optimizer."""
     classifier = tf_keras.Sequential([tf_keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
     classifier.build((None, 1))
     runtime = SimpleNamespace(precision="float32", strategy=tf.distribute.get_strategy(), jit_compile=False, widths=())
@@ -57,11 +57,11 @@ def open_some(store: Store, trainer: SimpleNamespace, key: str = "a", minutes: f
 
 
 class Killed(Exception):
-    """In the place of a signal."""
+    """Ends a training in place of a signal."""
 
 
 def leave_checkpoints(store: Store, *steps: int, keep: tuple[int, ...] = ()) -> float:
-    """A training that was killed after its last checkpoint; gives its weight."""
+    """Kill a training after its last checkpoint, and return its weight."""
     trainer = make_trainer()
     with pytest.raises(Killed), open_some(store, trainer) as checkpoints:
         for step in steps:

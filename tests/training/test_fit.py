@@ -68,7 +68,7 @@ def test_a_step_changes_every_weight(pretrained, data):
         for variable, old in zip(trainer.classifier.weights, before, strict=True)
         if np.array_equal(variable, old)
     ]
-    # Softmax takes no notice of what a key's bias adds to all scores of a query.
+    # The bias of a key adds the same value to all scores of a query, and softmax ignores it.
     assert [name for name in unchanged if "key/bias" not in name] == []
 
 

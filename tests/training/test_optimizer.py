@@ -35,7 +35,7 @@ def test_the_head_moves_and_decays_at_its_own_rate():
     kernel, bias, encoder = (tf.Variable([2.0], name=name) for name in names)
     optimizer = LazyAdamW(0.01, [kernel, bias, encoder], weight_decay=0.5, head_factor=10.0)
     optimizer.apply_gradients([(tf.constant([1.0]), variable) for variable in (kernel, bias, encoder)])
-    # Adam's first step is the rate long; so is the decay of a kernel, 0.5 * 2 times the rate.
+    # Adam's first step is as long as the learning rate; so is a kernel's decay, 0.5 * 2 times the learning rate.
     np.testing.assert_allclose([kernel[0], bias[0], encoder[0]], [2 - 0.1 - 0.1, 2 - 0.1, 2 - 0.01 - 0.01], atol=1e-5)
 
 

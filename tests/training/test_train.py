@@ -23,7 +23,7 @@ from tests.training.splits import make_run, store_splits
 SETTINGS = TrainConfig(epochs=6, patience_epochs=6, batch_size=8, learning_rate=1e-2)
 TEXTS = ["why do cats sleep ?", "", "bad dogs bark " * 30, "how good"]
 
-# Nothing of ours, only the two packages that whoever serves the model needs.
+# The script imports only the two packages that serving needs, and nothing of this project.
 FRESH_PROCESS = """
 import json, sys
 import tensorflow as tf, tensorflow_text
@@ -34,7 +34,8 @@ print(json.dumps(scores.numpy().tolist()))
 """
 
 
-# In a process of its own: determinism, which a module's unseeded dropout cannot have, is never switched off again.
+# The training has a process of its own: a module's dropout has no seed, so determinism must be off, and no process
+# can switch it off again.
 UNRECOGNISED_MODULE = """
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ from ml.model.predict import load_model
 from ml.training.train import train
 from tests.training.splits import make_run, store_splits
 from tests.training.test_train import SETTINGS, make_config
-tfhub._gives_the_same = lambda *_: False
+tfhub._has_same_outputs = lambda *_: False
 run = make_run(Path(sys.argv[2]))
 config = make_config(Path(sys.argv[1]), TrainConfig(epochs=1, batch_size=32))
 record = train(config, run, store_splits(run.store))
@@ -52,7 +53,7 @@ scores = load_model(run.store.open("models", record.model)).score(["why", "how d
 print(len(scores), "scores")
 """
 
-# Forks before TensorFlow has done anything, so that it is imported only once; each training but the last one is killed.
+# The script forks before TensorFlow is used, so that it is imported once; each training but the last is killed.
 KILLED = """
 import logging, os, shutil, signal, sys
 from dataclasses import replace
@@ -176,7 +177,7 @@ def test_a_training_that_is_killed_again_and_again_goes_on_in_any_run_and_gives_
 
 
 def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tiny_encoder, run, tmp_path):
-    # With a quicker head one epoch tells the classes apart without a mistake: no threshold would beat another.
+    # With a higher learning rate of the head, one epoch separates the classes fully: all thresholds would be equal.
     config = make_config(tiny_encoder, replace(SETTINGS, epochs=1, head_learning_rate_factor=1.0))
     splits = store_splits(run.store)
     first = train(config, run, splits)
@@ -200,7 +201,7 @@ def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tin
 
 @pytest.fixture
 def promoted(trained, tiny_encoder, run):
-    """A run whose champion is the trained model, with the splits of a later week."""
+    """Make a run whose champion is the trained model, and the splits of a later week."""
     first_workspace, first_splits, first = trained
     champion = run.registry.register(first_workspace.store.open("models", first.model), first.model)
     run.registry.move_alias("production", champion.version, expected=NoChampion())

@@ -1,12 +1,12 @@
-"""A registry in Weights & Biases. In the project of its address are
+"""A registry in Weights & Biases. The project of its address contains
 
-MODEL            type `model`     a version each; metadata `model` is the digest of its files
-MODEL-history    type `decision`  a version an entry: entry.json, decision.json, the entry in the metadata as well
-promotion-history-MODEL           a run, for people: see history_page.py
+MODEL            type `model`     a collection of the versions; the metadata `model` is the digest of a version's files
+MODEL-history    type `decision`  a version for each entry: entry.json, decision.json, and the entry in the metadata
+promotion-history-MODEL           a run that shows the history to people: see history_page.py
 
-A version gets its number when it is committed, whole. So of two who add an entry at once, neither loses it, and the
-history is read by one listing. W&B has no compare-and-swap: processes that share a store take turns, and a move by
-somebody else is noticed before and after ours, but not within the one request between our last look and our write.
+W&B numbers a version when it is committed, whole. So if two processes add an entry at once, neither entry is lost, and
+one listing gives the history. W&B has no compare-and-swap. Processes that share a store take turns by a lock. If
+somebody else moves the alias, we notice it before and after our own move, but not between our last read and our write.
 """
 
 import logging
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _MODEL, _DECISION = "model", "decision"
 _DROPPED = "dropped"
-_OWN_OF_WANDB = "latest"
+_AUTOMATIC_ALIAS = "latest"  # W&B sets it
 
 
 class WandbRegistry:
-    """Versions, aliases and history in W&B; downloads are kept in the store. Nothing is asked before it is needed."""
+    """Versions, aliases and history in W&B; downloads are kept in the store. It connects at the first request."""
 
     def __init__(self, address: Address, store: Store) -> None:
         self.address = address
@@ -43,14 +43,14 @@ class WandbRegistry:
         self._client = Client(address)
 
     def resolve(self, alias: str) -> Champion:
-        """What the alias points at; absent only if W&B listed the aliases of the collection without it."""
+        """Return the version that the alias points at, or NoChampion if W&B listed all aliases without it."""
         with self._client.answering():
             return self._resolve(alias)
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
-        """Keep an artifact as a version, and point `candidate` at it; raises LineageError if it is not `model`.
+        """Store an artifact as a version and point `candidate` at it; raises LineageError if its digest is not `model`.
 
-        A version of the same digest is used, whoever uploaded it.
+        A version with the same digest is reused, whoever uploaded it.
         """
         refuse_other_files(artifact, model)
         with self._client.answering():
@@ -61,10 +61,10 @@ class WandbRegistry:
                 self._restore(version)
                 if CANDIDATE_ALIAS not in version.aliases:
                     self._point(CANDIDATE_ALIAS, version)
-                return self._named(version)
+                return self._model_version(version)
 
     def fetch(self, version: str) -> Path:
-        """The version's files in the store, downloaded once; raises LineageError if there are none."""
+        """Return the version's files in the store, downloaded once; raises LineageError if it has none."""
         with self._client.answering():
             found = self._version(version)
         if _DROPPED in found.metadata:
@@ -73,7 +73,7 @@ class WandbRegistry:
                 where=self.address.where,
                 fix="name a later version, or raise retention.predecessors before the next run",
             )
-        model = self._named(found).model
+        model = self._model_version(found).model
         if self._store.contains("models", model) and tree_digest(self._store.open("models", model)) != model:
             self._store.drop("models", model)
         if not self._store.contains("models", model):
@@ -81,24 +81,24 @@ class WandbRegistry:
         return self._store.open("models", model)
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
-        """Point the alias at a version, from `expected` only; no change if it points there already.
+        """Move the alias from `expected` to a version; do nothing if it points there already.
 
-        Raises RegistryRefused, with the alias back where it was, if the W&B Registry does not let it be set there.
+        Raises RegistryRefused, and moves the alias back, if the W&B Registry does not allow us to set it there.
         """
         with self._client.answering(), self._in_turn():
             target = self._version(version)
             current = self._resolve(alias)
-            if current != self._named(target):
+            if current != self._model_version(target):
                 self._refuse_unexpected(alias, current, expected)
                 self._point(alias, target)
-                self._refuse_unexpected(alias, self._resolve(alias), self._named(target))
+                self._refuse_unexpected(alias, self._resolve(alias), self._model_version(target))
             if self.address.link:
                 self._link(alias, target, before=expected)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append to the history, with the grounds beside it and a decision at its model too, and renew the page.
+        """Append an entry with its grounds to the history, attach a decision to its model too, and update the page.
 
-        The same grounds count once in a run: of entries that two have added at once, the first is read.
+        The same grounds in the same run count once: if two processes add them at once, only the first entry is read.
         """
         with self._client.answering():
             if any(_key(past) == _key(entry) for past in self._history()):
@@ -109,30 +109,30 @@ class WandbRegistry:
         self._draw()
 
     def history(self) -> Sequence[HistoryEntry]:
-        """All entries, oldest first."""
+        """Return all entries, oldest first."""
         with self._client.answering():
             return self._history()
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
-        """Let go of the files of all versions but these and those with an alias; gives all versions without files.
+        """Drop the files of all versions not in `keep` and without an alias; return all versions without files.
 
-        W&B itself deletes them a day later (TTL); until then the same model comes back under its name.
+        W&B deletes them one day later (TTL). If the same model is registered before that, its version is restored.
         """
         with self._client.answering(), self._in_turn():
             versions = self._versions()
             for version in versions:
                 if _DROPPED not in version.metadata and not self._is_kept(version, keep):
                     self._drop(version)
-            return [self._named(version) for version in versions if _DROPPED in version.metadata]
+            return [self._model_version(version) for version in versions if _DROPPED in version.metadata]
 
     def _in_turn(self) -> AbstractContextManager[BinaryIO]:
-        """One process at a time of those that share the store."""
+        """Hold the lock for writes, which all processes with the same store share."""
         return self._store.lock("registry", waiting="waiting for another process that writes to the registry")
 
     def _resolve(self, alias: str) -> Champion:
         if alias not in self._client.aliases(_MODEL, self.address.model):
             return NoChampion()
-        return self._named(self._client.artifact(self.address.model, alias))
+        return self._model_version(self._client.artifact(self.address.model, alias))
 
     def _versions(self) -> list[Any]:
         versions = self._client.versions(_MODEL, self.address.model)
@@ -148,7 +148,7 @@ class WandbRegistry:
             )
         return versions[version]
 
-    def _named(self, version: Any) -> ModelVersion:
+    def _model_version(self, version: Any) -> ModelVersion:
         if not isinstance(version.metadata.get("model"), str):
             raise RegistryDamaged(
                 f"{version.version} does not say which model it is: it was not registered from here, or was edited",
@@ -164,7 +164,7 @@ class WandbRegistry:
         return ModelVersion(version=version.version, model=version.metadata["model"])
 
     def _upload(self, artifact: Path, model: str) -> str:
-        """Gives the version's number."""
+        """Upload an artifact; return the version's number."""
         import wandb
 
         draft = wandb.Artifact(self.address.model, type=_MODEL, metadata={"model": model, "schema": SCHEMA})
@@ -190,7 +190,7 @@ class WandbRegistry:
         logger.info("retention dropped the files of %s, model %s", version.version, version.metadata["model"][:12])
 
     def _is_kept(self, version: Any, keep: Collection[str]) -> bool:
-        return version.version in keep or bool(set(version.aliases) - {_OWN_OF_WANDB})
+        return version.version in keep or bool(set(version.aliases) - {_AUTOMATIC_ALIAS})
 
     def _download(self, version: Any, model: str) -> None:
         with self._store.staging() as folder:
@@ -200,12 +200,12 @@ class WandbRegistry:
                 raise RegistryDamaged(
                     f"the files of {version.version} are not those that were registered",
                     where=self.address.where,
-                    fix="see who changed the version's metadata in W&B; roll back to another version",
+                    fix="find out who changed the version's metadata in W&B; roll back to another version",
                 )
             self._store.commit(folder, "models", model)
 
     def _point(self, alias: str, version: Any) -> None:
-        """Adding an alias moves it, at once: it is never nowhere."""
+        """Add an alias to a version. W&B removes it from the other version in the same request: the move is atomic."""
         version.aliases.append(alias)
         with self._client.asking_for(f"set the alias {alias}", of=self.address.where):
             version.save()
@@ -228,11 +228,11 @@ class WandbRegistry:
             raise
         if alias not in linked.aliases:
             raise RegistryUnavailable(
-                f"the alias {alias} did not arrive", where=f"W&B Registry, {link}", fix="run this step again"
+                f"the alias {alias} was not set", where=f"W&B Registry, {link}", fix="run this step again"
             )
 
     def _put_back(self, alias: str, target: Any, before: Champion) -> None:
-        if self._resolve(alias) != self._named(target):
+        if self._resolve(alias) != self._model_version(target):
             return
         if isinstance(before, ModelVersion):
             self._point(alias, self._version(before.version))

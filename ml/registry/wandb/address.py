@@ -1,4 +1,4 @@
-"""What `wandb://entity/project/model-name?link=REGISTRY/COLLECTION&timeout_seconds=60` says."""
+"""Read an address: `wandb://entity/project/model-name?link=REGISTRY/COLLECTION&timeout_seconds=60`."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ _LINK = re.compile(r"wandb-registry-[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a model's versions are, and how long W&B may take to answer a question, and to take in the files.
+    """Where a model's versions are. W&B has `timeout_seconds` for an answer, `transfer_seconds` for an upload.
 
-    `link` is a collection of the W&B Registry where the alias is set too; "" for none.
+    `link` is a collection of the W&B Registry in which the alias is set too; "" if there is none.
     """
 
     entity: str
@@ -26,12 +26,12 @@ class Address:
 
     @property
     def where(self) -> str:
-        """For error messages."""
+        """The address as error messages name it."""
         return f"W&B, {self.entity}/{self.project}/{self.model}"
 
 
 def parse_address(url: str) -> Address:
-    """Raises ConfigError if the URL is not of that form."""
+    """Read the address from a URL; raises ConfigError if the URL does not have this form."""
     parts = urlsplit(url)
     names = [parts.netloc, *parts.path.strip("/").split("/")]
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

@@ -1,8 +1,8 @@
-"""W&B's own client, asked so that each question gets an answer, or RegistryUnavailable, in bounded time.
+"""A wrapper of W&B's client: each request gives an answer, or raises RegistryUnavailable, in bounded time.
 
-The client tells "there is none" and "I may not look" by the same error. So what is not there is proven here: the
-account belongs to the entity, and the project, its types and their collections were listed without it. A project that
-is hidden from this key is not listed either; but then the key cannot write to it, and no model can be crowned there.
+The client raises the same error for "it does not exist" and "you may not read it". So this module proves absence: the
+account belongs to the entity, and W&B has listed the projects, their types and collections without it. A project that
+is hidden from this key is not listed either; but the key cannot write to it, so no model can become champion there.
 """
 
 import os
@@ -22,7 +22,7 @@ _FORBIDDEN = 403
 
 
 class Client:
-    """One connection, opened by the first question; objects of the client's own types go in and out."""
+    """One connection, opened by the first request; methods take and return objects of W&B's client."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -34,7 +34,7 @@ class Client:
         return self._connect()
 
     def _connect(self) -> Any:
-        """Raises ConfigError without a key, which the client would ask for on the terminal."""
+        """Open a connection; raises ConfigError without a key, since W&B's client would ask for it on the terminal."""
         import wandb
 
         if not os.environ.get("WANDB_API_KEY"):
@@ -47,21 +47,21 @@ class Client:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn whatever goes wrong on the way into RegistryUnavailable; the client's own words are not repeated."""
+        """Turn every error of the client into RegistryUnavailable, without the text of that error."""
         try:
             yield
         except SincereError:
             raise
-        except Exception as error:  # each of the client's layers has errors of its own
+        except Exception as error:  # each layer of the client has its own errors
             raise RegistryUnavailable(
                 f"W&B gave no definite answer: {_reason(error)}",
                 where=self.address.where,
-                fix="see that the key is valid and may read and write there, then try again",
+                fix="check that the key is valid and may read and write there, then try again",
             ) from None
 
     @contextmanager
     def asking_for(self, right: str, *, of: str) -> Iterator[None]:
-        """Turn a refusal into RegistryRefused, which names the right."""
+        """Turn a refusal by W&B into RegistryRefused, which names the missing right."""
         import wandb
 
         try:
@@ -76,14 +76,14 @@ class Client:
             ) from None
 
     def aliases(self, kind: str, name: str) -> Sequence[str]:
-        """All aliases in a collection, read at once; none if it is proven not to be there."""
+        """Return all aliases in a collection, from one request; none if the collection is proven absent."""
         if not self._exists(kind, name):
             return ()
         aliases: Sequence[str] = self.api.artifact_collection(kind, self._path(name)).aliases
         return aliases
 
     def versions(self, kind: str, name: str) -> list[Any]:
-        """All versions in a collection, oldest first; none if it is proven not to be there."""
+        """Return all versions in a collection, oldest first; none if the collection is proven absent."""
         if not self._exists(kind, name):
             return []
         artifacts = {
@@ -92,12 +92,12 @@ class Client:
         return [artifacts[version] for version in sorted(artifacts, key=lambda version: int(version[1:]))]
 
     def artifact(self, name: str, version: str) -> Any:
-        """One version, by its number or an alias."""
+        """Return one version by its number or by an alias."""
         return self.api.artifact(f"{self._path(name)}:{version}")
 
     @contextmanager
     def run(self, job_type: str, **how: str) -> Iterator[Any]:
-        """A short run to write from, that says nothing of this machine; how: see wandb.init."""
+        """Start a short run to write from, which uploads nothing about this machine; `how` goes to wandb.init."""
         import wandb
 
         with TemporaryDirectory(prefix="wandb-") as folder:
@@ -116,11 +116,11 @@ class Client:
             run.finish()
 
     def upload(self, run: Any, artifact: Any) -> Any:
-        """Log an artifact, and wait until it is whole on the other side."""
+        """Upload an artifact, wait until W&B has committed it, and return it."""
         return run.log_artifact(artifact).wait(timeout=self.address.transfer_seconds)
 
     def download(self, artifact: Any, folder: Path) -> None:
-        """All files of a version, below a folder."""
+        """Download all files of a version into a folder."""
         files = list(artifact.files(per_page=200))
         with progress(f"download {artifact.version}", sum(file.size for file in files), "B", scaled=True) as bar:
             for file in files:
@@ -145,14 +145,14 @@ class Client:
         return place
 
     def _exists(self, kind: str, name: str) -> bool:
-        """Whether there is such a collection; False is proven."""
+        """Say whether a collection exists; False is proven."""
         if (kind, name) not in self._known and self._listed(kind, name):
             self._known.add((kind, name))
         return (kind, name) in self._known
 
     def _listed(self, kind: str, name: str) -> bool:
         entity, project = self.address.entity, self.address.project
-        api = self._connect()  # a new one, since it remembers the projects that it saw
+        api = self._connect()  # a new one, since a connection caches the projects
         if project not in {each.name for each in api.projects(entity)}:
             self._prove_membership()
             return False
@@ -177,7 +177,7 @@ class Client:
 
         return wandb.Settings(
             mode="online",
-            reinit="create_new",  # a run of the step's own, if there is one, goes on
+            reinit="create_new",  # the step may have a run of its own, which goes on
             root_dir=folder,
             silent=True,
             console="off",
@@ -195,7 +195,7 @@ class Client:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether one of the client's errors says that the account may not do it."""
+    """Say whether an error of the client means that the account does not have the permission."""
     return _status(error) == _FORBIDDEN or "permission" in str(error).lower()
 
 
@@ -205,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def _status(error: Exception) -> int:
-    """The HTTP status behind one of the client's errors; 0 if there is none."""
+    """Return the HTTP status of an error of the client; 0 if it has none."""
     for each in (error, getattr(error, "exc", None), error.__cause__):
         response = getattr(each, "response", None)
         status = getattr(response, "http_status", 0) or getattr(response, "status_code", 0)

@@ -1,4 +1,4 @@
-"""The process that W&B's client starts beside ours, and what becomes of it in the end."""
+"""End the service, the process that W&B's client starts beside ours."""
 
 import threading
 from contextlib import suppress
@@ -10,10 +10,11 @@ _SECONDS = 10.0
 
 
 def end_soon(seconds: float = _SECONDS) -> None:
-    """Call when this process is about to end: what is left of W&B's service after so many seconds is killed.
+    """Kill W&B's service after `seconds` if it still runs; call this when our own process is about to end.
 
-    The client waits for it at exit without limit. Told to give up a request and to end at once, as after a request
-    that timed out, the service of wandb 0.31.0 may hang up before it reads the latter, and stays.
+    At exit, the client waits for the service without limit. After a request that timed out, it tells the service to
+    cancel the request, and then to end. The service of wandb 0.31.0 may close the connection before it reads the second
+    message; then it never ends.
     """
     timer = threading.Timer(seconds, _kill_service)
     timer.daemon = True

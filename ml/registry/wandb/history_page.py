@@ -1,6 +1,6 @@
-"""The history as people look at it in W&B: one run with a table of all decisions, and charts by version.
+"""The page that shows the history in W&B: one run with a table of all decisions, and charts by version.
 
-Drawn anew from the history after each entry: nothing is read from it, so nothing is lost with it.
+It is made again from the history after each entry. Nobody reads data from it, so nothing is lost if it is deleted.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 def draw_history(client: Client, entries: Sequence[HistoryEntry]) -> None:
-    """Renew the page; raises what the client raises."""
+    """Make the page again; raises what the client raises."""
     import wandb
 
     with client.run("history", id=page_id(client.address), name="promotion history", resume="allow") as run:
@@ -44,7 +44,7 @@ def draw_history(client: Client, entries: Sequence[HistoryEntry]) -> None:
 
 
 def page_id(address: Address) -> str:
-    """The run's id, the same for ever."""
+    """Return the id of the page's run, which never changes."""
     return f"promotion-history-{address.model}"
 
 
@@ -82,7 +82,7 @@ def _row(entry: HistoryEntry, links: _Links) -> list[Any]:
 
 
 def _gains(gains: Gains | NoGains) -> list[str]:
-    """Each with its interval; both bounds together hold at 2 x confidence - 1."""
+    """Return each gain with its interval; both bounds together have the confidence 2 x `confidence` - 1."""
     if isinstance(gains, NoGains):
         return ["none", "none", "none"]
     return [
@@ -92,12 +92,12 @@ def _gains(gains: Gains | NoGains) -> list[str]:
 
 
 def _watched(watch: ChampionFigures | ChampionUnmeasured) -> list[float | None]:
-    """A table's column of numbers has null where there is none."""
+    """Return the champion's precision and recall; None, an empty cell of W&B's table, if it was not measured."""
     return [None, None] if isinstance(watch, ChampionUnmeasured) else [watch.precision, watch.recall]
 
 
 def _charts(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
-    """Precision and recall of each version, as it was judged last."""
+    """Return charts of each version's precision and recall, from the last decision about it."""
     import wandb
 
     judged = {int(entry.version[1:]): entry for entry in entries if entry.verdict != "rollback"}
