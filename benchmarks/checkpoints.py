@@ -52,7 +52,8 @@ def _measure(size: str) -> dict[str, object]:
 def _trainer(size: str) -> "Trainer":
     """Build a classifier with random weights and make one step, so that the optimizer has its moments."""
     from ml.config import Config
-    from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
+    from ml.encoder.bert import build_bert
+    from ml.encoder.weights import BertSizes, PretrainedBert
     from ml.training.batches import Batch
     from ml.training.runtime import prepare_runtime
     from ml.training.trainer import Trainer

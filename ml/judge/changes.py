@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ml.config import Config
+from ml.encoder.check import check_encoder
 from ml.inputs import inputs_of
 from ml.records import (
     Champion,
@@ -26,8 +27,10 @@ logger = logging.getLogger(__name__)
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
     """Compare this run's inputs with those of the champion's run; record a run without a change in the history.
 
-    Raises RegistryUnavailable if the registry does not tell which model is the champion.
+    Raises ConfigError if the configured encoder cannot be used, RegistryUnavailable if the registry does not tell which
+    model is the champion.
     """
+    check_encoder(config.encoder)
     inputs = inputs_of(config, snapshot.sha256)
     champion = run.registry.resolve(CHAMPION_ALIAS)
     promotions = promotions_with(run.registry.history(), champion, digest(inputs))

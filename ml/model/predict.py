@@ -16,6 +16,7 @@ from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
 from ml.store.files import writing_whole
+from ml.store.plain_path import plain_path
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -64,7 +65,7 @@ def load_model(folder: Path) -> LoadedModel:
     """Load the model in a folder of the store or the registry; raises LineageError if a file is missing or damaged."""
     try:
         description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
-        saved_model = tf.saved_model.load(str(folder / "saved_model"))
+        saved_model = tf.saved_model.load(plain_path(folder / "saved_model"))
     except (OSError, ValueError) as error:
         raise LineageError(
             f"the model cannot be loaded ({type(error).__name__})",

@@ -19,6 +19,7 @@ import tensorflow as tf
 from ml.config import TrainConfig, config_digest
 from ml.inputs import code_version
 from ml.store import Store
+from ml.store.plain_path import plain_path
 from ml.training.trainer import Trainer
 
 _CODE = ("training", "encoder", "model", "metrics.py")
@@ -50,7 +51,7 @@ class Checkpoints:
             return
         self._progress.assign(json.dumps(progress))
         with self._store.staging() as staged:
-            self._state.write(str(staged / "state"))
+            self._state.write(f"{plain_path(staged)}/state")
             self._store.commit(staged, "checkpoints", f"{self._key}/{step}")
         for past in set(self._steps()) - {step, *keep}:
             self._store.drop("checkpoints", f"{self._key}/{past}")
@@ -87,7 +88,7 @@ class Checkpoints:
         return sorted(int(path.name) for path in folders if path.name.isdecimal() and path.is_dir())
 
     def _prefix(self, step: int) -> str:
-        return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
+        return f"{plain_path(self._store.open('checkpoints', f'{self._key}/{step}'))}/state"
 
     def _verify(self, step: int) -> None:
         """Read every tensor of a checkpoint once, so that TensorFlow compares the checksums."""

@@ -14,9 +14,9 @@ import tensorflow as tf
 from ml.config import Config, training_digest
 from ml.config.redaction import public_name
 from ml.data.rows import read_part
-from ml.encoder.bert import PretrainedBert
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
 from ml.encoder.tokenizer import Tokenizer
+from ml.encoder.weights import PretrainedBert
 from ml.errors import DataError
 from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
@@ -27,6 +27,7 @@ from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
 from ml.store.files import tree_digest
+from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.fit import Fitted, LabelledTexts, count_steps, fit
 from ml.training.runtime import prepare_runtime, tf32
@@ -118,7 +119,7 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
 def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
     """Choose the threshold on the exported model's scores: with mixed precision the trained model's differ slightly."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
-    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
+    scores = LoadedModel(tf.saved_model.load(plain_path(saved_model)), threshold=0.5).score_many(
         texts, "score the candidate for its threshold"
     )
     positive_rate = config.threshold.positive_rate

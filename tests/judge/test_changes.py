@@ -3,11 +3,13 @@ from dataclasses import replace
 import pytest
 
 from ml.champion.promote import promote
-from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
+from ml.config import Config, EncoderConfig, PolicyConfig, SourceConfig, TrainConfig
+from ml.errors import ConfigError
 from ml.inputs import inputs_of
 from ml.judge.changes import detect
 from ml.records import NoChampion, RawSnapshot
 from tests.judge.examples import compare, judged, open_run, probed, store_model
+from tests.tiny import write_tiny_encoder
 
 SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=("qid",), bytes=30, quarantined_rows=0)
 
@@ -87,3 +89,11 @@ def test_a_dry_run_without_a_change_records_nothing(tmp_path, champion):
     detect(Config(), run, SNAPSHOT)
 
     assert [entry.verdict for entry in run.registry.history()] == ["promote"]
+
+
+def test_an_encoder_that_cannot_be_used_ends_the_run_before_any_work(tmp_path):
+    encoder = write_tiny_encoder(tmp_path / "encoder", ["cats", "cats"])
+    config = Config(encoder=EncoderConfig(source=str(encoder), max_tokens=16))
+
+    with pytest.raises(ConfigError, match="the tokens 5 and 6 of the vocabulary are the same"):
+        detect(config, open_run(tmp_path), SNAPSHOT)

@@ -41,7 +41,7 @@ def train(
     assert strategy.num_replicas_in_sync == replicas
     runtime = Runtime(precision=precision, jit_compile=jit_compile, strategy=strategy, widths=())
     pretrained = read_encoder(encoder)
-    pretrained = replace(pretrained, sizes=replace(pretrained.sizes, dropout=0.0))
+    pretrained = replace(pretrained, sizes=replace(pretrained.sizes, dropout=0.0, attention_dropout=0.0))
     trainer = Trainer(pretrained, SETTINGS, runtime, total_steps=2 * STEPS)
     losses = [float(trainer.update(batch)) for batch in batches()]
     variables = [*trainer.classifier.variables, *trainer.optimizer.variables()]
