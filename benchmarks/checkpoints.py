@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.hub_module import SIZES
 
 if TYPE_CHECKING:
-    from ml.training.trainer import Trainer
+    from ml.training.training_step import Trainer
 
 WORDS, POSITIONS = 30_522, 512
 ROUNDS = 3
@@ -55,8 +55,8 @@ def _trainer(size: str) -> "Trainer":
     from ml.encoder.bert import build_bert
     from ml.encoder.weights import BertSizes, PretrainedBert
     from ml.training.batches import Batch
-    from ml.training.runtime import prepare_runtime
-    from ml.training.trainer import Trainer
+    from ml.training.hardware import prepare_runtime
+    from ml.training.training_step import Trainer
 
     hidden, layers, heads, intermediate = SIZES[size].values()
     sizes = BertSizes(

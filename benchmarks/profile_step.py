@@ -25,8 +25,8 @@ def main(source: str) -> None:
     from ml.config import TrainConfig
     from ml.encoder.pretrained import read_encoder
     from ml.training.batches import Batch
-    from ml.training.runtime import prepare_runtime
-    from ml.training.trainer import Trainer
+    from ml.training.hardware import prepare_runtime
+    from ml.training.training_step import Trainer
 
     settings = TrainConfig()
     runtime = prepare_runtime(precision=settings.precision, seed=settings.seed, max_tokens=TOKENS)

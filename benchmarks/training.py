@@ -86,9 +86,9 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
     from ml.encoder.pretrained import build_tokenizer, read_encoder
     from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
-    from ml.training.fit import LabelledTexts, fit
-    from ml.training.runtime import prepare_runtime
-    from ml.training.trainer import Trainer
+    from ml.training.epochs import LabelledTexts, fit
+    from ml.training.hardware import prepare_runtime
+    from ml.training.training_step import Trainer
 
     settings = replace(Config().train, epochs=1)
     runtime = prepare_runtime(precision="auto", seed=settings.seed, max_tokens=Config().encoder.max_tokens)

@@ -18,13 +18,13 @@ from pathlib import Path
 from ml import __version__
 from ml.config import Config
 from ml.config.load import load_config
-from ml.errors import ConfigError, DataError, LineageError, SincereError
+from ml.errors import ConfigError, DataError, LineageError, RegistryDamaged, SincereError
 from ml.records import Change, Decision, NoChampion, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.run import Run
-from ml.steps import STEPS, promote_pending, run_step
+from ml.steps import STEPS, promote_pending, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -63,12 +63,19 @@ def _check_places(arguments: argparse.Namespace) -> None:
     """Raise ConfigError if an output file cannot be written; the work that follows may take hours."""
     for option in ("output", "plot"):
         path = getattr(arguments, option, None)
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+        if path is not None and not _can_be_written(path):
             raise ConfigError(
                 "no file can be written there",
                 where=f"--{option} {path.name}",
                 fix="name a file in a folder that exists and that you may write to",
             )
+
+
+def _can_be_written(path: Path) -> bool:
+    """Tell whether a file can be written in its folder, or a device or pipe itself."""
+    if path.exists() and not path.is_file():
+        return not path.is_dir() and os.access(path, os.W_OK)
+    return os.access(path.resolve().parent, os.W_OK | os.X_OK)
 
 
 def _run_one_step(arguments: argparse.Namespace) -> None:
@@ -87,9 +94,12 @@ def _promote(arguments: argparse.Namespace) -> None:
     from ml.report.verdict import read_verdict
 
     run = _run(arguments)
-    runs = promote_pending(run, _tracker())
-    verdicts = [read_verdict(run.reports / run_id) for run_id in runs]
-    print("\n\n".join(verdicts) or "no promotion is pending")
+    none_was = True
+    for run_id in promote_pending(run, _tracker()):
+        print(read_verdict(run.reports / run_id), end="\n\n")
+        none_was = False
+    if none_was:
+        print("no promotion is pending")
 
 
 def _run_all_steps(arguments: argparse.Namespace) -> None:
@@ -124,7 +134,7 @@ def _show_history(arguments: argparse.Namespace) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> None:
-    from ml.judge.decisions import policy_of
+    from ml.judge.kept_decisions import policy_of
     from ml.judge.replay import replay
     from ml.report.replay_text import replay_text
 
@@ -146,12 +156,17 @@ def _replay(arguments: argparse.Namespace) -> None:
 
 
 def _roll_back(arguments: argparse.Namespace) -> None:
-    from ml.champion.rollback import roll_back
-
-    rollback = roll_back(_run(arguments), to=arguments.to, reason=arguments.reason)
+    rollback = run_rollback(_run(arguments), to=arguments.to, reason=arguments.reason)
     if arguments.output is not None:
         write_whole(arguments.output, to_json(rollback))
     print(f"ROLLBACK: {CHAMPION_ALIAS} is {rollback.target.version} (before: {rollback.previous.version})")
+
+
+def _check_registry(arguments: argparse.Namespace) -> None:
+    wrong = _registry(_home()).check()
+    print("\n\n".join(wrong) or "the registry is whole: history, aliases and versions agree")
+    if wrong:
+        raise RegistryDamaged(f"{len(wrong)} found", where="the registry", fix="mend what is listed, then check again")
 
 
 def _predict(arguments: argparse.Namespace) -> None:
@@ -251,7 +266,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose help lists all settings if its command has the option `--set`."""
 
     def format_help(self) -> str:
-        from ml.config.reference import help_lines
+        from ml.config.settings_reference import help_lines
 
         told = self.get_default("set") is not None
         return super().format_help() + (f"\nsettings, with their defaults:\n{help_lines()}\n" if told else "")
@@ -266,7 +281,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument("--output", type=Path, metavar="RECORD.json", help="default: print the record")
+        command.add_argument(
+            "--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed"
+        )
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
@@ -280,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
     history.set_defaults(run=_show_history)
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
+    _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -314,11 +332,18 @@ def _add_pending(command: argparse.ArgumentParser) -> None:
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--to", metavar="VERSION", help="default: the champion's predecessor")
-    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="for the history")
-    command.add_argument("--output", type=Path, metavar="RECORD.json", help="write the record there, too")
+    command.add_argument("--to", metavar="VERSION", help="a former champion; default: the predecessor")
+    command.add_argument("--reason", default="no reason was given", metavar="TEXT", help="stands in the history")
+    command.add_argument("--output", type=Path, metavar="RECORD.json", help="where the record goes as well")
+    command.add_argument("--force", action="store_true", help="to a version, too, that was never promoted")
     _add_run_identity(command)
-    command.set_defaults(run=_roll_back, dry_run=False, force=False)
+    command.set_defaults(run=_roll_back, dry_run=False)
+
+
+def _add_registry(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="list what is wrong, and prove each version's digest; status 65 if any is")
+    check.set_defaults(run=_check_registry)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:
@@ -331,10 +356,27 @@ def _add_replay(command: argparse.ArgumentParser) -> None:
 def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--alias", default=CHAMPION_ALIAS, help=f"default: {CHAMPION_ALIAS}")
     what = command.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", help="one question")
-    what.add_argument("--input", type=Path, metavar="CSV", help="a CSV with a column question_text")
-    command.add_argument("--output", type=Path, metavar="CSV", help="default: scored.csv")
+    what.add_argument("--text", type=_utf8, help="one question")
+    what.add_argument("--input", type=_readable, metavar="CSV", help="a CSV with a column question_text; - for stdin")
+    command.add_argument("--output", type=_writable, metavar="CSV", help="default: scored.csv; - for stdout")
     command.set_defaults(run=_predict)
+
+
+def _readable(name: str) -> Path:
+    return Path("/dev/stdin" if name == "-" else name)
+
+
+def _writable(name: str) -> Path:
+    return Path("/dev/stdout" if name == "-" else name)
+
+
+def _utf8(text: str) -> str:
+    """Return the text; raises ArgumentTypeError for bytes that are not UTF-8, which Python turns into surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("the text is not UTF-8") from None
+    return text
 
 
 def _add_simulate(command: argparse.ArgumentParser) -> None:
@@ -350,5 +392,7 @@ def _add_simulate(command: argparse.ArgumentParser) -> None:
 def _add_sample(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rows", type=int, default=20_000, help="default: 20000")
     command.add_argument("--seed", type=int, default=42, help="default: 42")
-    command.add_argument("--output", type=Path, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv")
+    command.add_argument(
+        "--output", type=_writable, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv; - for stdout"
+    )
     command.set_defaults(run=_sample)

@@ -488,10 +488,30 @@ class Promotion:
 
 
 @record
+class LineUnderway:
+    """A line that is being added to a registry's history; `line` is its digest."""
+
+    line: str
+
+
+@record
+class NoLineUnderway:
+    """Nothing is being added to the history."""
+
+
+@record
 class Aliases:
-    """The version that each alias of a registry points at, by alias."""
+    """The version that each alias of a registry points at, by alias, and what its history must read.
+
+    The history has so many `entries`, and `history` is the sha256 of their lines. `underway` is at most one more line,
+    which a crash may have kept back. `seal` is the sha256 of all the rest.
+    """
 
     versions: dict[str, str]
+    entries: int
+    history: str
+    underway: Annotated[LineUnderway | NoLineUnderway, BY_NAME]
+    seal: str
 
 
 @record

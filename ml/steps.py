@@ -9,10 +9,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 
+from ml.champion.retention import mark_underway
 from ml.config import Config
-from ml.errors import LineageError
-from ml.records import Comparison, Decision, Probe, RawSnapshot, Record, Splits, TrainedModel, ValidationReport, to_json
-from ml.report.outcome import report_failure, report_step
+from ml.errors import LineageError, PermanentError, SincereError
+from ml.records import (
+    Comparison,
+    Decision,
+    Probe,
+    RawSnapshot,
+    Record,
+    Rollback,
+    Splits,
+    TrainedModel,
+    ValidationReport,
+    to_json,
+)
+from ml.report.after_step import report_failure, report_rollback, report_step
 from ml.run import Run
 from ml.tracking import NoTracker, Tracker
 
@@ -35,7 +47,7 @@ STEPS: dict[str, Step] = {
         function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
     ),
     "detect": Step(
-        function="ml.judge.changes:detect",
+        function="ml.judge.change_detection:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of the champion's run",
     ),
@@ -89,6 +101,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
     with tracker.track(name, config, run, taken) as tracked, _report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
+        if isinstance(record, TrainedModel):
+            mark_underway(run, record.model)
         report_step(run, taken, record)
         tracked.conclude(record)
     return record
@@ -116,14 +130,42 @@ def _refuse_large(name: str, record: Record) -> None:
 
 
 def promote_pending(run: Run, tracker: Tracker = _NO_TRACKER) -> Iterator[str]:
-    """Carry out all promotions that wait for the registry, oldest first, and yield the id of each one's run.
+    """Carry out all pending promotions in the order of their first attempts, and yield the run of each.
 
-    Each promotion is the step `promote` of its own run, with the settings of that run; raises what the step raises.
-    A promotion is dropped if the champion is no longer the one that the candidate was compared with.
+    Each is the step of its own run, with that run's settings, and leaves a verdict. One that can never be carried out
+    is forgotten. Raises the first error at the end, so that it does not stop the promotions behind it.
     """
-    from ml.champion.pending import read_pending
+    from ml.champion.pending_promotions import pending_runs
 
-    for run_id in run.store.names("pending"):
-        pending, own = read_pending(run, run_id)
-        run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
+    errors: list[SincereError] = []
+    for run_id in pending_runs(run.store):
+        try:
+            _promote_one(run, run_id, tracker)
+        except SincereError as error:
+            errors.append(error)
         yield run_id
+    if errors:
+        raise errors[0]
+
+
+def _promote_one(run: Run, run_id: str, tracker: Tracker) -> None:
+    from ml.champion.pending_promotions import forget_pending, read_pending
+
+    own = replace(run, run_id=run_id)
+    try:
+        pending, own = read_pending(run, run_id)
+    except PermanentError as error:
+        report_failure(own, "promote", (), error)
+        forget_pending(own)
+        raise
+    run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
+
+
+def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
+    """Roll back, and leave a verdict, whatever comes of it."""
+    from ml.champion.rollback import roll_back
+
+    with _report_if_failed(run, "rollback", ()):
+        rollback = roll_back(run, to=to, reason=reason)
+        report_rollback(run, rollback)
+    return rollback

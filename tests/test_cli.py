@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_ten_thousand_rows_stream_through_in_their_order(tmp_path):
         questions, answers = list(csv.DictReader(asked)), list(csv.DictReader(answered))
     assert [answer["qid"] for answer in answers] == [question["qid"] for question in questions]
     assert all(0 <= float(answer["probability"]) <= 1 and answer["label"] in "01" for answer in answers)
+
+
+def test_questions_come_by_standard_input_and_go_to_standard_output(tmp_path, capfd):
+    (tmp_path / "questions.csv").write_text("question_text\nWhy is the sky blue?\n\n")
+    with (tmp_path / "questions.csv").open() as file:
+        before = os.dup(0)
+        os.dup2(file.fileno(), 0)
+        try:
+            assert main(["predict", "--input", "-", "--output", "-"]) == 0
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
+    assert [line.split(",")[0] for line in capfd.readouterr().out.splitlines()] == [
+        "question_text",
+        "Why is the sky blue?",
+        "",
+    ]
 
 
 def test_a_step_by_itself_prints_its_record_and_nothing_else(place, capsys):

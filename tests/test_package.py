@@ -11,13 +11,13 @@ import pytest
 
 import ml
 from ml.config import Config
-from ml.inputs import inputs_of
+from ml.fingerprint import inputs_of
 
 PROJECT = Path(__file__).parents[1]
 SOURCES = ("ml", "expectations", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__")
 
-_INPUTS = "from ml.config import Config; from ml.inputs import inputs_of; print(inputs_of(Config(), '0' * 64))"
+_INPUTS = "from ml.config import Config; from ml.fingerprint import inputs_of; print(inputs_of(Config(), '0' * 64))"
 
 
 @pytest.fixture(scope="module")

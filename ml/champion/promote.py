@@ -4,13 +4,21 @@ If the registry does not answer, the promotion is pending: the store keeps its r
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast, get_args
 
-from ml.champion.move import Move, move_champion, record_cut_off
-from ml.champion.pending import Pending, forget_pending, keep_pending
-from ml.champion.retention import retain
+from ml.champion.pending_promotions import Pending, forget_pending, keep_pending
+from ml.champion.retention import end_underway, retain
 from ml.config import Config
-from ml.errors import LineageError, PromotionPending, RegistryConflict, RegistryRefused, RegistryUnavailable
-from ml.judge.decisions import evidence_of
+from ml.errors import (
+    LineageError,
+    PromotionPending,
+    RegistryConflict,
+    RegistryDamaged,
+    RegistryRefused,
+    RegistryUnavailable,
+)
+from ml.judge.kept_decisions import evidence_of
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,
@@ -26,9 +34,12 @@ from ml.records import (
     Promotion,
     Rival,
     Unregistered,
+    Verdict,
     digest,
 )
-from ml.registry import CHAMPION_ALIAS
+from ml.registry import CHAMPION_ALIAS, Registry
+from ml.registry.alias_move import Move, forget_move, move_champion, record_cut_off
+from ml.registry.history import conclusions, refuse_unrecorded_move
 from ml.run import Run
 from ml.store import Store
 
@@ -38,16 +49,77 @@ _HOW_TO_FINISH = "nothing is lost: run this task again later, or `python -m ml p
 def promote(config: Config, run: Run, comparison: Comparison, decision: Decision, probe: Probe) -> Promotion:
     """Carry out the decision; this is idempotent, also after a crash at any point.
 
-    A dry run writes nothing to the registry.
+    A run that has concluded before adds nothing, and gets that verdict. A dry run writes nothing to the registry.
 
-    Raises LineageError if the decision is about another comparison or probe, PromotionPending if the registry does not
-    answer, RegistryRefused if it denies the request, RegistryConflict if the alias no longer points at the champion
-    that the decision names.
+    Raises LineageError if decision or probe are about another comparison, or the candidate's files are gone;
+    PromotionPending if the registry does not answer, RegistryConflict if the alias has left the champion that the
+    decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
-    candidate = Unregistered() if run.dry_run else _settle(run, Pending(comparison, decision, probe, config))
+    if run.dry_run:
+        end_underway(run)
+        return _promotion(decision, Unregistered())
+    return _settle(run, Pending(comparison, decision, probe, config))
+
+
+def _settle(run: Run, pending: Pending) -> Promotion:
+    """Carry out the decision; if the registry fails, the decision stays pending."""
+    keep_pending(run, pending)
+    try:
+        with run.registry.turn():
+            promotion = _carry_out(run, pending.comparison, pending.decision)
+            retain(run, pending.config.retention)
+    except RegistryUnavailable as error:
+        raise PromotionPending(
+            f"promotion pending: {error.what}", where=f"{error.where}, run {run.run_id}", fix=_HOW_TO_FINISH
+        ) from None
+    except (RegistryRefused, RegistryDamaged) as error:
+        how = f"{error.fix}; then run this task again, or `python -m ml promote --pending`"
+        raise type(error)(error.what, where=error.where, fix=how) from None
+    except (RegistryConflict, LineageError):
+        _end(run)
+        raise
+    _end(run)
+    return promotion
+
+
+def _end(run: Run) -> None:
+    forget_move(run.store, run.run_id)
+    forget_pending(run)
+    end_underway(run)
+
+
+def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> Promotion:
+    """Register the candidate, move the alias, record the decision; or return what the run has concluded before."""
+    registry = run.registry
+    record_cut_off(run.store, registry)
+    history = registry.history()
+    for entry in conclusions(history, run.run_id):
+        return _concluded(registry, entry, decision)
+
+    refuse_unrecorded_move(history, registry.resolve(CHAMPION_ALIAS), "the registry")
+    candidate = registry.register(_candidate_files(run, decision), decision.candidate)
+    entry = _entry(run, comparison, decision, candidate.version)
+    if decision.verdict == "promote":
+        move_champion(run.store, registry, Move(target=candidate, entry=entry, grounds=decision))
+    else:
+        registry.record(entry, decision)
+    return _promotion(decision, candidate)
+
+
+def _candidate_files(run: Run, decision: Decision) -> Path:
+    if not run.store.contains("models", decision.candidate):
+        raise LineageError(
+            f"the files of the candidate, model {decision.candidate[:12]}, are gone: it can no longer be promoted",
+            where=f"store/models, run {run.run_id}",
+            fix="start a new run, which trains it again",
+        )
+    return run.store.open("models", decision.candidate)
+
+
+def _promotion(decision: Decision, candidate: ModelVersion | Unregistered) -> Promotion:
     return Promotion(
-        promoted=decision.verdict == "promote" and not run.dry_run,
+        promoted=decision.verdict == "promote" and isinstance(candidate, ModelVersion),
         verdict=decision.verdict,
         candidate=candidate,
         alias=CHAMPION_ALIAS,
@@ -56,42 +128,23 @@ def promote(config: Config, run: Run, comparison: Comparison, decision: Decision
     )
 
 
-def _settle(run: Run, pending: Pending) -> ModelVersion:
-    """Carry out the decision, and return the candidate's version; if the registry fails, the decision stays pending."""
-    keep_pending(run, pending)
-    try:
-        candidate = _carry_out(run, pending.comparison, pending.decision)
-        retain(run, pending.config.retention)
-    except RegistryUnavailable as error:
-        raise PromotionPending(
-            f"promotion pending: {error.what}", where=f"{error.where}, run {run.run_id}", fix=_HOW_TO_FINISH
-        ) from None
-    except RegistryRefused as error:
-        how = f"{error.fix}; then run this task again, or `python -m ml promote --pending`"
-        raise RegistryRefused(error.what, where=error.where, fix=how) from None
-    except RegistryConflict:
-        forget_pending(run)
-        raise
-    forget_pending(run)
-    return candidate
-
-
-def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> ModelVersion:
-    """Register the candidate, move the alias, record the decision; return the candidate's version."""
-    registry = run.registry
-    record_cut_off(run)
-    for entry in registry.history():
-        if (entry.run_id, entry.decision) == (run.run_id, digest(decision)):
-            return ModelVersion(version=entry.version, model=decision.candidate)
-
-    artifact = run.store.open("models", decision.candidate)
-    candidate = registry.register(artifact, decision.candidate)
-    entry = _entry(run, comparison, decision, candidate.version)
-    if decision.verdict == "promote":
-        move_champion(run, Move(target=candidate, entry=entry, grounds=decision))
-    else:
-        registry.record(entry, decision)
-    return candidate
+def _concluded(registry: Registry, entry: HistoryEntry, decision: Decision) -> Promotion:
+    if entry.decision == digest(decision):
+        return _promotion(decision, ModelVersion(version=entry.version, model=decision.candidate))
+    if entry.verdict not in get_args(Verdict):
+        raise LineageError(
+            f"run {entry.run_id} has ended before, with the verdict {entry.verdict}",
+            where="the registry's history",
+            fix="start a new run, by another name",
+        )
+    return Promotion(
+        promoted=entry.promoted,
+        verdict=cast(Verdict, entry.verdict),
+        candidate=registry.find(entry.version),
+        alias=CHAMPION_ALIAS,
+        previous=entry.previous,
+        decision=entry.decision,
+    )
 
 
 def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -> HistoryEntry:

@@ -39,10 +39,19 @@ class SourceConfig:
     )
     max_bytes: int = Field(default=4 * 1024**3, ge=1, le=10**13, description="The most bytes that a download may have.")
     timeout_seconds: float = Field(default=30.0, ge=0.1, le=3600, description="How long a server may send nothing.")
+    deadline_seconds: float = Field(
+        default=3000.0, ge=0.1, le=10**6, description="How long a download may take, with all its attempts."
+    )
     attempts: int = Field(default=5, ge=1, le=100, description="How many times a download is started or resumed.")
     max_quarantined_fraction: Share = Field(
         default=0.001, description="The share of rows with a wrong number of fields that may be set aside."
     )
+    index_column: Text = Field(
+        default="auto",
+        min_length=1,
+        description="A column that only counts the rows, and is left out; auto: first ones without a name, if they do.",
+    )
+    anonymous: bool = Field(default=False, description="Read s3:// and gs:// without credentials, as public buckets.")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.config import Config
-from ml.config.address import public_address
+from ml.config.source_address import public_address
 
 PACKAGE = "package:"
 

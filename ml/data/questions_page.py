@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.data import measures
+from ml.data import text_measures
 from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
 
@@ -60,8 +60,8 @@ def _section(name: str, table: pa.Table) -> Section:
         figures.append(_label_counts(table["target"]))
     if "question_text" in table.column_names:
         insincere = _insincere(table)
-        figures.append(_lengths(measures.words(table["question_text"]), insincere, "words"))
-        figures.append(_lengths(measures.characters(table["question_text"]), insincere, "characters"))
+        figures.append(_lengths(text_measures.words(table["question_text"]), insincere, "words"))
+        figures.append(_lengths(text_measures.characters(table["question_text"]), insincere, "characters"))
     body = fragment(_FIGURES, figures=[svg(figure) for figure in figures])
     return Section(heading=name, body=body, note=f"{table.num_rows:,} rows")
 

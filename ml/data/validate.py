@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ml.config import Config
-from ml.data import measures
+from ml.data import text_measures
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.questions_page import WHOLE_DOCS, write_exploration
 from ml.errors import DataError
@@ -61,7 +61,7 @@ def _measured(table: pa.Table) -> pd.DataFrame:
     """Return the rows, with the measures of their texts as more columns."""
     if "question_text" in table.column_names:
         texts = table["question_text"]
-        table = table.append_column("question_text (characters)", measures.characters(texts))
-        table = table.append_column("question_text (damaged)", measures.damaged(texts))
+        table = table.append_column("question_text (characters)", text_measures.characters(texts))
+        table = table.append_column("question_text (damaged)", text_measures.damaged(texts))
     rows: pd.DataFrame = table.to_pandas()
     return rows

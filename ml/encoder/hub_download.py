@@ -13,9 +13,10 @@ import requests
 from tensorflow_hub.resolver import tfhub_cache_dir
 
 from ml.config import SourceConfig
-from ml.config.address import public_address
+from ml.config.source_address import public_address
 from ml.errors import ConfigError, PermanentError
-from ml.source.download import download, open_http
+from ml.source.download import download
+from ml.source.web import open_http
 from ml.store.files import rename_whole
 
 

@@ -4,9 +4,9 @@ import logging
 
 from ml.config import Config, config_digest
 from ml.errors import LineageError
-from ml.inputs import inputs_of
-from ml.judge.decisions import keep_decision
+from ml.fingerprint import inputs_of
 from ml.judge.evidence import gather_evidence
+from ml.judge.kept_decisions import keep_decision
 from ml.judge.policy import alarms, judge
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
 from ml.registry.history import after_rollback, last_promotion, withdrawn

@@ -11,7 +11,7 @@ from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.judge.baseline import baseline_digest, train_baseline
 from ml.judge.contamination import leave_out_seen
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.metrics import FloatArray, measure
 from ml.model.predict import load_model
 from ml.records import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml.config import PolicyConfig
 from ml.config.slices import parse_slice
-from ml.judge.scores import read_scores, read_texts
+from ml.judge.row_scores import read_scores, read_texts
 from ml.judge.statistics import BoolArray, Pair, interval, label_differences, mcnemar_p, ranking_differences
 from ml.records import Comparison, Evidence, NoChampion, NoEvidence, Past, Probe, RareSlice, Slice
 from ml.store import Store

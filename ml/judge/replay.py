@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 from ml.config import PolicyConfig
-from ml.judge.decisions import policy_of, probe_of
 from ml.judge.evidence import gather_evidence
+from ml.judge.kept_decisions import policy_of, probe_of
 from ml.judge.policy import Judgement, judge
-from ml.judge.scores import Scores, read_scores
+from ml.judge.row_scores import Scores, read_scores
 from ml.metrics import measure
 from ml.records import Comparison, Decision, Evaluation, NoChampion, from_json
 from ml.store import Store

@@ -1,11 +1,12 @@
 """Score texts with an exported model: this needs TensorFlow and tensorflow_text, but no code that trained the model."""
 
 import csv
+import errno
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import tensorflow as tf
@@ -15,13 +16,25 @@ from numpy.typing import NDArray
 from ml.errors import ConfigError, DataError, LineageError
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
-from ml.store.files import writing_whole
+from ml.source.csv_rows import ENCODING, Records
+from ml.store.files import names_descriptor, open_text, writing_whole
 from ml.store.plain_path import plain_path
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
 TEXT_COLUMN = "question_text"
 ADDED_COLUMNS = ("probability", "label")
+# Errors of the paths that the user gave; a full disk, a broken disk and a closed pipe are others.
+_WRONG_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENXIO,
+    errno.EBADF,
+    errno.EROFS,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -78,39 +91,58 @@ def load_model(folder: Path) -> LoadedModel:
 def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
     """Copy a CSV and add the columns `probability` and `label`; rows keep their order, memory stays constant.
 
-    The output is written whole or not at all. Raises ConfigError if a file or folder cannot be opened, DataError if
-    the input is not a CSV with one column `question_text`.
+    Each row gives one row. With one column, a blank line is a row with an empty text; with more, it stays blank. Both
+    paths may be pipes or devices; a file is written whole or not at all. Raises ConfigError if a path cannot be opened,
+    DataError if the input is not a CSV with one column `question_text`, BrokenPipeError if nobody reads the output.
     """
-    if not source.is_file():
-        raise ConfigError("there is no such file", where=f"--input {source.name}", fix="name a CSV file")
-    if not output.parent.is_dir():
-        raise ConfigError("there is no such folder", where=f"--output {output.name}", fix="make it first")
+    _check_places(source, output)
     try:
-        with source.open(encoding="utf-8-sig", newline="") as rows, writing_whole(output) as to:
-            _score_rows(model, csv.reader(rows), csv.writer(to, lineterminator="\n"), source.name)
+        with open_text(source, "r", encoding=ENCODING) as rows, writing_whole(output) as to:
+            _score_rows(model, Records(rows, source.name), to, source.name)
     except UnicodeDecodeError:
         raise DataError("the file is not UTF-8", where=source.name, fix="convert it to UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"not readable as CSV: {error}", where=source.name, fix="mend the file") from None
     except OSError as error:
+        if error.errno not in _WRONG_PLACE:
+            raise
         raise ConfigError(
             f"{error.strerror}", where=f"--input {source.name} or --output {output.name}", fix="check both places"
         ) from None
 
 
-def _score_rows(model: LoadedModel, rows: Iterator[list[str]], writer: Any, name: str) -> None:
-    header = next(rows, [])
+def _check_places(source: Path, output: Path) -> None:
+    if source.is_dir() or not (source.exists() or names_descriptor(source)):
+        what = "this is a folder" if source.is_dir() else "there is no such file"
+        raise ConfigError(what, where=f"--input {source.name}", fix="name a CSV file")
+    if not (output.exists() or output.resolve().parent.is_dir() or names_descriptor(output)):
+        raise ConfigError("there is no such folder", where=f"--output {output.name}", fix="make it first")
+
+
+def _score_rows(model: LoadedModel, records: Records, to: TextIO, name: str) -> None:
+    header = records.header()
     column = _text_column(header, name)
+    writer = csv.writer(_Lines(to))
     writer.writerow([*header, *ADDED_COLUMNS])
+    rows = (row or [""] for row in records) if len(header) == 1 else records
     with progress("predict", None, " rows") as bar:
-        for chunk in _chunks(rows):
+        while chunk := list(islice(rows, CHUNK_ROWS)):
             _check_widths(chunk, len(header), first=int(bar.n) + 1, name=name)
-            probabilities = model.score([row[column] for row in chunk])
-            writer.writerows(
-                [*row, f"{probability:.9g}", int(probability >= model.threshold)]
-                for row, probability in zip(chunk, probabilities, strict=True)
-            )
+            probabilities = iter(model.score([row[column] for row in chunk if row]))
+            writer.writerows(_scored(row, next(probabilities), model.threshold) if row else [] for row in chunk)
             bar.update(len(chunk))
+
+
+def _scored(row: list[str], probability: np.float32, threshold: float) -> list[object]:
+    return [*row, f"{probability:.9g}", int(probability >= threshold)]
+
+
+class _Lines:
+    """Turns the line ends of csv.writer into `\\n`; with `\\n` as its own, csv.writer would not quote a `\\r`."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, line: str) -> None:
+        self._to.write(line.removesuffix("\r\n") + "\n")
 
 
 def _text_column(header: list[str], name: str) -> int:
@@ -122,15 +154,9 @@ def _text_column(header: list[str], name: str) -> int:
     return header.index(TEXT_COLUMN)
 
 
-def _chunks(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
-    filled = (row for row in rows if row)
-    while chunk := list(islice(filled, CHUNK_ROWS)):
-        yield chunk
-
-
 def _check_widths(chunk: list[list[str]], columns: int, *, first: int, name: str) -> None:
     for number, row in enumerate(chunk, first):
-        if len(row) != columns:
+        if row and len(row) != columns:
             raise DataError(
                 f"row {number} has {len(row)} fields, the header {columns}",
                 where=name,

@@ -1,10 +1,11 @@
 """The interface of a registry of model versions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from ml.errors import LineageError
+from ml.errors import LineageError, RegistryDamaged
 from ml.records import Champion, Change, Decision, HistoryEntry, ModelVersion, Rollback
 from ml.store.files import tree_digest
 
@@ -15,13 +16,21 @@ Grounds = Decision | Rollback | Change
 
 
 class Registry(Protocol):
-    """Versions of models by digest, aliases that move atomically, and an append-only history."""
+    """Versions of models by digest, aliases that move atomically, and an append-only history.
+
+    Aliases and history vouch for each other. Where one is lost, or contradicts the other, each method but `check`
+    raises RegistryDamaged before it changes anything.
+    """
 
     def resolve(self, alias: str) -> Champion:
         """Return the version that the alias points at, or NoChampion if it provably points at none.
 
         Raises RegistryUnavailable if the registry gives no definite answer.
         """
+        ...
+
+    def find(self, version: str) -> ModelVersion:
+        """Return the version with its digest, though its files may be gone; raises LineageError if there is none."""
         ...
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
@@ -40,7 +49,7 @@ class Registry(Protocol):
         ...
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append an entry to the history; the same grounds in the same run are recorded once."""
+        """Append an entry to the history, unless the run has concluded before or made the same rollback."""
         ...
 
     def history(self) -> Sequence[HistoryEntry]:
@@ -50,8 +59,16 @@ class Registry(Protocol):
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Drop the files of all versions not in `keep` and without an alias; return all versions without files.
 
-        The name of a dropped version is never reused for another model.
+        `keep` has versions by name, or models by digest. A dropped version's name is never given to another model.
         """
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Let one process at a time decide who is champion, until all of that is recorded."""
+        ...
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong, in words; verify each version's digest. Empty if all is well."""
         ...
 
 
@@ -63,3 +80,14 @@ def refuse_other_files(artifact: Path, model: str) -> None:
             where="the store's models",
             fix="train again; do not edit what is in the store",
         )
+
+
+def damage(checks: Iterable[Callable[[], object]]) -> Sequence[str]:
+    """Make all checks, and return what they find wrong, in words."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except RegistryDamaged as error:
+            found.append(str(error))
+    return found

@@ -5,6 +5,7 @@ In every function, `history` has the entries oldest first.
 
 from collections.abc import Sequence
 
+from ml.errors import RegistryDamaged
 from ml.records import (
     Champion,
     HistoryEntry,
@@ -14,14 +15,54 @@ from ml.records import (
     NothingWithdrawn,
     PastPromotion,
 )
+from ml.registry import CHAMPION_ALIAS
 
 History = Sequence[HistoryEntry]
 
 
+def last_moved(history: History) -> Sequence[str]:
+    """Return the version that the alias was last moved to; empty if it never was moved."""
+    return [entry.version for entry in history if entry.promoted][-1:]
+
+
 def is_last_moved(history: History, champion: ModelVersion) -> bool:
     """Say whether the last move of the alias in the history was to this version."""
-    moves = [entry.version for entry in history if entry.promoted]
-    return moves[-1:] == [champion.version]
+    return last_moved(history) == [champion.version]
+
+
+def refuse_lost_champion(history: History, champion: Champion, where: str) -> None:
+    """Raise RegistryDamaged if the alias points at nothing although the history has a champion."""
+    if isinstance(champion, NoChampion) and (moved := last_moved(history)):
+        raise RegistryDamaged(
+            f"{CHAMPION_ALIAS} points at nothing, but by the history at {moved[0]}",
+            where=where,
+            fix=f"see who removed the alias, and put it back on {moved[0]}; `python -m ml registry check` lists more",
+        )
+
+
+def refuse_unrecorded_move(history: History, champion: Champion, where: str) -> None:
+    """Raise RegistryDamaged if the last move of the alias in the history was to another version."""
+    refuse_lost_champion(history, champion, where)
+    if isinstance(champion, ModelVersion) and not is_last_moved(history, champion):
+        moved = "".join(last_moved(history)) or "nothing"
+        raise RegistryDamaged(
+            f"{CHAMPION_ALIAS} points at {champion.version}, but by the history at {moved}",
+            where=where,
+            fix="bring back the entry that the history has lost; if the alias was moved by hand, record that:"
+            f" `python -m ml rollback --to {champion.version} --reason …`",
+        )
+
+
+def concluded(history: History, entry: HistoryEntry) -> Sequence[HistoryEntry]:
+    """Return the entry by which this run has concluded, or has made the same rollback; empty if there is none."""
+    past = [each for each in history if each.run_id == entry.run_id]
+    rollbacks = [each for each in past if each.verdict == "rollback" and each.decision == entry.decision]
+    return rollbacks if entry.verdict == "rollback" else conclusions(past, entry.run_id)
+
+
+def conclusions(history: History, run_id: str) -> Sequence[HistoryEntry]:
+    """Return the entry with the verdict of the run; empty if there is none. A rollback is no verdict."""
+    return [entry for entry in history if entry.run_id == run_id and entry.verdict != "rollback"][:1]
 
 
 def last_promotion(history: History) -> PastPromotion | NoPromotion:
@@ -57,6 +98,32 @@ def promotions_with(history: History, champion: Champion, inputs: str) -> Sequen
         return ()
     stated = ("promote", champion.version, inputs)
     return [entry for entry in history if (entry.verdict, entry.version, entry.inputs) == stated]
+
+
+def was_promoted(history: History, version: str) -> bool:
+    """Say whether a verdict has made the version champion, and not a forced rollback alone."""
+    return any((entry.verdict, entry.version) == ("promote", version) for entry in history)
+
+
+def predecessor(history: History) -> Sequence[str]:
+    """Return the version that a rollback goes back to; empty if there was only one champion.
+
+    Promotions pile champions up; a rollback takes the pile down to its target, or puts one that is not in it on top.
+    The predecessor lies under the champion. Under the first lies none: it is the champion of before the last rollback.
+    """
+    moves = [entry for entry in history if entry.promoted]
+    pile: list[str] = []
+    for entry in moves:
+        pile = _pile_after(pile, entry)
+    return pile[-2:-1] or [each.previous.version for each in moves[-1:] if isinstance(each.previous, ModelVersion)]
+
+
+def _pile_after(pile: Sequence[str], entry: HistoryEntry) -> list[str]:
+    before = [entry.previous.version] if isinstance(entry.previous, ModelVersion) else []
+    below = [*pile, *before] if list(pile[-1:]) != before else list(pile)
+    if entry.verdict == "rollback" and entry.version in below:
+        return below[: len(below) - below[::-1].index(entry.version)]
+    return [*below, entry.version]
 
 
 def former_champions(history: History, predecessors: int) -> Sequence[str]:

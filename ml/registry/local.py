@@ -2,7 +2,10 @@
 
 versions/v1/artifact/…   the model's files        versions/v1/version.json   their digest, which stays without the files
 aliases.json             alias -> version         decisions/<digest>.json    the grounds of an entry
-history.jsonl            one entry in a line      lock                       held during every write
+history.jsonl            one entry a line         lock                       held while anything is written
+champion.lock            see Registry.turn
+
+How aliases.json and history.jsonl vouch for each other: see local_memory.py.
 """
 
 import logging
@@ -10,21 +13,23 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from uuid import uuid4
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
-from ml.records import Aliases, Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
-from ml.store.files import rename_whole, tree_digest, write_whole
+from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
+from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
+from ml.registry.local_memory import Memory, Remembered
+from ml.store.files import file_digest, rename_whole, tree_digest, write_whole
 from ml.store.locks import locked
 
 logger = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"v[1-9][0-9]*")
-
-R = TypeVar("R")
+_WHERE = "the local registry"
 
 
 class LocalRegistry:
@@ -32,21 +37,31 @@ class LocalRegistry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._memory = Memory(root)
 
     def resolve(self, alias: str) -> Champion:
-        """Return the version that the alias points at, or NoChampion if the registry was read and does not have it."""
+        """Return the version that the alias points at, or NoChampion if aliases and history agree on that."""
         with _answering():
-            return self._resolve(alias)
+            remembered = self._memory.read()
+            if alias == CHAMPION_ALIAS:
+                self._refuse_lost(remembered)
+            return self._resolve(remembered, alias)
+
+    def find(self, version: str) -> ModelVersion:
+        """Return the version with its digest, though its files may be gone."""
+        with _answering():
+            return self._version(version)
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
         """Store an artifact as a version and point `candidate` at it; raises LineageError for another digest."""
         refuse_other_files(artifact, model)
-        with _answering(), self._locked():
+        with _answering(), self._locked() as remembered:
+            self._refuse_lost(remembered)
             version = self._find(model) or self._add(artifact, model)
             if not self._artifact(version).is_dir():
                 with self._staged(artifact) as staged:
                     rename_whole(staged / "artifact", self._artifact(version))
-            self._write_aliases({**self._aliases(), CANDIDATE_ALIAS: version.version})
+            self._memory.point(remembered, CANDIDATE_ALIAS, version.version)
             return version
 
     def fetch(self, version: str) -> Path:
@@ -57,80 +72,118 @@ class LocalRegistry:
             if not artifact.is_dir():
                 raise LineageError(
                     f"the files of {version} are gone: retention dropped them",
-                    where="the local registry",
+                    where=_WHERE,
                     fix="name a later version, or raise retention.predecessors before the next run",
                 )
-            if tree_digest(artifact) != found.model:
-                raise _damaged(f"the files of {version} are not those that were registered", f"versions/{version}")
+            self._prove(found)
             return artifact
 
     def move_alias(self, alias: str, version: str, *, expected: Champion) -> None:
         """Move the alias from `expected` to a version; do nothing if it points there already."""
-        with _answering(), self._locked():
-            current = self._resolve(alias)
+        with _answering(), self._locked() as remembered:
+            self._refuse_lost(remembered)
+            current = self._resolve(remembered, alias)
             if current == self._version(version):
                 return
             if current != expected:
                 raise RegistryConflict(
                     f"the alias {alias} points at {_name(current)}, not at {_name(expected)} any more",
-                    where="the local registry",
+                    where=_WHERE,
                     fix="start a new run, which compares with the champion of now",
                 )
-            self._write_aliases({**self._aliases(), alias: version})
+            self._memory.point(remembered, alias, version)
 
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
-        """Append an entry to the history and store its grounds; the same grounds in the same run are recorded once."""
-        with _answering(), self._locked():
-            if any((past.run_id, past.decision) == (entry.run_id, entry.decision) for past in self._history()):
+        """Append an entry to the history and store its grounds, unless the run has concluded before."""
+        with _answering(), self._locked() as remembered:
+            if concluded(remembered.history, entry):
                 return
-            write_whole(self.root / "decisions" / f"{entry.decision}.json", to_json(grounds))
-            self._append(to_json(entry))
+            write_whole(self._grounds(entry), to_json(grounds))
+            self._memory.append(remembered, entry)
 
     def history(self) -> Sequence[HistoryEntry]:
         """Return all entries, oldest first, without a last line that a crash cut off."""
         with _answering():
-            return self._history()
+            return self._memory.read().history
 
     def prune(self, keep: Collection[str]) -> Sequence[ModelVersion]:
         """Drop the files of all versions not in `keep` and without an alias; return all versions without files."""
-        with _answering(), self._locked():
-            kept = {*keep, *self._aliases().values()}
-            versions = [self._version(name) for name in sorted(self._names(), key=_number)]
+        with _answering(), self._locked() as remembered:
+            self._refuse_lost(remembered)
+            kept = {*keep, *remembered.aliases.values()}
+            versions = [self._version(name) for name in self._names()]
             for version in versions:
-                if version.version not in kept and self._artifact(version).is_dir():
+                if not kept & {version.version, version.model} and self._artifact(version).is_dir():
                     self._drop(version)
             return [version for version in versions if not self._artifact(version).is_dir()]
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self.root / "lock", waiting="waiting for another process that writes to the registry"):
-            self._empty_staging()
-            # aliases.json is written before anything else: if it is missing beside other files, it was lost.
-            self._write_aliases(self._aliases())
+    def turn(self) -> Iterator[None]:
+        """Hold the lock of those who decide on the champion, and finish a write that a crash interrupted."""
+        with ExitStack() as held:
+            with _answering():
+                waiting = "waiting for another process that decides who is champion"
+                held.enter_context(locked(self.root / "champion.lock", waiting=waiting))
+                with self._locked():
+                    pass
             yield
 
-    def _resolve(self, alias: str) -> Champion:
-        aliases = self._aliases()
-        return self._version(aliases[alias]) if alias in aliases else NoChampion()
+    def check(self) -> Sequence[str]:
+        """Return what is wrong with aliases and history, with the grounds of each entry and with each version."""
+        with _answering():
+            versions = damage(partial(self._check_version, name) for name in self._names())
+            try:
+                remembered = self._memory.read()
+            except RegistryDamaged as error:
+                return [str(error), *versions]
+            grounds = damage(partial(self._check_grounds, entry) for entry in remembered.history)
+            return [*damage([partial(self._check_champion, remembered)]), *grounds, *versions]
 
-    def _aliases(self) -> dict[str, str]:
-        try:
-            text = (self.root / "aliases.json").read_bytes()
-        except FileNotFoundError:
-            self._prove_empty()
-            return {}
-        return _read(text, Aliases, "aliases.json").versions
+    def _check_champion(self, remembered: Remembered) -> None:
+        self._refuse_lost(remembered)
+        for alias in remembered.aliases:
+            self._resolve(remembered, alias)
+        refuse_unrecorded_move(remembered.history, self._resolve(remembered, CHAMPION_ALIAS), _WHERE)
 
-    def _prove_empty(self) -> None:
-        try:
-            names = {path.name for path in self.root.iterdir()}
-        except FileNotFoundError:
-            return
-        if {"versions", "history.jsonl"} & names:
-            raise _damaged("there are versions or a history, but no aliases.json", "aliases.json")
+    def _check_grounds(self, entry: HistoryEntry) -> None:
+        grounds = self._grounds(entry)
+        if not grounds.is_file() or file_digest(grounds) != entry.decision:
+            raise _damaged(f"the grounds of run {entry.run_id} are lost or changed", f"decisions/{grounds.name}")
 
-    def _write_aliases(self, aliases: dict[str, str]) -> None:
-        write_whole(self.root / "aliases.json", to_json(Aliases(versions=aliases)) + "\n")
+    def _check_version(self, name: str) -> None:
+        version = self._version(name)
+        if self._artifact(version).is_dir():
+            self._prove(version)
+
+    @contextmanager
+    def _locked(self) -> Iterator[Remembered]:
+        """Hold the registry's lock, and yield what aliases and history say.
+
+        aliases.json is written before anything else: if it is missing beside other files, it was lost.
+        """
+        with locked(self.root / "lock", waiting="waiting for another process that writes to the registry"):
+            remembered = self._memory.settle()
+            self._empty_staging()
+            yield remembered
+
+    def _resolve(self, remembered: Remembered, alias: str) -> Champion:
+        if alias not in remembered.aliases:
+            return NoChampion()
+        version = remembered.aliases[alias]
+        if version not in self._names():
+            raise _damaged(f"{alias} points at {version}, which is lost", f"versions/{version}")
+        return self._version(version)
+
+    def _refuse_lost(self, remembered: Remembered) -> None:
+        """Raise RegistryDamaged if the champion or a version of the history is missing."""
+        refuse_lost_champion(remembered.history, self._resolve(remembered, CHAMPION_ALIAS), _WHERE)
+        lost = {entry.version for entry in remembered.history} - set(self._names())
+        if lost:
+            name = min(lost)
+            raise _damaged(f"{name}, which the history names, is lost", f"versions/{name}")
+
+    def _grounds(self, entry: HistoryEntry) -> Path:
+        return self.root / "decisions" / f"{entry.decision}.json"
 
     def _place(self, version: str) -> Path:
         if not _VERSION.fullmatch(version):
@@ -141,19 +194,31 @@ class LocalRegistry:
         return self._place(version.version) / "artifact"
 
     def _version(self, version: str) -> ModelVersion:
+        where = f"versions/{version}/version.json"
+        if not self._place(version).is_dir():
+            raise _unknown(version)
         try:
-            text = (self._place(version) / "version.json").read_bytes()
-        except FileNotFoundError:
-            raise _unknown(version) from None
-        return _read(text, ModelVersion, f"versions/{version}/version.json")
+            found = from_json((self._place(version) / "version.json").read_text(encoding="utf-8"), ModelVersion)
+        except LineageError as error:
+            raise _damaged(error.what, where) from None
+        except (FileNotFoundError, UnicodeDecodeError):
+            raise _damaged("the file is lost, or not UTF-8", where) from None
+        if found.version != version:
+            raise _damaged(f"it names {found.version}", where)
+        return found
+
+    def _prove(self, version: ModelVersion) -> None:
+        if tree_digest(self._artifact(version)) != version.model:
+            what = f"the files of {version.version} are not those that were registered"
+            raise _damaged(what, f"versions/{version.version}")
 
     def _find(self, model: str) -> ModelVersion | None:
         versions = (self._version(name) for name in self._names())
         return next((version for version in versions if version.model == model), None)
 
     def _add(self, artifact: Path, model: str) -> ModelVersion:
-        numbers = [_number(name) for name in self._names()]
-        version = ModelVersion(version=f"v{max(numbers, default=0) + 1}", model=model)
+        last = max(map(_number, self._names()), default=0)
+        version = ModelVersion(version=f"v{last + 1}", model=model)
         with self._staged(artifact) as staged:
             (staged / "version.json").write_text(to_json(version), encoding="utf-8")
             rename_whole(staged, self._place(version.version))
@@ -161,43 +226,29 @@ class LocalRegistry:
 
     @contextmanager
     def _staged(self, artifact: Path) -> Iterator[Path]:
-        staged = self.root / "staging"
+        staged = self._new_staging()
         shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
         yield staged
         self._empty_staging()
 
     def _drop(self, version: ModelVersion) -> None:
-        staged = self.root / "staging"
-        staged.mkdir()
-        self._artifact(version).rename(staged / "artifact")
+        self._artifact(version).rename(self._new_staging() / "artifact")
         self._empty_staging()
         logger.info("retention dropped the files of %s, model %s", version.version, version.model[:12])
+
+    def _new_staging(self) -> Path:
+        """Make a folder of a new name: on NFS, an old one cannot be removed while a host holds a file in it open."""
+        folder = self.root / "staging" / uuid4().hex
+        folder.mkdir(parents=True)
+        return folder
 
     def _empty_staging(self) -> None:
         shutil.rmtree(self.root / "staging", ignore_errors=True)  # a crash may have left it; we hold the lock
 
-    def _names(self) -> list[str]:
-        return [path.name for path in (self.root / "versions").glob("v*") if _VERSION.fullmatch(path.name)]
-
-    def _history(self) -> list[HistoryEntry]:
-        *lines, torn = self._history_bytes().split(b"\n")
-        if torn:
-            logger.warning("the last line of the registry's history was cut off by a crash; it is left out")
-        return [_read(line, HistoryEntry, f"history.jsonl, line {index}") for index, line in enumerate(lines, start=1)]
-
-    def _history_bytes(self) -> bytes:
-        try:
-            return (self.root / "history.jsonl").read_bytes()
-        except FileNotFoundError:
-            return b""
-
-    def _append(self, line: str) -> None:
-        whole_bytes = self._history_bytes().rfind(b"\n") + 1
-        with (self.root / "history.jsonl").open("ab") as file:
-            file.truncate(whole_bytes)
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def _names(self) -> Sequence[str]:
+        """Return the names of all versions, oldest first; other files are no versions."""
+        found = (self.root / "versions").glob("v*")
+        return sorted((path.name for path in found if _VERSION.fullmatch(path.name) and path.is_dir()), key=_number)
 
 
 @contextmanager
@@ -207,18 +258,9 @@ def _answering() -> Iterator[None]:
     except OSError as error:
         raise RegistryUnavailable(
             f"the registry's folder did not answer: {error.strerror}",
-            where="the local registry",
-            fix="check that SINCERE_REGISTRY names a folder that can be read and written, then try again",
+            where=_WHERE,
+            fix="see that SINCERE_REGISTRY names a folder that can be read and written, then try again",
         ) from None
-
-
-def _read(text: bytes, kind: type[R], where: str) -> R:
-    try:
-        return from_json(text.decode(), kind)
-    except LineageError as error:
-        raise _damaged(error.what, where) from None
-    except UnicodeDecodeError:
-        raise _damaged("the file is not UTF-8", where) from None
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -239,10 +281,14 @@ def _name(champion: Champion) -> str:
 def _unknown(version: str) -> LineageError:
     return LineageError(
         f"there is no version {version}",
-        where="the local registry",
+        where=_WHERE,
         fix="name one that `python -m ml history` lists",
     )
 
 
 def _damaged(what: str, where: str) -> RegistryDamaged:
-    return RegistryDamaged(what, where=f"the local registry, {where}", fix="restore the file from a backup")
+    return RegistryDamaged(
+        what,
+        where=f"{_WHERE}, {where}",
+        fix="put it back from a backup; `python -m ml registry check` lists all that is wrong",
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ml.errors import ConfigError
-from ml.records import Champion, HistoryEntry
+from ml.records import Champion, HistoryEntry, ModelVersion
 from ml.registry import Grounds, Registry
 
 
@@ -18,6 +18,14 @@ class ReadOnlyRegistry:
     def resolve(self, alias: str) -> Champion:
         """Return what the alias points at."""
         return self._registry.resolve(alias)
+
+    def find(self, version: str) -> ModelVersion:
+        """Return the version with its digest."""
+        return self._registry.find(version)
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong."""
+        return self._registry.check()
 
     def fetch(self, version: str) -> Path:
         """Return the version's files."""
@@ -41,6 +49,10 @@ class ReadOnlyRegistry:
 
     def prune(self, keep: Collection[str]) -> NoReturn:
         """Raise ConfigError."""
+        _refuse()
+
+    def turn(self) -> NoReturn:
+        """Refused."""
         _refuse()
 
 

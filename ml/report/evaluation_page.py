@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ml.judge.decisions import evidence_of
-from ml.judge.scores import Scores, read_scores
+from ml.judge.kept_decisions import evidence_of
+from ml.judge.row_scores import Scores, read_scores
 from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
 from ml.records import Comparison, Decision, Evidence, NoEvidence

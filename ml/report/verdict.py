@@ -8,16 +8,18 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml.errors import DataError, RegistryConflict, RegistryRefused, RegistryUnavailable, SincereError, TransientError
+from ml.errors import DataError, RegistryConflict, SincereError, TransientError
 from ml.records import (
     Change,
     Comparison,
     Contamination,
     Decision,
+    HistoryEntry,
     ModelVersion,
     Promotion,
     Record,
     Rival,
+    Rollback,
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.figures import WIDTH, aligned, champion_name, check_lines, columns_by_role, data_warnings, figure_rows
@@ -34,7 +36,7 @@ def unchanged_text(change: Change, *, dry_run: bool) -> str:
             _headline("unchanged", change.reason, dry_run=dry_run),
             "",
             "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
-            f"{CHAMPION_ALIAS}: {champion_name(change.champion)}, as before",
+            _alias(f"{champion_name(change.champion)}, as before"),
         ]
     )
 
@@ -47,7 +49,7 @@ def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome:
             "",
             *_grounds(comparison, decision),
             "",
-            f"{CHAMPION_ALIAS}: {outcome}",
+            _alias(outcome),
             f"report: reports/{run.run_id}/evaluation.html",
         ]
     )
@@ -68,19 +70,43 @@ def outcome_after(promotion: Promotion) -> str:
     return f"{before}, as before (the candidate is version {promotion.candidate.version})"
 
 
-def failure_text(step: str, records: Sequence[Record], error: Exception) -> str:
-    """Return the verdict of a run that ended with an error: what is wrong, where, what to do, and any decision."""
+def rollback_text(rollback: Rollback) -> str:
+    """Return the text of a rollback."""
+    target, previous = rollback.target.version, rollback.previous.version
+    return "\n".join(
+        [_headline("rollback", rollback.reason, dry_run=False), "", _alias(f"{target} (before: {previous})")]
+    )
+
+
+def failure_text(step: str, records: Sequence[Record], error: Exception, *, pending: bool) -> str:
+    """What a run says that ended in an error, or whose promotion is pending.
+
+    What is wrong, where, what to do, and what had been decided by then.
+    """
     decided = [record for record in records if isinstance(record, Decision)]
     compared = [record for record in records if isinstance(record, Comparison)]
     said = [str(error)] if isinstance(error, SincereError) else [f"an unforeseen error: {type(error).__name__}"]
     grounds = _grounds(compared[-1], decided[-1]) if decided and compared else []
-    headline = textwrap.fill(_failure_headline(step, decided, error), WIDTH)
+    headline = textwrap.fill(_failure_headline(step, decided if pending else [], error), WIDTH)
     return "\n".join([headline, "", *said, *(["", *grounds] if grounds else [])])
 
 
 def write_verdict(run: Run, text: str) -> None:
     """Write the run's verdict, whole or not at all."""
     write_whole(run.report_folder / _NAME, text + "\n")
+
+
+def write_conclusion(run: Run, entry: HistoryEntry) -> None:
+    """Write the verdict of a concluded run from its history entry, unless it is written already."""
+    headline, outcome = _headline(entry.verdict, entry.reason, dry_run=False), _alias(_outcome_of(entry))
+    written = read_verdict(run.report_folder).split("\n") if has_verdict(run) else []
+    if not ("\n".join(written).startswith(headline) and outcome in written):
+        write_verdict(run, "\n".join([headline, "", "The run had come to this verdict before.", outcome]))
+
+
+def has_verdict(run: Run) -> bool:
+    """Say whether the run's verdict is written."""
+    return (run.report_folder / _NAME).is_file()
 
 
 def read_verdict(report_folder: Path) -> str:
@@ -96,13 +122,25 @@ def newest_verdict(reports: Path) -> str:
     return read_verdict(verdicts[-1].parent)
 
 
+def _alias(outcome: str) -> str:
+    return f"{CHAMPION_ALIAS}: {outcome}"
+
+
+def _outcome_of(entry: HistoryEntry) -> str:
+    before = champion_name(entry.previous)
+    if entry.promoted:
+        return f"{entry.version} (before: {before})"
+    judged = "" if entry.verdict == "unchanged" else f" (the candidate is version {entry.version})"
+    return f"{before}, as before{judged}"
+
+
 def _headline(verdict: str, reason: str, *, dry_run: bool) -> str:
     return textwrap.fill(f"{'DRY RUN, ' if dry_run else ''}{verdict.upper()}: {reason}", WIDTH)
 
 
-def _failure_headline(step: str, decided: Sequence[Decision], error: Exception) -> str:
-    if decided and step == "promote" and isinstance(error, (RegistryUnavailable, RegistryRefused)):
-        return f"PROMOTION PENDING: {decided[-1].reason}"
+def _failure_headline(step: str, pending: Sequence[Decision], error: Exception) -> str:
+    if pending and step == "promote":
+        return f"PROMOTION PENDING: {pending[-1].reason}"
     if isinstance(error, RegistryConflict):
         return "NOT PROMOTED: the alias was moved meanwhile."
     if isinstance(error, TransientError):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ml.config import Config
 from ml.errors import ServingError
-from ml.judge.scores import read_scores, read_texts
+from ml.judge.row_scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, NoChampion, PairedCosts, Probe, Rival, ServingCosts, UnmeasuredCosts, digest
 from ml.registry import Registry

@@ -1,23 +1,32 @@
 """Read a CSV file into a table, or raise one clear error that says why it cannot be read."""
 
-import csv
+import codecs
+import logging
 import re
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 
-from ml.errors import DataError
+from ml.config import SourceConfig
+from ml.errors import ConfigError, DataError
 from ml.progress import progress
-from ml.source.download import html_instead_of_csv
+from ml.source.csv_rows import ENCODING, LONGEST_LINE, Records
+from ml.source.download import CHUNK_BYTES
+from ml.source.other_formats import START_BYTES, check_start
 
-_BLOCK_BYTES = 1 << 24
-_UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+_COLUMNS = {"qid", "question_text", "target"}
 _COLUMN_NAME = re.compile(r"[A-Za-z_][\w .-]{0,62}")
 _MAX_COLUMNS = 30
 _DELIMITERS = {";": "semicolon", "\t": "tab", "|": "bar"}
+_NAMELESS = re.compile(r"Unnamed: [0-9]+(\.[0-9]+)*")  # as pandas calls a column without a name that it reads
+_WHOLE_NUMBER = r"^-?(0|[1-9][0-9]*)(\.0*)?$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,104 +40,156 @@ class Parsed:
     quarantined: tuple[str, ...]
 
 
-def parse(path: Path, *, source: str) -> Parsed:
-    """Read the whole file (RFC 4180, UTF-8); raises DataError if it is not a CSV."""
+def parse(path: Path, config: SourceConfig, *, source: str) -> Parsed:
+    """Read the whole file (RFC 4180, UTF-8) without its index columns; raises DataError if it is not a CSV."""
     _check_bytes(path, source)
-    columns = _check_header(path, source)
-    quarantined: list[str] = []
-
-    def set_aside(row: pa.csv.InvalidRow) -> str:
-        quarantined.append(row.text)
-        return "skip"
-
-    try:
-        table = pa.csv.read_csv(
-            path,
-            read_options=pa.csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=set_aside),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except pa.ArrowInvalid:
-        raise _not_csv("the rows cannot be told apart", source, "look for a quote that is never closed") from None
-    if table.num_rows == 0:
+    with path.open(encoding=ENCODING, newline="") as file:
+        records = Records(file, source)
+        columns = _read_header(records, source)
+        left_out = _left_out(columns, config.index_column)
+        _check_names(columns, left_out, source)
+        quarantined: list[str] = []
+        chunks = [_columns_of(rows) for rows in _chunks(records, len(columns), quarantined)]
+    if not chunks and not quarantined:
         raise _not_csv("the file has a header and no rows", source, "check that the whole file was written")
-    return Parsed(table=_with_numeric_target(table), quarantined=tuple(quarantined))
+    arrays = [pa.chunked_array([chunk[number] for chunk in chunks], pa.string()) for number in range(len(columns))]
+    table = pa.table(arrays, names=columns)
+    return Parsed(table=_with_numeric_target(_without(table, left_out, config, source)), quarantined=tuple(quarantined))
 
 
 def _check_bytes(path: Path, source: str) -> None:
-    """Raise DataError unless the file is UTF-8 without byte-order mark and NUL; the error names the byte's offset."""
-    offset = 0
+    """Raise DataError unless the file is UTF-8 without NUL and endless lines; the error names the byte's offset."""
+    offset, unbroken, decoder = 0, 0, codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file, progress("check the bytes", path.stat().st_size, "B", scaled=True) as bar:
-        _check_start(file.read(512), source)
+        check_start(file.read(START_BYTES), source)
         file.seek(0)
-        for line in file:
-            _check_line(line, offset, source)
-            offset += len(line)
-            bar.update(len(line))
+        while chunk := file.read(CHUNK_BYTES):
+            _check_chunk(chunk, decoder, offset, source)
+            offset += len(chunk)
+            unbroken = 0 if b"\n" in chunk or b"\r" in chunk else unbroken + len(chunk)
+            _check_lines(unbroken, source)
+            bar.update(len(chunk))
+        _check_chunk(b"", decoder, offset, source)
 
 
-def _check_start(start: bytes, source: str) -> None:
-    if not start.strip():
-        raise _not_csv("the file is empty", source, "check that the download or export finished")
-    if start.startswith(_UTF16_BOMS):
-        raise _not_csv("the file is UTF-16", source, "save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8")
-    if start.startswith(_UTF8_BOM):
+def _check_lines(unbroken: int, source: str) -> None:
+    """Raise DataError for a line that is too long, before a reader takes all of it into memory."""
+    if unbroken > LONGEST_LINE:
+        raise _not_csv("a line is too long to hold a row", source, "see whether the line breaks were lost")
+
+
+def _check_chunk(chunk: bytes, decoder: codecs.IncrementalDecoder, offset: int, source: str) -> None:
+    """Raise DataError for NUL or bytes that are not UTF-8; `offset` is that of the chunk, the last chunk is empty."""
+    if (position := chunk.find(b"\0")) >= 0:
         raise _not_csv(
-            "the file starts with a byte-order mark", source, "save it as UTF-8 without BOM, or drop its first 3 bytes"
+            f"there is a NUL byte at offset {offset + position}",
+            source,
+            "see whether this is text at all; if so, remove it: tr -d '\\000'",
         )
-    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise html_instead_of_csv(source)
-
-
-def _check_line(line: bytes, offset: int, source: str) -> None:
-    if (position := line.find(b"\0")) >= 0:
-        raise _not_csv(
-            f"there is a NUL byte at offset {offset + position}", source, "remove it, for example: tr -d '\\000'"
-        )
+    offset -= len(decoder.getstate()[0])
     try:
-        line.decode("utf-8")
+        decoder.decode(chunk, final=not chunk)
     except UnicodeDecodeError as error:
         raise _not_csv(
-            f"the file is not UTF-8: byte 0x{line[error.start]:02x} at offset {offset + error.start}",
+            f"the file is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset + error.start}",
             source,
             "if it is Latin-1, convert it: iconv -f LATIN1 -t UTF-8",
         ) from None
 
 
-def _check_header(path: Path, source: str) -> list[str]:
-    """Return the column names; raises DataError, whose message never quotes a line that may be a row."""
-    columns = _first_record(path, source)
-    header = ",".join(columns)
-    if len(columns) == 1:
-        seen = [name for mark, name in _DELIMITERS.items() if mark in header]
-        what = f"the columns are separated by {seen[0]}, not by comma" if seen else "the header has a single column"
-        raise _not_csv(what, source, "export it with commas")
-    if len(columns) > _MAX_COLUMNS or not all(_COLUMN_NAME.fullmatch(column) for column in columns):
-        raise _no_header(source)
-    repeated = [column for column, count in Counter(columns).items() if count > 1]
-    if repeated:
-        raise _not_csv(f"the column {repeated[0]} occurs twice", source, "give each column a name of its own")
-    return columns
+def _read_header(records: Records, source: str) -> list[str]:
+    """Return the column names, with pandas' names for unnamed columns.
 
-
-def _first_record(path: Path, source: str) -> list[str]:
+    Raises DataError, whose message never quotes a line that may be a row.
+    """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
-    except csv.Error:
-        raise _no_header(source) from None
+        columns = records.header()
+    except DataError:
+        raise _other_separator(records.text, source) from None
+    if not columns:
+        raise _not_csv("the file is empty", source, "check that the download or export finished")
+    if columns[0].lower().startswith("sep="):
+        raise _not_csv("the first line is Excel's sep=", source, "remove that line, and export with commas")
+    if len(columns) == 1:
+        raise _other_separator(columns[0], source)
+    if len(columns) > _MAX_COLUMNS or not _COLUMNS & set(columns):
+        raise _no_header(source)
+    return [name or f"Unnamed: {number}" for number, name in enumerate(columns)]
+
+
+def _other_separator(header: str, source: str) -> DataError:
+    """Return the error for a header with a single field."""
+    header = header.partition("\n")[0].strip()
+    seen = [name for mark, name in _DELIMITERS.items() if mark in header]
+    if seen and _COLUMNS & set(re.split(r"\W+", header)):
+        return _not_csv(f"the columns are separated by {seen[0]}, not by comma", source, "export it with commas")
+    if header in _COLUMNS:
+        return _not_csv("the header has a single column", source, "export all columns, with commas")
+    return _no_header(source)
+
+
+def _left_out(columns: Sequence[str], index_column: str) -> list[str]:
+    """Return the index columns: unnamed first columns, and the one that the settings name."""
+    nameless = list(takewhile(_NAMELESS.fullmatch, columns))
+    if index_column in (AUTO, *nameless):
+        return nameless
+    if index_column not in columns:
+        raise ConfigError(
+            "the file has no such column", where="source.index_column", fix=f"name one of the file's, or {AUTO}"
+        )
+    return [*nameless, index_column]
+
+
+def _check_names(columns: Sequence[str], left_out: Sequence[str], source: str) -> None:
+    for number, name in enumerate(columns, start=1):
+        if columns.count(name) > 1:
+            what = f"the name of column {number} occurs twice"
+            raise _not_csv(what, source, "give each column a name of its own")
+        if name not in left_out and not _COLUMN_NAME.fullmatch(name):
+            unnamed = f"column {number} has no name"
+            unreadable = f"the first line is not a header: the name of column {number} cannot be"
+            fix = "name it with letters and digits; a comma too many at the end of each line looks like this, too"
+            raise _not_csv(unnamed if _NAMELESS.fullmatch(name) else unreadable, source, fix)
+
+
+def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[list[list[str]]]:
+    """Yield the rows in parts; rows with a wrong number of fields go to `quarantined`."""
+    with progress("read the rows", None, " rows") as bar:
+        for batch in records.batches(columns):
+            quarantined += batch.ragged
+            bar.update(len(batch.rows))
+            if batch.rows:
+                yield batch.rows
+
+
+def _columns_of(rows: list[list[str]]) -> list[pa.Array]:
+    return [pa.array([field or None for field in column], pa.string()) for column in zip(*rows, strict=True)]
+
+
+def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, source: str) -> pa.Table:
+    """Remove the index columns; raises DataError for an unnamed one with other values than row numbers."""
+    for name in left_out:
+        if config.index_column != name and not _all_match(table[name], "^[0-9]+$"):
+            fix = f'name it in the file, or leave it out by source.index_column = "{name}"'
+            raise _not_csv(f"column {table.column_names.index(name) + 1} has no name", source, fix)
+        logger.info("%s: the column %r, which counts the rows, is left out", source, name)
+    return table.drop_columns(list(left_out))
 
 
 def _with_numeric_target(table: pa.Table) -> pa.Table:
-    if "target" not in table.column_names:
+    """Turn `target` into integers if all values are whole numbers, which pandas may have written as floats."""
+    if "target" not in table.column_names or not _all_match(table["target"], _WHOLE_NUMBER):
         return table
     try:
-        numbers = table["target"].cast(pa.int64())
+        numbers = pc.replace_substring_regex(table["target"], r"\.0*$", "").cast(pa.int64())
     except pa.ArrowInvalid:
         return table
     return table.set_column(table.column_names.index("target"), "target", numbers)
+
+
+def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+    """Tell whether all values that are not null match the pattern."""
+    return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=0).as_py())
 
 
 def _no_header(source: str) -> DataError:

@@ -1,16 +1,21 @@
 """Fetch the CSV that a URI names: it is generated, read from a local file, or downloaded."""
 
+import os
 import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ml.config import SourceConfig
-from ml.config.address import local_path, public_address, scheme_of
-from ml.errors import ConfigError, DataError
-from ml.source.buckets import open_bucket
-from ml.source.download import OpenFrom, download, open_http
-from ml.source.kaggle_files import kaggle_address
+from ml.config.source_address import local_path, public_address, scheme_of
+from ml.errors import ConfigError, DataError, SourceUnavailable
+from ml.source.download import OpenFrom, download
+from ml.source.kaggle import kaggle_address
+from ml.source.object_stores import open_bucket
 from ml.source.sample import write_sample
 from ml.source.unpack import unpack
+from ml.source.web import open_http
 
 _SAMPLE = re.compile(r"sample:(?P<rows>[0-9]{1,8})(:(?P<seed>[0-9]{1,9}))?")
 _SAMPLE_SEED = 42
@@ -24,7 +29,9 @@ def fetch(config: SourceConfig, folder: Path) -> Path:
         write_sample(target, *_sample_size(config.uri))
         return target
     if scheme == "file":
-        unpack(_local_file(config.uri), target, config, source=source)
+        path = _local_file(config.uri)
+        with _unchanged(path, source):
+            unpack(path, target, config, source=source)
         return target
     packed = folder / "packed"
     download(_opener(scheme, config, source), packed, config, source=source)
@@ -36,19 +43,53 @@ def fetch(config: SourceConfig, folder: Path) -> Path:
 def _sample_size(uri: str) -> tuple[int, int]:
     match = _SAMPLE.fullmatch(uri)
     if not match:
-        raise ConfigError(f"{uri!r} names no sample", where="source.uri", fix="write sample:ROWS or sample:ROWS:SEED")
+        raise ConfigError(
+            "the address names no sample", where="source.uri", fix="write sample:ROWS or sample:ROWS:SEED"
+        )
     return int(match["rows"]), int(match["seed"] or _SAMPLE_SEED)
 
 
 def _local_file(uri: str) -> Path:
     path = local_path(uri)
-    if not path.is_file():
-        raise DataError(
-            "there is no such file" if not path.is_dir() else "this is a folder, not a file",
-            where=public_address(uri),
-            fix="check the path; a relative one starts at the folder that the command runs in",
-        )
-    return path
+    try:
+        mode = path.stat().st_mode
+        what = "this is a folder, not a file" if stat.S_ISDIR(mode) else "this is no regular file"
+        if stat.S_ISREG(mode) and os.access(path, os.R_OK):
+            return path
+        if stat.S_ISREG(mode):
+            what = "the file may not be read by this user"
+    except (FileNotFoundError, NotADirectoryError):
+        what = "there is no such file"
+    except (OSError, ValueError) as error:
+        what = f"the file cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
+    raise DataError(
+        what,
+        where=public_address(uri),
+        fix="check the path and its rights; a relative one starts at the folder that the command runs in",
+    )
+
+
+@contextmanager
+def _unchanged(path: Path, source: str) -> Iterator[None]:
+    """Raise SourceUnavailable if the file changes inside the `with` block, even if the block raises another error."""
+    before = _state(path)
+    try:
+        yield
+    finally:
+        if _state(path) != before:
+            raise SourceUnavailable(
+                "the file changed while it was read",
+                where=source,
+                fix="try again once it is written; let a writer write beside it and rename",
+            )
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        now = path.stat()
+    except OSError:
+        return ()
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
 
 
 def _opener(scheme: str, config: SourceConfig, source: str) -> OpenFrom:

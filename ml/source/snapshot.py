@@ -1,5 +1,6 @@
 """Step `snapshot`: pull the CSV and store it, byte for byte and parsed, under its sha256."""
 
+import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet
 
 from ml.config import Config, SourceConfig
-from ml.config.address import public_address
+from ml.config.source_address import public_address
 from ml.errors import DataError
 from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run
-from ml.source.csv_table import Parsed, parse
+from ml.source.csv_table import AUTO, Parsed, parse
 from ml.source.fetch import fetch
 from ml.store.files import file_digest
 
@@ -23,15 +24,23 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
     source = public_address(config.source.uri)
     with run.store.staging() as folder:
         csv = fetch(config.source, folder)
-        sha256 = file_digest(csv)
+        sha256 = _identity(csv, config.source)
         if not run.store.contains("snapshots", sha256):
-            _write_snapshot(folder, parse(csv, source=source), config.source, sha256)
+            _write_snapshot(folder, parse(csv, config.source, source=source), config.source, sha256)
             run.store.commit(folder, "snapshots", sha256)
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
     record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
     _check_quarantine(record, config.source)
     logger.info("snapshot %s: %d rows, %d bytes from %s", sha256[:12], record.rows, record.bytes, source)
     return record
+
+
+def _identity(csv: Path, config: SourceConfig) -> str:
+    """Return the sha256 of the file, in hex; if the settings name an index column, it is of both."""
+    sha256 = file_digest(csv)
+    if config.index_column == AUTO:
+        return sha256
+    return hashlib.sha256(f"{sha256}\0{config.index_column}".encode()).hexdigest()
 
 
 def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str) -> None:
@@ -59,6 +68,7 @@ def _check_quarantine(record: RawSnapshot, config: SourceConfig) -> None:
         raise DataError(
             f"{record.quarantined_rows} of {total} rows have the wrong number of fields",
             where=record.source,
-            fix="quote texts that hold commas, close each quote, or raise source.max_quarantined_fraction",
+            fix="quote texts that hold commas, close each quote, end no line with a comma, or raise "
+            "source.max_quarantined_fraction",
         )
     logger.warning("%d rows with the wrong number of fields are in quarantine.csv", record.quarantined_rows)

@@ -1,35 +1,71 @@
-"""Unpack the only CSV of a `.gz` or `.zip`; the first bytes tell the format. Malicious archives are refused."""
+"""Unpack the only CSV of a `.gz`, `.bz2`, `.xz` or `.zip`; the first bytes tell the format.
 
+Malicious archives are refused.
+"""
+
+import bz2
+import errno
 import gzip
 import lzma
-import shutil
+import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any
 
 from ml.config import SourceConfig
 from ml.errors import DataError
 from ml.progress import progress
 from ml.source.download import CHUNK_BYTES, check_size
+from ml.source.other_formats import other_format
 
-_GZIP_MAGIC, _ZIP_MAGICS = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_LONGEST_MAGIC = 6
+# File managers add these to archives.
+_LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"}
+# Python's readers raise these errors for damaged archives, as found by python -m benchmarks mutations.
+_DAMAGE = (
+    EOFError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def unpack(packed: Path, target: Path, config: SourceConfig, *, source: str) -> None:
     """Write the CSV to `target`, whether `packed` is the CSV or an archive; raises DataError for a bad archive."""
     with packed.open("rb") as file:
-        magic = file.read(4)
+        magic = file.read(_LONGEST_MAGIC)
+    if magic.startswith(_ZIP_MAGICS):
+        _unzip(packed, target, config, source)
+        return
+    opener = next((opener for start, opener in _OPENERS.items() if magic.startswith(start)), None)
+    if opener is None:
+        check_size(packed.stat().st_size, config.max_bytes, source)
+    with _archive_errors(source), opener(packed) if opener else packed.open("rb") as stream:
+        _copy(stream, target, config, source)
+
+
+@contextmanager
+def _archive_errors(source: str) -> Iterator[None]:
+    """Turn the errors of broken archives into DataError; errors of the disk, which have an errno, stay as they are."""
     try:
-        if magic[:2] == _GZIP_MAGIC:
-            with gzip.open(packed) as stream:
-                _copy(cast(IO[bytes], stream), target, config, source)
-        elif magic in _ZIP_MAGICS:
-            _unzip(packed, target, config, source)
-        else:
-            check_size(packed.stat().st_size, config.max_bytes, source)
-            shutil.copyfile(packed, target)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+        yield
+    except _DAMAGE as error:
+        raise _broken(error, source) from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # to seek before the start is EINVAL
+            raise
         raise _broken(error, source) from None
 
 
@@ -42,7 +78,7 @@ def _broken(error: Exception, source: str) -> DataError:
 
 
 def _unzip(packed: Path, target: Path, config: SourceConfig, source: str) -> None:
-    with zipfile.ZipFile(packed) as archive:
+    with _archive_errors(source), zipfile.ZipFile(packed) as archive:
         member = _only_member(archive, source)
         if member.flag_bits & 1:
             raise _refused("the zip file is encrypted", source)
@@ -52,21 +88,29 @@ def _unzip(packed: Path, target: Path, config: SourceConfig, source: str) -> Non
 
 
 def _only_member(archive: zipfile.ZipFile, source: str) -> zipfile.ZipInfo:
+    """Return the only file that is not from a file manager, or of several files the only CSV."""
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
-    if not all(PurePosixPath(member.filename).name for member in members):
+    names = [PurePosixPath(member.filename) for member in members]
+    if not all(name.name for name in names):
         raise _refused("the zip file holds a file without a name", source)
-    climbing = [member for member in members if _climbs(member.filename)]
-    if climbing:
+    if any(map(_climbs, archive.namelist())):
         raise _refused("the zip file holds a path that climbs out of its folder", source)
-    wanted = [member for member in members if not member.filename.startswith("__MACOSX/")]
-    if len(wanted) != 1:
+    if "[Content_Types].xml" in archive.namelist():
+        raise other_format("a workbook of Excel", source)
+    wanted = [member for member, name in zip(members, names, strict=True) if not _is_left_by_system(name)]
+    tables = [member for member in wanted if member.filename.lower().endswith(".csv")]
+    if len(wanted) != 1 and len(tables) != 1:
         raise _refused(f"the zip file holds {len(wanted)} files", source)
-    return wanted[0]
+    return wanted[0] if len(wanted) == 1 else tables[0]
 
 
 def _climbs(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+
+
+def _is_left_by_system(name: PurePosixPath) -> bool:
+    return bool(_LEFT_BY_SYSTEMS & set(name.parts)) or name.name.startswith("._")
 
 
 def _refused(what: str, source: str) -> DataError:
@@ -76,19 +120,8 @@ def _refused(what: str, source: str) -> DataError:
 def _copy(stream: IO[bytes], target: Path, config: SourceConfig, source: str) -> None:
     written = 0
     with target.open("wb") as file, progress("unpack", None, "B", scaled=True) as bar:
-        while chunk := _read(stream, source):
+        while chunk := stream.read(CHUNK_BYTES):
             written += len(chunk)
             check_size(written, config.max_bytes, source)
             file.write(chunk)
             bar.update(len(chunk))
-
-
-def _read(stream: IO[bytes], source: str) -> bytes:
-    """Read the next chunk; raises DataError if the archive is broken.
-
-    For a broken archive bz2 raises OSError, as writing to a full disk does. So the read alone is inside the `try`.
-    """
-    try:
-        return stream.read(CHUNK_BYTES)
-    except (OSError, lzma.LZMAError) as error:
-        raise _broken(error, source) from None

@@ -1,6 +1,7 @@
 """The content-addressed store, `store/<kind>/<digest>/`. A folder in it is complete, and never changes."""
 
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -13,7 +14,16 @@ from ml.store.files import rename_whole
 from ml.store.locks import locked, try_lock
 
 Kind = Literal[
-    "snapshots", "splits", "checkpoints", "models", "trainings", "comparisons", "decisions", "moves", "pending"
+    "snapshots",
+    "splits",
+    "checkpoints",
+    "models",
+    "trainings",
+    "comparisons",
+    "decisions",
+    "moves",
+    "pending",
+    "underway",
 ]
 
 _LOCK = "lock"
@@ -42,10 +52,9 @@ class Store:
         return place
 
     def names(self, kind: Kind) -> Sequence[str]:
-        """Return the digests or names of all stored folders of a kind, oldest first."""
-        places = (path for path in (self._root / kind).glob("*") if path.is_dir())
-        folders = sorted(places, key=lambda folder: folder.stat().st_mtime_ns)
-        return list(dict.fromkeys(folder.name.removeprefix(".") for folder in folders))
+        """The digests or names of all that is stored of a kind, oldest first; a file that lies there is none."""
+        times = [(time, path.name) for path in (self._root / kind).glob("*") for time in _folder_time(path)]
+        return list(dict.fromkeys(name.removeprefix(".") for _, name in sorted(times)))
 
     def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
         """Hold the lock of a stored or future folder; `drop` removes the lock with the folder."""
@@ -98,14 +107,16 @@ class Store:
         Until the new folder is in place, the old one is kept as `.<name>`: so one is found even if the process dies.
         """
         place = self._root / kind / name
-        with self.staging() as folder:
-            for file, text in texts.items():
-                (folder / file).write_text(text, encoding="utf-8")
-            if place.is_dir():
-                self._remove(_replaced(place))
-                place.rename(_replaced(place))
-            self.commit(folder, kind, name)
-        self._remove(_replaced(place))
+        with self.lock("put", waiting="waiting for another process that stores under a name"):
+            with self.staging() as folder:
+                for file, text in texts.items():
+                    (folder / file).write_text(text, encoding="utf-8")
+                if place.is_dir():
+                    self._remove(_replaced(place))
+                    with suppress(FileNotFoundError):  # another process has dropped it
+                        place.rename(_replaced(place))
+                self.commit(folder, kind, name)
+            self._remove(_replaced(place))
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
@@ -127,6 +138,14 @@ class Store:
             for folder in folders:
                 with suppress(FileNotFoundError):
                     folder.rename(staged / folder.name)
+
+
+def _folder_time(path: Path) -> Iterator[int]:
+    """When a folder was changed last, in ns; nothing for a file, or if another process has just removed it."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            yield status.st_mtime_ns
 
 
 def _replaced(place: Path) -> Path:

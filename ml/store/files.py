@@ -4,16 +4,19 @@ import errno
 import hashlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO, cast
 
 from ml.store.locks import locked
 
 _CHUNK_BYTES = 1 << 20
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.EBADF}
+_DESCRIPTOR = re.compile(r"/dev/std(in|out|err)|/(dev|proc/self)/fd/[0-9]{1,9}")
+_STANDARD = {"stdin": "0", "stdout": "1", "stderr": "2"}
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -31,8 +34,8 @@ def writing_whole(path: Path) -> Iterator[TextIO]:
     write the same file at once, one waits for the other.
     """
     target = path.resolve()
-    if path.exists() and not target.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
+    if names_descriptor(path) or (path.exists() and not target.is_file()):
+        with open_text(path, "w") as file:
             yield file
         return
     _make_folder(target.parent)
@@ -51,6 +54,22 @@ def writing_whole(path: Path) -> Iterator[TextIO]:
             beside.unlink()
             raise
     sync(target.parent)
+
+
+def open_text(path: Path, mode: Literal["r", "w"], *, encoding: str = "utf-8") -> TextIO:
+    """Open a text without changing its line ends; a path that names a descriptor of this process opens a copy of it.
+
+    So sockets can be opened, and a file that standard output is redirected to is neither truncated nor replaced.
+    """
+    if names_descriptor(path):
+        copy = os.dup(int(_STANDARD.get(path.name, path.name)))
+        return cast(TextIO, os.fdopen(copy, mode, encoding=encoding, newline=""))
+    return cast(TextIO, path.open(mode, encoding=encoding, newline=""))
+
+
+def names_descriptor(path: Path) -> bool:
+    """Tell whether a path such as /dev/stdin names an open descriptor of this process."""
+    return bool(_DESCRIPTOR.fullmatch(str(path)))
 
 
 def rename_whole(folder: Path, place: Path) -> None:

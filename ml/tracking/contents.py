@@ -24,7 +24,7 @@ from ml.records import (
     to_json,
 )
 from ml.run import Run
-from ml.tracking.card import model_card
+from ml.tracking.model_card import model_card
 from ml.tracking.tables import Table, expectations, label_counts, rule_checks
 
 

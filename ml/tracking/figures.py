@@ -5,7 +5,7 @@ from sklearn.metrics import precision_recall_curve
 
 from ml.config import PolicyConfig
 from ml.judge.evidence import slice_members
-from ml.judge.scores import Scores, read_scores, read_texts
+from ml.judge.row_scores import Scores, read_scores, read_texts
 from ml.judge.statistics import BoolArray
 from ml.metrics import IntArray
 from ml.records import Comparison, Evaluation

@@ -17,10 +17,10 @@ from typing import Any
 import tensorflow as tf
 
 from ml.config import TrainConfig, config_digest
-from ml.inputs import code_version
+from ml.fingerprint import code_version
 from ml.store import Store
 from ml.store.plain_path import plain_path
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 
 _CODE = ("training", "encoder", "model", "metrics.py")
 _LIBRARIES = ("tf-keras", "tf-models-official", "tensorflow-text", "tensorflow-hub", "numpy", "scikit-learn")

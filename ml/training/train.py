@@ -29,9 +29,9 @@ from ml.store import Store
 from ml.store.files import tree_digest
 from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
-from ml.training.fit import Fitted, LabelledTexts, count_steps, fit
-from ml.training.runtime import prepare_runtime, tf32
-from ml.training.trainer import Trainer
+from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
+from ml.training.hardware import prepare_runtime, tf32
+from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
 
 _BYTES_PER_MAXRSS = 1024  # Linux counts it in KiB

@@ -25,7 +25,7 @@ _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 
 def retraining_params() -> dict[str, Param]:
     """Return the Params of `retrain_quora`; an empty Param leaves the setting as the config has it."""
-    from ml.config.reference import preset_names, setting_schemas
+    from ml.config.settings_reference import preset_names, setting_schemas
 
     schemas = setting_schemas()
     settings = {name: _optional(name, schemas[setting]) for name, setting in _SETTINGS.items()}

@@ -197,7 +197,7 @@ def test_a_promotion_has_a_report_in_wandb(server: WandbServer) -> None:
 def test_the_key_is_nowhere_to_be_read(
     first: "subprocess.CompletedProcess[str]", place: Path, server: WandbServer, command_lines: list[str]
 ) -> None:
-    assert any("sender.py sync " in line for line in command_lines)
+    assert any("-m ml train" in line for line in command_lines)
     assert not [line for line in command_lines if server.key in line]
     assert server.key not in first.stdout + first.stderr
     files = {str(path.relative_to(place)): _content(path) for path in (place / "my state").rglob("*") if path.is_file()}

@@ -61,11 +61,19 @@ class Team:
         self.environment = kept | server.environment | settings
 
     def retrain(self, *, epochs: int) -> "subprocess.Popen[str]":
+        """By the DAG."""
+        settings = [f"CONFIG={self._config(epochs)}", f"SOURCE={self.place / 'rows.csv'}"]
+        return self._start("make", "--assume-old=.venv/installed-all", "retrain", *settings)
+
+    def retrain_without_airflow(self, *, epochs: int) -> "subprocess.Popen[str]":
+        """The same steps, a minute quicker."""
+        return self.ml("run", "--config", str(self._config(epochs)), "--source", str(self.place / "rows.csv"))
+
+    def _config(self, epochs: int) -> Path:
         base = (self.place / "tiny.toml").read_text(encoding="utf-8") + POLICY
         config = self.place / "this-week.toml"
         config.write_text(base.replace("epochs = 1", TRAINING.format(epochs=epochs)), encoding="utf-8")
-        settings = [f"CONFIG={config}", f"SOURCE={self.place / 'rows.csv'}"]
-        return self._start("make", "--assume-old=.venv/installed-all", "retrain", *settings)
+        return config
 
     def ml(self, *command: str) -> "subprocess.Popen[str]":
         return self._start(sys.executable, "-m", "ml", *command)
@@ -104,14 +112,15 @@ def command_lines() -> list[str]:
 def weeks(place: Path, server: WandbServer, command_lines: list[str]) -> SimpleNamespace:
     """Make four runs, with a rollback before the last one.
 
-    In the last run W&B is down from the decision on, until the task waits for its retry.
+    In the last run W&B is down from the decision on, until the task waits for its retry. Only that run is made by the
+    DAG: its retry is what Airflow adds to the steps.
     """
     with watched_command_lines(command_lines):
         return _live_through(Team(place, server), place, server)
 
 
 def _live_through(team: Team, place: Path, server: WandbServer) -> SimpleNamespace:
-    texts = [finish(team.retrain(epochs=epochs)) for epochs in (2, 5, 1)]
+    texts = [finish(team.retrain_without_airflow(epochs=epochs)) for epochs in (2, 5, 1)]
     finish(team.ml("rollback", "--to", "v0", "--reason", "complaints"))
     decided = team.decisions()
     last = team.retrain(epochs=6)

@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from ml.champion.promote import promote
 from ml.config import Config
 from ml.errors import LineageError, RegistryConflict
-from ml.judge.decisions import keep_decision
+from ml.judge.kept_decisions import keep_decision
 from ml.records import (
     ChampionFigures,
     ChampionUnmeasured,
@@ -14,13 +16,35 @@ from ml.records import (
     ModelVersion,
     NoChampion,
     NoGains,
+    RawSnapshot,
     Unregistered,
+    ValidationReport,
     digest,
 )
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
+from ml.report.verdict import decision_text, outcome_before, read_verdict, write_verdict
+from ml.steps import run_step
 from ml.store.files import tree_digest
 from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, open_run, probed, store_model
+
+SNAPSHOT = RawSnapshot(source="file:a.csv", sha256="9" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
+REPORT = ValidationReport(
+    snapshot="0" * 64, suite="raw", suite_digest="0" * 64, passed=True, worst_severity="none", checks=()
+)
+
+
+class CutOff:
+    """A registry whose user dies before it records."""
+
+    def __init__(self, registry):
+        self._registry = registry
+
+    def __getattr__(self, name):
+        return getattr(self._registry, name)
+
+    def record(self, entry, grounds):
+        raise KeyboardInterrupt
 
 
 def promote_first(home):
@@ -122,6 +146,8 @@ def test_a_late_retry_does_not_undo_what_came_after(tmp_path):
     promoted = ModelVersion(version="v2", model=comparison.candidate.model)
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
     run.registry.move_alias(CHAMPION_ALIAS, "v1", expected=promoted)
+    back = replace(run.registry.history()[-1], run_id="back", verdict="rollback", version="v1", previous=promoted)
+    run.registry.record(back, judged(comparison))
 
     promotion = promote(Config(), run, comparison, judged(comparison), probed(comparison))
 
@@ -142,6 +168,85 @@ def test_a_champion_that_changed_since_the_decision_stops_the_promotion(tmp_path
 
     assert slower.registry.resolve(CHAMPION_ALIAS).model == winner.candidate.model
     assert [entry.run_id for entry in slower.registry.history()] == ["run-0", "run-fast"]
+
+
+def test_a_run_that_was_judged_before_adds_nothing_and_gives_that_verdict(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison, other = (compare_with(champion, run, content) for content in ("second", "third"))
+    once = promote(Config(), run, comparison, judged(comparison), probed(comparison))
+
+    again = promote(Config(), run, other, judged(other), probed(other))
+
+    assert again == once
+    assert [entry.run_id for entry in run.registry.history()] == ["run-0", "run-1"]
+    assert run.registry.resolve(CHAMPION_ALIAS).model == comparison.candidate.model
+
+
+def test_a_run_that_is_started_again_shows_the_verdict_that_it_came_to(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+    run_step("promote", Config(), run, (comparison, judged(comparison), probed(comparison)))
+    verdict = read_verdict(run.report_folder)
+
+    assert not run_step("detect", Config(), run, [SNAPSHOT]).changed
+    assert read_verdict(run.report_folder) == verdict
+    with pytest.raises(LineageError):
+        run_step("split", Config(), run, [SNAPSHOT, REPORT])
+    assert read_verdict(run.report_folder) == verdict
+    assert len(run.registry.history()) == 2
+
+
+def test_a_run_killed_before_its_verdict_was_written_shows_it_when_started_again(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+    decision = judged(comparison)
+    write_verdict(run, decision_text(run, comparison, decision, outcome_before(decision)))
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    assert "(the decision is not carried out yet)" in read_verdict(run.report_folder)
+
+    run_step("detect", Config(), run, [SNAPSHOT])
+
+    verdict = read_verdict(run.report_folder)
+    assert verdict.startswith("PROMOTE: Precision, recall and F1 are higher")
+    assert verdict.endswith("production: v2 (before: v1)")
+
+
+def test_a_run_cut_off_between_alias_and_history_is_recorded_once_when_started_again(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison = compare_with(champion, run)
+    cut_off = replace(run, registry=CutOff(run.registry))
+    with pytest.raises(KeyboardInterrupt):
+        promote(Config(), cut_off, comparison, judged(comparison), probed(comparison))
+
+    assert not run_step("detect", Config(), run, [SNAPSHOT]).changed
+
+    assert [(entry.run_id, entry.verdict) for entry in run.registry.history()] == [
+        ("run-0", "promote"),
+        ("run-1", "promote"),
+    ]
+    assert read_verdict(run.report_folder).endswith("production: v2 (before: v1)")
+
+
+def test_of_two_processes_with_one_run_id_one_records_and_both_say_the_same(tmp_path):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparisons = [compare_with(champion, run, content) for content in ("second", "third")]
+    start = threading.Barrier(2)
+
+    def carry_out(comparison):
+        start.wait()
+        return promote(Config(), open_run(tmp_path), comparison, judged(comparison), probed(comparison))
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(carry_out, comparisons)
+
+    assert first == second
+    assert [entry.run_id for entry in run.registry.history()] == ["run-0", "run-1"]
+    assert run.registry.resolve(CHAMPION_ALIAS) == first.candidate
 
 
 def test_a_decision_about_another_comparison_is_refused(tmp_path):

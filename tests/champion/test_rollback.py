@@ -10,10 +10,22 @@ from ml.champion.promote import promote
 from ml.champion.rollback import plan_rollback, roll_back
 from ml.config import Config
 from ml.errors import ConfigError, LineageError, ServingError
-from ml.records import ModelVersion, NoChampion, to_json
+from ml.records import ModelVersion, NoChampion, digest, to_json
 from ml.registry import CHAMPION_ALIAS
+from ml.report.verdict import read_verdict
+from ml.steps import run_rollback
 from ml.store.files import tree_digest
-from tests.judge.examples import CHAMPION, DESCRIPTION, RIVAL, compare, judged, open_run, probed, store_model
+from tests.judge.examples import (
+    CHAMPION,
+    DESCRIPTION,
+    RIVAL,
+    compare,
+    compare_next,
+    judged,
+    open_run,
+    probed,
+    store_model,
+)
 
 
 class Measurer(tf.Module):
@@ -136,6 +148,78 @@ def test_an_unknown_version_is_no_target(tmp_path):
 
     with pytest.raises(LineageError, match="there is no version v9"):
         plan_rollback(open_run(tmp_path), "v9", "a try")
+
+
+def block(home, content):
+    """A candidate that is not promoted."""
+    run = open_run(home, f"run-{content}")
+    comparison = compare_next(run, content, precision=0.4)
+    return promote(Config(), run, comparison, judged(comparison), probed(comparison)).version
+
+
+def go(run, to=None):
+    """A rollback to a version that is believed to serve."""
+    plan = plan_rollback(run, to, "a try")
+    entry = replace(run.registry.history()[0], run_id=run.run_id, verdict="rollback", version=plan.target.version)
+    run.registry.move_alias(CHAMPION_ALIAS, plan.target.version, expected=plan.previous)
+    run.registry.record(replace(entry, previous=plan.previous, decision=digest(plan), reason=plan.reason), plan)
+    return plan.target.version
+
+
+def test_a_version_that_was_blocked_needs_force_and_its_verdict_is_repeated(tmp_path):
+    promote_contents(tmp_path, "first")
+    assert block(tmp_path, "worse") == "v2"
+    run = open_run(tmp_path, "back-1")
+
+    with pytest.raises(
+        ConfigError, match=r"v2 was never promoted, its verdict was blocked: .*precision floor"
+    ) as raised:
+        plan_rollback(run, "v2", "a try")
+    assert "--force" in raised.value.fix
+
+    plan = plan_rollback(replace(run, force=True), "v2", "a try")
+    assert plan.reason.startswith("a try (forced: v2 was never promoted, its verdict was blocked: ")
+
+
+def test_after_a_forced_rollback_the_next_leads_to_the_champion_of_before(tmp_path):
+    promote_contents(tmp_path, "first")
+    block(tmp_path, "worse")
+
+    assert go(replace(open_run(tmp_path, "back-1"), force=True), "v2") == "v2"
+    assert go(open_run(tmp_path, "back-2")) == "v1"
+    with pytest.raises(ConfigError, match="v2 was never promoted"):
+        plan_rollback(open_run(tmp_path, "back-3"), None, "and back again")
+
+
+@pytest.mark.parametrize(
+    ("targets", "champions"),
+    [
+        ([None, None], ["v2", "v1"]),
+        ([None, None, None], ["v2", "v1", "v2"]),
+        (["v1", None], ["v1", "v3"]),
+        (["v1", "v3", None], ["v1", "v3", "v1"]),
+        (["v2", "v3", None], ["v2", "v3", "v2"]),
+    ],
+)
+def test_rollbacks_go_down_to_the_first_champion_and_back_again(tmp_path, targets, champions):
+    promote_contents(tmp_path, "first", "second", "third")
+
+    assert [go(open_run(tmp_path, f"back-{number}"), to) for number, to in enumerate(targets)] == champions
+
+
+def test_a_rollback_leaves_a_verdict_whatever_comes_of_it(home):
+    run = open_run(home, "back-1")
+    with pytest.raises(ConfigError):
+        run_rollback(run, to="v2", reason="a try")
+    assert read_verdict(run.report_folder).startswith("FAILED: the step rollback ended the run.")
+
+    run_rollback(run, to=None, reason="too many false alarms")
+
+    assert read_verdict(run.report_folder).split("\n") == [
+        "ROLLBACK: too many false alarms",
+        "",
+        "production: v1 (before: v2)",
+    ]
 
 
 def test_a_version_that_was_never_judged_is_no_target(tmp_path):

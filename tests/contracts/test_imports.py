@@ -17,7 +17,7 @@ PURE = {
     "judge/policy": "ml.judge.policy",
 }
 HEAVY = ("tensorflow", "tf_keras", "official", "great_expectations", "wandb", "sklearn", "pandas", "matplotlib")
-SETTINGS = {"ml", "ml.config", "ml.config.load", "ml.config.reference", "ml.config.slices", "ml.errors"}
+SETTINGS = {"ml", "ml.config", "ml.config.load", "ml.config.settings_reference", "ml.config.slices", "ml.errors"}
 
 _PARSE_DAGS = """
 import json, runpy, sys

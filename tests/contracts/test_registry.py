@@ -5,19 +5,22 @@ To run them on a real W&B account, where they leave models named contract-…:
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from ml.errors import LineageError, RegistryConflict
+from ml.errors import LineageError, RegistryConflict, RegistryDamaged
 from ml.records import ModelVersion, NoChampion, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Registry
+from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
 from ml.store import Store
 from ml.store.files import tree_digest
 from tests.judge.examples import FIRST_ENTRY, compare, judged
+from tests.wandb_server.state import ENTITY, Place
 
 DECISION = judged(compare("a" * 64, NoChampion()))
 ENTRY = replace(FIRST_ENTRY, reason=DECISION.reason, decision=digest(DECISION))
@@ -188,3 +191,88 @@ def test_a_dropped_model_that_comes_again_is_whole_again_under_its_name(registry
 
     assert again == first
     assert tree_digest(registry.fetch(first.version)) == first.model
+
+
+def test_a_version_is_found_by_name_though_its_files_are_gone(registry, first, second):
+    registry.prune([])
+
+    assert registry.find(first.version) == first
+    with pytest.raises(LineageError, match="there is no version v9"):
+        registry.find("v9")
+
+
+def test_a_model_is_kept_by_its_digest_too(registry, first, second, third):
+    assert list(registry.prune([first.model])) == [second]
+
+
+def test_a_run_concludes_once_whatever_it_decides_later(registry, first):
+    registry.record(ENTRY, DECISION)
+    registry.record(replace(ENTRY, verdict="keep", promoted=False, decision="e" * 64), DECISION)
+
+    assert list(registry.history()) == [ENTRY]
+
+
+@pytest.fixture
+def champion(registry, first):
+    """The first version is champion by alias and history."""
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
+    registry.record(replace(ENTRY, version=first.version), DECISION)
+    return first
+
+
+def test_a_registry_whose_parts_agree_is_whole(registry, champion, second):
+    registry.prune([])
+
+    assert registry.check() == []
+
+
+def lose_alias(registry, request):
+    if isinstance(registry, LocalRegistry):
+        aliases = registry.root / "aliases.json"
+        aliases.write_bytes(aliases.read_bytes().replace(b"production", b"productiom"))
+    else:
+        state = request.getfixturevalue("wandb_server").state
+        state.remove(Place(ENTITY, "quora", "insincere"), CHAMPION_ALIAS, state.version("insincere", CHAMPION_ALIAS))
+
+
+def lose_first_entry(registry, request):
+    if isinstance(registry, LocalRegistry):
+        history = registry.root / "history.jsonl"
+        history.write_bytes(history.read_bytes().partition(b"\n")[2])
+    else:
+        request.getfixturevalue("wandb_server").state.version("insincere-history", "v0").state = "DELETED"
+
+
+@pytest.fixture(params=[lose_alias, lose_first_entry])
+def forgetful(request, registry, champion, second):
+    """A registry with two entries that has lost one of them, or the alias."""
+    if request.node.callspec.params["registry"] is open_live:
+        pytest.skip("nothing is taken from a real account")
+    kept = replace(ENTRY, run_id="run-2", verdict="keep", promoted=False, previous=champion, version=second.version)
+    registry.record(kept, DECISION)
+    request.param(registry, request)
+    return registry
+
+
+def test_what_is_lost_stops_every_write_and_is_listed(forgetful, first, second, tmp_path):
+    writes = [
+        lambda: forgetful.register(*write_artifact(tmp_path, "another")),
+        lambda: forgetful.move_alias(CHAMPION_ALIAS, second.version, expected=first),
+        lambda: forgetful.prune([]),
+        lambda: forgetful.resolve(CHAMPION_ALIAS),
+    ]
+
+    for write in writes:
+        with pytest.raises(RegistryDamaged):
+            write()
+
+    assert forgetful.check() != []
+
+
+def test_only_one_at_a_time_has_its_turn(registry, first):
+    with ThreadPoolExecutor(1) as threads:
+        with registry.turn():
+            other = threads.submit(lambda: registry.turn().__enter__())
+            with pytest.raises(TimeoutError):
+                other.result(timeout=0.2)
+        other.result(timeout=10)

@@ -13,7 +13,7 @@ from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig
 from ml.errors import LineageError, RegistryDamaged
 from ml.judge.replay import replay
-from ml.judge.scores import read_scores
+from ml.judge.row_scores import read_scores
 from ml.records import (
     Comparison,
     Contamination,

@@ -344,6 +344,23 @@ def test_a_better_candidate_waits_for_the_end_of_the_cool_down():
     )
 
 
+@pytest.mark.parametrize(
+    ("promoted", "observed", "verdict"),
+    [
+        ("2026-01-13T23:00:00+00:00", "unknown: v1 is dated 71.0 hours ahead, a clock was wrong", "promote"),
+        ("2036-01-11T00:00:00+00:00", "unknown: v1 is dated 87648.0 hours ahead, a clock was wrong", "promote"),
+        ("2026-01-11T00:30:00+00:00", "0.0 hours after v1", "blocked"),
+    ],
+)
+def test_a_promotion_from_the_future_holds_nobody_back_until_then(promoted, observed, verdict):
+    last = PastPromotion(version="v1", time=promoted)
+
+    judgement = judge_against_champion(in_circumstances(last_promotion=last))
+
+    assert judgement.verdict == verdict
+    assert check_named("cool-down", judgement).observed == observed
+
+
 def test_the_cool_down_hides_no_other_verdict():
     early = in_circumstances(time="2026-01-04T01:00:00+00:00")
 

@@ -6,11 +6,11 @@ import pytest
 
 from ml.config import PolicyConfig, config_digest
 from ml.errors import LineageError
-from ml.judge.decisions import keep_decision, policy_of
 from ml.judge.evidence import gather_evidence
+from ml.judge.kept_decisions import keep_decision, policy_of
 from ml.judge.policy import judge
 from ml.judge.replay import replay
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.metrics import measure
 from ml.records import Decision, ModelVersion, NoChampion, NoEvidence, RuleCheck, digest
 from ml.report.replay_text import replay_text

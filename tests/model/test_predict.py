@@ -1,5 +1,10 @@
 import csv
 import json
+import os
+import socket
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.mutations import try_out
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import LoadedModel, load_model, predict_csv
 from ml.records import to_json
@@ -69,6 +75,93 @@ def test_a_byte_order_mark_and_line_breaks_in_a_text_are_read(model, tmp_path):
     assert scored == 'question_text,probability,label\n"a\nb",0.300000012,0\n'
 
 
+def test_a_blank_line_of_one_column_is_a_row(model, tmp_path):
+    scored = predict(model, tmp_path, "question_text\nabcde\n\nab\n\n\nabc\n")
+    rows = list(csv.reader(scored.splitlines()))
+    assert [row[0] for row in rows] == ["question_text", "abcde", "", "ab", "", "", "abc"]
+    assert [row[1] for row in rows[1:]] == ["0.5", "0", "0.200000003", "0", "0", "0.300000012"]
+
+
+def test_a_blank_line_of_several_columns_stays_one(model, tmp_path):
+    scored = predict(model, tmp_path, "\n\nid,question_text\n1,\n\n,abc\n\n")
+    assert scored == "id,question_text,probability,label\n1,,0,0\n\n,abc,0.300000012,0\n\n"
+
+
+def test_any_line_end_within_a_text_stays_within_it(model, tmp_path):
+    predict(model, tmp_path, 'question_text\n"a\rb"\n"a\r\nb"\n')
+    with (tmp_path / "scored.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["question_text", "a\rb", "a\r\nb"]
+
+
+def through_pipes(model, source, output):
+    """What comes out of the output's pipe, while the input's pipe is fed."""
+    fed = threading.Thread(target=lambda: source.write_text("question_text\nabc\n"))
+    with ThreadPoolExecutor() as pool:
+        came = pool.submit(output.read_text)
+        fed.start()
+        predict_csv(model, source, output)
+        fed.join()
+        return came.result(10)
+
+
+def test_pipes_are_read_and_written_and_stay_pipes(model, tmp_path):
+    source, output = tmp_path / "in", tmp_path / "out"
+    os.mkfifo(source)
+    os.mkfifo(output)
+    assert through_pipes(model, source, output) == "question_text,probability,label\nabc,0.300000012,0\n"
+    assert output.is_fifo()
+
+
+@pytest.fixture
+def questions(tmp_path) -> Path:
+    (tmp_path / "questions.csv").write_text("question_text\nabc\n")
+    return tmp_path / "questions.csv"
+
+
+def test_a_link_stays_a_link_and_its_file_keeps_its_mode(model, tmp_path, questions):
+    (tmp_path / "kept.csv").touch(0o600)
+    (tmp_path / "link.csv").symlink_to("kept.csv")
+    predict_csv(model, questions, tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert stat.filemode((tmp_path / "kept.csv").stat().st_mode) == "-rw-------"
+    assert (tmp_path / "kept.csv").read_text().endswith("abc,0.300000012,0\n")
+
+
+def test_a_device_is_written_into_and_stays(model, questions):
+    predict_csv(model, questions, Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+
+
+def test_what_standard_output_goes_to_is_added_to(model, questions, tmp_path):
+    with (tmp_path / "log").open("w+") as log:
+        log.write("before\n")
+        log.flush()
+        predict_csv(model, questions, Path(f"/dev/fd/{log.fileno()}"))
+        log.seek(0)
+        assert log.read() == "before\nquestion_text,probability,label\nabc,0.300000012,0\n"
+
+
+def test_a_socket_can_be_read(model, tmp_path):
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.sendall(b"question_text\nabc\n")
+        ours.close()
+        predict_csv(model, Path(f"/dev/fd/{theirs.fileno()}"), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().endswith("abc,0.300000012,0\n")
+
+
+def test_a_pipe_that_nobody_reads_on_is_no_error_of_the_places(model, questions):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb"), pytest.raises(BrokenPipeError):
+        predict_csv(model, questions, Path(f"/dev/fd/{write}"))
+
+
+def test_a_closed_descriptor_is_an_error_of_the_places(model, tmp_path):
+    with pytest.raises(ConfigError, match="Bad file descriptor"):
+        predict_csv(model, Path("/dev/fd/987654"), tmp_path / "scored.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -77,12 +170,22 @@ def test_a_byte_order_mark_and_line_breaks_in_a_text_are_read(model, tmp_path):
         ("question_text,label\nabc,1\n", "a column label already"),
         ("qid,question_text\n1,a\n2,b,c\n", "row 2 has 3 fields, the header 2"),
         (b"question_text\nPok\xe9mon\n", "not UTF-8"),
+        ('question_text\n"secret\n', "a quote is never closed"),
+        ('question_text\n"Is \\"secret\\" hot?"\n', "marked by a backslash"),
+        ("question_text\n" + "secret " * 700_000, "a line is too long"),
     ],
 )
 def test_what_is_no_csv_of_questions_is_refused_and_leaves_no_output(model, tmp_path, text, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         predict(model, tmp_path, text)
+    assert "secret" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["questions.csv"]
+
+
+def test_a_mutated_input_gives_as_many_rows_or_one_of_our_errors():
+    ended = try_out("prediction", 100)
+    assert ended["read"]
+    assert ended["refused"]
 
 
 def test_a_missing_input_is_refused(model, tmp_path):

@@ -27,7 +27,7 @@ from ml.steps import promote_pending
 from ml.store import Store
 from ml.store.files import tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
-from tests.judge.examples import compare, judged, open_run, probed, store_model
+from tests.judge.examples import compare, compare_next, judged, open_run, probed, store_model
 from tests.wandb_server import KEY
 from tests.wandb_server.state import ENTITY, ORGANIZATION_ENTITY, Place
 
@@ -685,6 +685,30 @@ def test_a_version_that_wandb_has_deleted_is_unknown(state, registry):
 
     with pytest.raises(LineageError, match="there is no version v1"):
         registry.fetch("v1")
+
+
+# What aliases and history vouch for
+
+
+def test_a_history_that_lost_the_entry_of_the_champion_stops_promotion_and_retention(wandb_server, registry, tmp_path):
+    run = replace(open_run(tmp_path), registry=registry)
+    comparison = compare(store_model(run.store, "first"), NoChampion())
+    promote(Config(), run, comparison, judged(comparison), probed(comparison))
+    wandb_server.state.version("insincere-history", "v0").state = "DELETED"
+    later = compare_next(replace(run, run_id="run-2"), "second")
+
+    with pytest.raises(RegistryDamaged, match="production points at v0, but by the history at nothing"):
+        promote(Config(), replace(run, run_id="run-2"), later, judged(later), probed(later))
+
+    assert len(wandb_server.state.listed(wandb_server.state.collection("insincere"))) == 1
+    (wrong,) = registry.check()
+    assert "record that: `python -m ml rollback --to v0" in wrong
+
+
+def test_the_check_proves_what_can_be_downloaded(state, registry):
+    wrong = registry.check()
+
+    assert sum("are not those that were registered" in each for each in wrong) == 3
 
 
 def read_table(run, name):

@@ -139,19 +139,19 @@ PENDING = RegistryUnavailable("the folder did not answer", where="the registry",
 
 
 @pytest.mark.parametrize(
-    ("step", "error", "headline"),
+    ("error", "pending", "headline"),
     [
-        ("promote", PENDING, "PROMOTION PENDING: Champion v1 stays: the candidate shows no precision gain."),
+        (PENDING, True, "PROMOTION PENDING: Champion v1 stays: the candidate shows no precision gain."),
         (
-            "promote",
             RegistryConflict("moved", where="there", fix="see"),
+            False,
             "NOT PROMOTED: the alias was moved meanwhile.",
         ),
-        ("promote", LineageError("other", where="there", fix="see"), "FAILED: the step promote ended the run."),
+        (LineageError("other", where="there", fix="see"), False, "FAILED: the step promote ended the run."),
     ],
 )
-def test_a_promotion_that_failed_says_what_had_been_decided(step, error, headline):
-    lines = failure_text(step, (KEPT, judged(KEPT)), error).splitlines()
+def test_a_promotion_that_failed_says_what_had_been_decided(error, pending, headline):
+    lines = failure_text("promote", (KEPT, judged(KEPT)), error, pending=pending).splitlines()
 
     assert lines[0] == headline
     assert lines[2:5] == str(error).splitlines()
@@ -175,4 +175,4 @@ def test_a_promotion_that_failed_says_what_had_been_decided(step, error, headlin
     ],
 )
 def test_a_run_that_ends_early_says_where_and_why(error, lines):
-    assert failure_text("snapshot", (), error).splitlines() == lines
+    assert failure_text("snapshot", (), error, pending=False).splitlines() == lines

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from ml.config import Config
 from ml.errors import ServingError
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.records import ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
 from ml.serve.costs import measure_costs
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model

@@ -32,7 +32,18 @@ class _Handler(BaseHTTPRequestHandler):
         kaggle.headers.append(dict(self.headers))
         time.sleep(kaggle.delay_seconds)
         with suppress(ConnectionError):  # the client may have closed the connection
-            self._answer(kaggle)
+            if self.path.endswith("GenerateAccessToken"):
+                self._renew()
+            else:
+                self._answer(kaggle)
+
+    def _renew(self):
+        content = json.dumps({"token": "renewed", "expiresIn": 3600}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def _answer(self, kaggle):
         content = b"" if kaggle.status == 302 else json.dumps({"code": kaggle.status, "message": "refused"}).encode()

@@ -95,7 +95,6 @@ HOSTILE = {
     "tabs": (CSV.replace(b",", b"\t"), "separated by tab"),
     "no header": (b'0a,"Is this a header?",0\n', "first line is not a header"),
     "double column": (b"qid,qid,target\n1,2,0\n", "occurs twice"),
-    "byte-order mark": (b"\xef\xbb\xbf" + CSV, "byte-order mark"),
     "utf-16": (CSV.decode().encode("utf-16"), "UTF-16"),
     "latin-1": (CSV + "04,café,0\n".encode("latin-1"), f"0xe9 at offset {len(CSV) + 6}"),
     "nul": (CSV + b"04,a\0b,0\n", f"NUL byte at offset {len(CSV) + 4}"),
@@ -144,7 +143,7 @@ def test_a_download_resumes_where_it_broke_off(tmp_path):
     with serving(body, breaks=[600_000, 900_000]) as site:
         record = snapshot(config(site.url), open_run(tmp_path))
     assert record.sha256 == hashlib.sha256(body).hexdigest()
-    assert site.asked == ["", "bytes=524288-", "bytes=786432-"]
+    assert site.asked == ["", "bytes=600000-", "bytes=900000-"]
 
 
 def test_a_download_starts_again_where_the_server_cannot_resume(tmp_path):

@@ -83,6 +83,25 @@ def test_many_that_stage_at_once_are_in_nobodys_way(store, tmp_path):
     assert list((tmp_path / "store" / "staging").iterdir()) == []
 
 
+def test_many_that_put_and_drop_under_one_name_at_once_are_in_nobodys_way(store):
+    def put_and_drop(number):
+        store.put("pending", "run-1", {"a.txt": str(number)})
+        if number % 3 == 0:
+            store.drop("pending", "run-1")
+        return store.names("pending") in ([], ["run-1"])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(put_and_drop, range(200)))
+
+
+@pytest.mark.parametrize("name", [".nfs0000", ".DS_Store", "run-1~", "4913"])
+def test_a_stray_file_is_nothing_that_is_stored(store, tmp_path, name):
+    store.put("moves", "run-1", {"a.txt": "x"})
+    (tmp_path / "store" / "moves" / name).touch()
+
+    assert store.names("moves") == ["run-1"]
+
+
 def test_what_is_dropped_is_gone_and_dropping_it_again_changes_nothing(store):
     with store.staging() as folder:
         store.commit(folder, "models", "a" * 64)

@@ -12,10 +12,10 @@ from ml.cli import main
 from ml.config import Config, TrackingConfig
 from ml.errors import PromotionPending
 from ml.judge.decide import keep_decision
-from ml.judge.scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, keep_scores
 from ml.records import NoChampion, NoEvidence, Promotion
 from ml.steps import run_step
-from ml.tracking import open_tracker, recorded
+from ml.tracking import expected, open_tracker, runs, unsent_runs
 from tests.judge.examples import compare, judged, open_run, probed, store_model
 from tests.wandb_server.state import ENTITY
 
@@ -27,7 +27,9 @@ TITLE = "Promotion of v1 by run-1"
 @pytest.fixture
 def home(wandb_server, tmp_path, monkeypatch):
     monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
-    monkeypatch.setattr(recorded, "ARRIVAL_SECONDS", 0)
+    monkeypatch.setattr(expected, "ARRIVAL_SECONDS", 0)
+    monkeypatch.setattr(runs, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(unsent_runs, "CONNECT_SECONDS", 2)
     return tmp_path
 
 
@@ -77,9 +79,7 @@ def titles(server):
 
 
 def left(home):
-    return [
-        path.name for path in home.glob("wandb/*") if "run-" in path.name or path.suffix in (".pending", ".refused")
-    ]
+    return [path.name for path in home.glob("wandb/*run-*") if path.is_dir() and not path.is_symlink()]
 
 
 def test_a_promotion_has_one_report_however_often_it_is_carried_out(home, wandb_server, run, records):

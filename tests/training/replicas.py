@@ -13,8 +13,8 @@ import tensorflow as tf
 from ml.config import TrainConfig
 from ml.encoder.pretrained import read_encoder
 from ml.training.batches import Batch
-from ml.training.runtime import Precision, Runtime, choose_strategy
-from ml.training.trainer import Trainer
+from ml.training.hardware import Precision, Runtime, choose_strategy
+from ml.training.training_step import Trainer
 
 STEPS = 50
 # Strong enough that a kernel without it is seen at once: each step takes up to 1 % of all kernels.

@@ -59,7 +59,7 @@ import logging, os, shutil, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from ml.training import checkpoint, train as step
-from ml.training.trainer import Trainer
+from ml.training.training_step import Trainer
 from ml.store import Store
 from tests.training.splits import make_run, store_splits
 from tests.training.test_train import SETTINGS, make_config

@@ -52,10 +52,6 @@ def server_features(state: State, variables: Variables) -> Answer:
     return {"serverInfo": {"features": []}}
 
 
-def server_info(state: State, variables: Variables) -> Answer:
-    return {"serverInfo": {"cliVersionInfo": {"max_cli_version": "99.0.0"}, "latestLocalVersionInfo": None}}
-
-
 def organization(state: State, variables: Variables) -> Answer:
     organization = {
         "name": ORGANIZATION,
@@ -238,10 +234,6 @@ def commit_artifact(state: State, variables: Variables) -> Answer:
     return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
 
 
-def client_id_mapping(state: State, variables: Variables) -> Answer:
-    return {"clientIDMapping": {"serverID": state.clients.get(variables["clientID"])}}
-
-
 # Artifacts, looked up
 
 
@@ -298,17 +290,6 @@ def artifact_by_id(state: State, variables: Variables) -> Answer:
     return {"artifact": _artifact(state, found) if found else None}
 
 
-def used_by(state: State, variables: Variables) -> Answer:
-    runs = [_run_answer(run) for run in state.runs.values() if variables["id"] in run.used]
-    return {"artifact": {"usedBy": _edges(runs)}}
-
-
-def created_by(state: State, variables: Variables) -> Answer:
-    artifact = state.artifacts[variables["id"]]
-    run = state.runs.get(artifact.place._replace(name=artifact.run))
-    return {"artifact": {"createdBy": _run_answer(run) if run else None}}
-
-
 def manifest(state: State, variables: Variables) -> Answer:
     artifact_id = variables.get("id") or variables["artifact_id"]
     return {"artifact": {"currentManifest": _manifest(state, state.artifacts[artifact_id])}}
@@ -322,12 +303,6 @@ def file_urls(state: State, variables: Variables) -> Answer:
     wanted = [file for file in files if not names or file["name"] in names]
     answer = {"__typename": "ArtifactSequence", "artifactMembership": {"files": _connection(wanted)} if found else None}
     return {"project": {"artifactCollection": answer}}
-
-
-def file_urls_by_entries(state: State, variables: Variables) -> Answer:
-    artifact = state.artifacts[variables["id"]]
-    files = [_file(state, entry["name"], artifact.files[entry["name"]]) for entry in variables["entries"]]
-    return {"artifact": {"filesByManifestEntries": _connection(files)}}
 
 
 # Artifacts, used, changed, linked
@@ -380,24 +355,6 @@ def _artifact_id(state: State, variables: Variables) -> str:
     """The server's own id; the client's core names an artifact of its run by an id of its own."""
     own = variables.get("artifactID") or variables.get("artifactId")
     return own or state.clients[variables.get("clientID") or variables["clientId"]]
-
-
-def linked_artifacts(state: State, variables: Variables) -> Answer:
-    artifact = state.artifacts[variables["artifactID"]]
-    homes = [each for each in state.collections.values() if artifact.id in each.versions]
-    return {"artifact": {"artifactMemberships": _edges([_membership(state, artifact, home) for home in homes])}}
-
-
-def delete_artifact(state: State, variables: Variables) -> Answer:
-    artifact = state.artifacts[variables["artifactID"]]
-    collection = state.collections[artifact.place]
-    aliases = [alias for alias, id_ in collection.aliases.items() if id_ == artifact.id]
-    if aliases and not variables.get("deleteAliases"):
-        raise Refused("cannot delete an artifact that has aliases")
-    for alias in aliases:
-        state.remove(artifact.place, alias, artifact)
-    artifact.state = "DELETED"
-    return {"result": {"artifact": {"id": artifact.id}}}
 
 
 # Reports
@@ -588,14 +545,9 @@ OPERATIONS = {
     "GetViewer": viewer,
     "GetDefaultEntity": viewer,
     "ServerFeaturesQuery": server_features,
-    "ServerInfo": server_info,
     "OrganizationCoreWeaveOrganizationID": organization,
-    "XXHashDigestsEnabled": organization,
     "FetchOrgInfoFromEntity": organization,
-    "FetchOrgEntityFromEntity": organization,
     "GetProjects": projects,
-    "GetProject": project,
-    "IsProjectReadOnly": project,
     "UpsertBucket": upsert_run,
     "RunResumeStatus": run_resume_status,
     "Run": run_state,
@@ -609,30 +561,22 @@ OPERATIONS = {
     "CreateArtifactManifest": create_artifact_manifest,
     "CreateArtifactFiles": create_artifact_files,
     "CommitArtifact": commit_artifact,
-    "ClientIDMapping": client_id_mapping,
     "ArtifactType": artifact_type_of,
     "ProjectArtifactTypes": artifact_types,
-    "ProjectArtifactType": artifact_type,
     "ArtifactTypeArtifactCollections": artifact_type,
     "ProjectArtifactCollection": artifact_type,
     "ProjectArtifacts": artifact_type,
     "ArtifactCollectionAliases": collection_aliases,
     "ArtifactMembershipByName": membership_by_name,
     "ArtifactByID": artifact_by_id,
-    "ArtifactUsedBy": used_by,
-    "ArtifactCreatedBy": created_by,
-    "ArtifactManifest": manifest,
     "FetchArtifactManifest": manifest,
     "GetArtifactMembershipFileUrls": file_urls,
     "ArtifactMembershipFiles": file_urls,
-    "ArtifactFileURLsByManifestEntries": file_urls_by_entries,
     "UseArtifact": use_artifact,
     "AddAliases": add_aliases,
     "DeleteAliases": delete_aliases,
     "UpdateArtifact": update_artifact,
     "LinkArtifact": link_artifact,
-    "FetchLinkedArtifacts": linked_artifacts,
-    "DeleteArtifact": delete_artifact,
     "ProjectInternalId": project_of_report,
     "upsertView": upsert_view,
     "ProjectViews": project_views,

@@ -11,15 +11,17 @@ somebody else moves the alias, we notice it before and after our own move, but n
 
 import logging
 import re
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryRefused, RegistryUnavailable
 from ml.records import SCHEMA, Champion, Decision, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
-from ml.registry import CANDIDATE_ALIAS, Grounds, refuse_other_files
+from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
+from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.client import Client
 from ml.registry.wandb.history_page import draw_history
@@ -43,9 +45,20 @@ class WandbRegistry:
         self._client = Client(address)
 
     def resolve(self, alias: str) -> Champion:
-        """Return the version that the alias points at, or NoChampion if W&B listed all aliases without it."""
+        """What the alias points at.
+
+        Absent only if W&B listed the aliases of the collection without it, and the history has no champion either.
+        """
         with self._client.answering():
-            return self._resolve(alias)
+            champion = self._resolve(alias)
+            if alias == CHAMPION_ALIAS:
+                refuse_lost_champion(self._history(), champion, self.address.where)
+            return champion
+
+    def find(self, version: str) -> ModelVersion:
+        """Return the version with its digest, though its files may be gone."""
+        with self._client.answering():
+            return self._model_version(self._version(version))
 
     def register(self, artifact: Path, model: str) -> ModelVersion:
         """Store an artifact as a version and point `candidate` at it; raises LineageError if its digest is not `model`.
@@ -54,6 +67,7 @@ class WandbRegistry:
         """
         refuse_other_files(artifact, model)
         with self._client.answering():
+            self._refuse_lost()
             known = (each for each in self._versions() if each.metadata["model"] == model)
             number = next((each.version for each in known), "") or self._upload(artifact, model)
             with self._in_turn():
@@ -86,6 +100,7 @@ class WandbRegistry:
         Raises RegistryRefused, and moves the alias back, if the W&B Registry does not allow us to set it there.
         """
         with self._client.answering(), self._in_turn():
+            self._refuse_lost()
             target = self._version(version)
             current = self._resolve(alias)
             if current != self._model_version(target):
@@ -98,10 +113,10 @@ class WandbRegistry:
     def record(self, entry: HistoryEntry, grounds: Grounds) -> None:
         """Append an entry with its grounds to the history, attach a decision to its model too, and update the page.
 
-        The same grounds in the same run count once: if two processes add them at once, only the first entry is read.
+        Of entries of one run that two have added at once, the first is read.
         """
         with self._client.answering():
-            if any(_key(past) == _key(entry) for past in self._history()):
+            if concluded(self._history(), entry):
                 return
             if isinstance(grounds, Decision):
                 self._attach(grounds)
@@ -119,11 +134,32 @@ class WandbRegistry:
         W&B deletes them one day later (TTL). If the same model is registered before that, its version is restored.
         """
         with self._client.answering(), self._in_turn():
+            self._refuse_lost()
             versions = self._versions()
             for version in versions:
                 if _DROPPED not in version.metadata and not self._is_kept(version, keep):
                     self._drop(version)
             return [self._model_version(version) for version in versions if _DROPPED in version.metadata]
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock of those that share the store and decide on the champion."""
+        with self._store.lock("champion", waiting="waiting for another process that decides who is champion"):
+            yield
+
+    def check(self) -> Sequence[str]:
+        """Return what is wrong with aliases and history, and with each version; download what the store lacks."""
+        with self._client.answering():
+            there = [each.version for each in self._versions() if _DROPPED not in each.metadata]
+        return damage([self._check_champion, *(partial(self.fetch, version) for version in there)])
+
+    def _check_champion(self) -> None:
+        champion = self.resolve(CHAMPION_ALIAS)
+        refuse_unrecorded_move(self.history(), champion, self.address.where)
+
+    def _refuse_lost(self) -> None:
+        """Raise RegistryDamaged if the history has a champion and the alias none, or the history has a gap."""
+        refuse_lost_champion(self._history(), self._resolve(CHAMPION_ALIAS), self.address.where)
 
     def _in_turn(self) -> AbstractContextManager[BinaryIO]:
         """Hold the lock for writes, which all processes with the same store share."""
@@ -190,7 +226,8 @@ class WandbRegistry:
         logger.info("retention dropped the files of %s, model %s", version.version, version.metadata["model"][:12])
 
     def _is_kept(self, version: Any, keep: Collection[str]) -> bool:
-        return version.version in keep or bool(set(version.aliases) - {_AUTOMATIC_ALIAS})
+        kept = {version.version, version.metadata["model"]} & set(keep)
+        return bool(kept) or bool(set(version.aliases) - {_AUTOMATIC_ALIAS})
 
     def _download(self, version: Any, model: str) -> None:
         with self._store.staging() as folder:
@@ -241,11 +278,22 @@ class WandbRegistry:
             target.save()
 
     def _history(self) -> list[HistoryEntry]:
-        entries: dict[tuple[str, str], HistoryEntry] = {}
-        for version in self._client.versions(_DECISION, self._history_name):
-            entry = self._entry(version)
-            entries.setdefault(_key(entry), entry)
-        return list(entries.values())
+        versions = self._client.versions(_DECISION, self._history_name)
+        self._refuse_gap([version.version for version in versions])
+        entries: list[HistoryEntry] = []
+        for entry in map(self._entry, versions):
+            entries += [] if concluded(entries, entry) else [entry]
+        return entries
+
+    def _refuse_gap(self, versions: Sequence[str]) -> None:
+        """W&B numbers the entries from 0, without a gap."""
+        for number, version in enumerate(versions):
+            if version != f"v{number}":
+                raise RegistryDamaged(
+                    f"entry v{number} of the history is lost: it was deleted in W&B",
+                    where=f"{self.address.where}, {self._history_name}",
+                    fix="have W&B restore it, or begin with a new model name in SINCERE_REGISTRY",
+                )
 
     def _entry(self, version: Any) -> HistoryEntry:
         try:
@@ -283,10 +331,6 @@ class WandbRegistry:
     @property
     def _history_name(self) -> str:
         return f"{self.address.model}-history"
-
-
-def _key(entry: HistoryEntry) -> tuple[str, str]:
-    return entry.run_id, entry.decision
 
 
 def _name(champion: Champion) -> str:
