@@ -11,12 +11,19 @@ UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
 
+# A name that is misspelt would train on something else in silence.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+MISSPELT := $(filter-out SOURCE CONFIG FORCE DRY_RUN PYTEST -*% SINCERE_% WANDB_% KAGGLE_% AIRFLOW_%,$(GIVEN))
+ifneq ($(and $(filter retrain,$(MAKECMDGOALS)),$(MISSPELT)),)
+$(error make retrain does not know $(MISSPELT): it knows SOURCE, CONFIG, FORCE and DRY_RUN)
+endif
+
 override FORCE := $(filter-out 0 false no,$(FORCE))
 override DRY_RUN := $(filter-out 0 false no,$(DRY_RUN))
-export SOURCE CONFIG FORCE DRY_RUN
+export SOURCE FORCE DRY_RUN
 # Each step is a process of its own, and would compile all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
-export SINCERE_HOME := $(shell realpath -m -- "$${SINCERE_HOME:-var}")
+export SINCERE_HOME := $(shell home="$${SINCERE_HOME:-var}"; [[ $$home == "~" || $$home == "~/"* ]] && home="$$HOME$${home:1}"; realpath -m -- "$$home")
 export TF_USE_LEGACY_KERAS := 1
 export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
@@ -29,6 +36,10 @@ retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := airflow.task.operators=INF
 retrain: export AIRFLOW__LOGGING__LOG_FORMAT := %(message)s
 
 up: export AIRFLOW__API__HOST := 127.0.0.1
+
+# Not in the run's conf, which Airflow keeps: a source may bear a password.
+retrain: export SINCERE_SOURCE := $(or $(SOURCE),$(SINCERE_SOURCE))
+retrain: export SINCERE_CONFIG := $(or $(CONFIG),$(SINCERE_CONFIG))
 
 retrain: $(ALL)
 	@$(MIGRATE)
@@ -73,7 +84,7 @@ INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requiremen
 INSTALL_PROJECT = $(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(BIN)/airflow db migrate && touch "$$AIRFLOW_HOME/migrated"; }
-CONF = import json, os; asked = {name: os.environ[name] for name in ("SOURCE", "CONFIG", "FORCE", "DRY_RUN") if os.environ.get(name)}; print(json.dumps({name.lower(): name in ("FORCE", "DRY_RUN") or value for name, value in asked.items()}))
+CONF = import json, os; print(json.dumps({name.lower(): True for name in ("FORCE", "DRY_RUN") if os.environ.get(name)}))
 
 define FIND_PYTHON
 for python in python3 python3.13 python3.12 python3.11; do \

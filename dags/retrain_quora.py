@@ -4,10 +4,21 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag
 from retraining.notifier import ChampionAlarm
-from retraining.operators import TASK_DEFAULTS, DetectOperator, PromoteOperator, StepOperator
+from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 
 CHAMPION = Asset("quora_champion")
+SOURCE_CONNECTIONS = {
+    "kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"},
+    "aws_default": {
+        "AWS_ACCESS_KEY_ID": "login",
+        "AWS_SECRET_ACCESS_KEY": "password",
+        "AWS_SESSION_TOKEN": "aws_session_token",
+        "AWS_DEFAULT_REGION": "region_name",
+        "AWS_ENDPOINT_URL": "endpoint_url",
+    },
+    "google_cloud_default": {"GOOGLE_APPLICATION_CREDENTIALS": "key_path"},
+}
 
 
 @dag(
@@ -43,7 +54,7 @@ def retrain_quora() -> None:
     """Connect the tasks: each task takes the records of the tasks in its list."""
     snapshot = StepOperator(
         step="snapshot",
-        connections={"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"}},
+        connections=SOURCE_CONNECTIONS,
         execution_timeout=timedelta(hours=3),
     ).output
     validate = StepOperator(step="validate", records=[snapshot])
@@ -52,7 +63,9 @@ def retrain_quora() -> None:
     trained = StepOperator(
         step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
     ).output
-    comparison = StepOperator(step="evaluate", records=[splits, trained]).output
+    comparison = EvaluateOperator(
+        records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
+    ).output
     probe = StepOperator(step="probe", records=[comparison]).output
     decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
     PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])

@@ -5,26 +5,41 @@ Results go to standard output, everything else to standard error.
 """
 
 import argparse
+import codecs
+import io
 import json
 import logging
 import os
 import re
+import secrets
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ml import __version__
 from ml.config import Config
+from ml.config.environment import home_of, registry_of
 from ml.config.load import load_config
-from ml.errors import ConfigError, DataError, LineageError, RegistryDamaged, SincereError
-from ml.records import Change, Decision, NoChampion, Record, digest, read_any, to_json
+from ml.config.source_address import scheme_of
+from ml.errors import (
+    ConfigError,
+    DataError,
+    LineageError,
+    PlaceError,
+    RegistryDamaged,
+    SincereError,
+    foreseen,
+    passes_by_itself,
+)
+from ml.records import Decision, NoChampion, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
+from ml.registry.wandb.login import login_settings
 from ml.run import Run
-from ml.steps import STEPS, promote_pending, run_rollback, run_step
+from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -38,20 +53,57 @@ _ENVIRONMENT = {
 }
 
 
+_PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
+_LONGEST_RUN_ID = 200
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or the exit status of its error (see ml/errors.py)."""
+    _print_anywhere()
     arguments = _parser().parse_args(argv)
     _prepare_process()
     try:
+        return _run_command(arguments)
+    except BrokenPipeError:  # who read the output has gone; nor is there anybody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # SIGPIPE, as a shell says it
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + 2  # SIGINT
+
+
+def _run_command(arguments: argparse.Namespace) -> int:
+    try:
         _check_places(arguments)
         arguments.run(arguments)
-    except SincereError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        ours = next(foreseen(error, _home_or_here()), None)
+        if ours is None:
+            raise
+        print(f"error: {ours}", file=sys.stderr)
+        return ours.exit_status
     return 0
 
 
+def _print_anywhere() -> None:
+    """Where the output's encoding lacks a mark, a plain one is printed."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(mark, "?") for mark in error.object[error.start : error.end]), error.end
+
+
 def _prepare_process() -> None:
+    os.environ.update(login_settings(os.environ))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -60,7 +112,8 @@ def _prepare_process() -> None:
 
 
 def _check_places(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError if an output file cannot be written; the work that follows may take hours."""
+    """Raise ConfigError if an output file cannot be written, PlaceError without a home."""
+    _check_home(_home())
     for option in ("output", "plot"):
         path = getattr(arguments, option, None)
         if path is not None and not _can_be_written(path):
@@ -78,9 +131,19 @@ def _can_be_written(path: Path) -> bool:
     return os.access(path.resolve().parent, os.W_OK | os.X_OK)
 
 
+def _check_home(home: Path) -> None:
+    """Raises PlaceError for a home that is a file, or that this user may not list."""
+    if (home.exists() and not home.is_dir()) or (home.is_dir() and not os.access(home, os.R_OK | os.X_OK)):
+        raise PlaceError(
+            "the home is no folder that can be read", where="SINCERE_HOME", fix="name a folder that is yours"
+        )
+
+
 def _run_one_step(arguments: argparse.Namespace) -> None:
-    records = [_read_record(path) for path in arguments.input]
-    result = run_step(arguments.step, _config(arguments), _run(arguments), records, _tracker())
+    run = _run(arguments)
+    with report_if_failed(run, arguments.step):
+        config, records = _config(arguments), [_read_record(path) for path in arguments.input]
+    result = run_step(arguments.step, config, run, records, _tracker())
     if arguments.output is None:
         print(to_json(result))
     else:
@@ -105,14 +168,14 @@ def _promote(arguments: argparse.Namespace) -> None:
 def _run_all_steps(arguments: argparse.Namespace) -> None:
     from ml.report.verdict import read_verdict
 
-    config, run, tracker = _config(arguments), _run(arguments), _tracker()
-    records: list[Record] = []
-    for number, name in enumerate(STEPS, start=1):
-        logging.getLogger("ml").info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
-        record = run_step(name, config, run, records, tracker)
-        if isinstance(record, Change) and not record.changed:
-            break
-        records.append(record)
+    run = _run(arguments)
+    with report_if_failed(run, "snapshot"):
+        config = _config(arguments)
+    try:
+        run_all(config, run, _tracker())
+    except SincereError:
+        logging.getLogger("ml").info("the same command with --run-id %s goes on from here", run.run_id)
+        raise
     print(read_verdict(run.report_folder))
 
 
@@ -220,15 +283,30 @@ def _config(arguments: argparse.Namespace) -> Config:
     overrides = list(arguments.set)
     if arguments.source is not None:
         overrides.append(f"source.uri={json.dumps(arguments.source)}")
-    return load_config(arguments.config, overrides)
+    config = load_config(arguments.config, overrides)
+    if arguments.no_sample and scheme_of(config.source.uri) == "sample":
+        raise ConfigError(
+            "nobody is there to ask for the generated sample, and no source is set",
+            where="the schedule",
+            fix="set SINCERE_SOURCE for all of Airflow, or its Variable sincere_source, or source.uri in the config",
+        )
+    return config
 
 
 def _home() -> Path:
-    return Path(os.environ.get("SINCERE_HOME", "var")).resolve()
+    return home_of(os.environ, Path.cwd())
+
+
+def _home_or_here() -> Path:
+    """For messages, of a home that cannot be known too."""
+    try:
+        return _home()
+    except SincereError:
+        return Path.cwd()
 
 
 def _registry(home: Path) -> Registry:
-    return open_registry(os.environ.get("SINCERE_REGISTRY", f"file:{home / 'registry'}"), Store(home / "store"))
+    return open_registry(registry_of(os.environ, home), Store(home / "store"))
 
 
 def _tracker() -> Tracker:
@@ -237,10 +315,12 @@ def _tracker() -> Tracker:
 
 def _run(arguments: argparse.Namespace) -> Run:
     home = _home()
-    run_id = arguments.run_id or datetime.now(UTC).strftime("cli-%Y%m%dT%H%M%SZ")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
+    run_id = arguments.run_id or f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    if len(run_id) > _LONGEST_RUN_ID or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
         raise ConfigError(
-            f"{run_id!r} cannot name a folder", where="--run-id", fix="use letters, digits, dots, dashes, underscores"
+            f"{run_id[:60]!r} cannot name a folder",
+            where="--run-id",
+            fix=f"use letters, digits, dots, dashes, underscores, {_LONGEST_RUN_ID} at most",
         )
     return Run(
         store=Store(home / "store"),
@@ -258,6 +338,8 @@ def _read_record(path: Path) -> Record:
     try:
         return read_any(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and passes_by_itself(error):
+            raise
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(f"{path.name} cannot be read: {reason}", where="--input", fix="name a step's output") from None
 
@@ -304,6 +386,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _whole(most: int) -> Callable[[str], int]:
+    """Reads a whole number up to `most`, and repeats no long one."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch("-?[0-9]{1,15}", text) or int(text) > most:
+            raise argparse.ArgumentTypeError(f"not a whole number of at most {most:,}: {text[:20]}")
+        return int(text)
+
+    return number
+
+
 _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
@@ -313,6 +406,7 @@ def _add_run_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
+    command.add_argument("--no-sample", action="store_true", help="an error instead of the generated sample")
     command.add_argument("--dry-run", action="store_true", help="up to the verdict; write nothing to the registry")
     command.add_argument("--force", action="store_true", help=_FORCE_HELP)
     _add_run_identity(command)
@@ -382,16 +476,16 @@ def _utf8(text: str) -> str:
 def _add_simulate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="its policy; default: local")
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
-    command.add_argument("--weeks", type=int, default=208, help="each with its own test rows; default: 208")
-    command.add_argument("--years", type=int, default=20, help="in a year, all weeks share them; default: 20")
-    command.add_argument("--test-rows", type=int, nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
+    command.add_argument("--weeks", type=_whole(10_000), default=208, help="each with its own test rows; default: 208")
+    command.add_argument("--years", type=_whole(1_000), default=20, help="in a year, all weeks share them; default: 20")
+    command.add_argument("--test-rows", type=_whole(10**8), nargs="+", default=[2_000, 13_000, 130_612], metavar="ROWS")
     command.add_argument("--plot", type=Path, metavar="SVG", help="draw the table as well")
     command.set_defaults(run=_simulate)
 
 
 def _add_sample(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--rows", type=int, default=20_000, help="default: 20000")
-    command.add_argument("--seed", type=int, default=42, help="default: 42")
+    command.add_argument("--rows", type=_whole(10**8), default=20_000, help="default: 20000")
+    command.add_argument("--seed", type=_whole(2**32 - 1), default=42, help="default: 42")
     command.add_argument(
         "--output", type=_writable, default=Path("sample.csv"), metavar="CSV", help="default: sample.csv; - for stdout"
     )

@@ -1,6 +1,42 @@
-"""The errors that a person or a scheduler acts on. The exit status of a process tells the kind of its error."""
+"""The errors that a person or a scheduler acts on. The exit status of a process tells the kind of its error.
 
+`foreseen` turns what libraries and the system raise into these errors. So this file says what is retried.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
+
+# Trouble of a disk, a network or a machine that may pass: full, worn, slow, away, or too busy.
+_PASSING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EAGAIN, errno.EBUSY),
+    *(errno.EMFILE, errno.ENFILE, errno.EINTR, errno.ENOLCK, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.EPIPE),
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
+    *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ESHUTDOWN, errno.ENOTCONN),
+}
+_FIXES = {
+    errno.ENOSPC: "free some space there, or use a larger disk",
+    errno.EDQUOT: "free some space there, or raise the quota",
+    errno.EACCES: "give this user the right to read and write there",
+    errno.EPERM: "give this user the right to read and write there",
+    errno.EROFS: "use a place that can be written to",
+    errno.ENOTDIR: "use a folder, where a file stands in the way now",
+    errno.EISDIR: "use a file, where a folder stands in the way now",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "mend the symbolic links that lead to each other",
+}
+_LONGEST_PLACE = 120
+
+# TensorFlow's own errors, by the names of their classes, since importing them would import TensorFlow.
+_GAVE_OUT = {"ResourceExhaustedError", "UnavailableError", "AbortedError", "DeadlineExceededError"}
+_UNCLEAR = {"InternalError", "UnknownError"}
+_GAVE_OUT_WORDS = re.compile(
+    "out of memory|OOM|failed to alloc|ALLOC_FAILED|Dst tensor|No space left|Input/output error|Stale file|timed out",
+    re.IGNORECASE,
+)
 
 
 class SincereError(Exception):
@@ -60,8 +96,78 @@ class RegistryConflict(PermanentError):
 
 
 class RegistryRefused(PermanentError):
-    """The registry refused the operation: this account does not have the permission."""
+    """The registry refused the operation: this account does not have the permission, or the key is not valid."""
 
 
 class RegistryDamaged(PermanentError):
     """The registry's own files are lost, changed or unreadable."""
+
+
+class OutOfResources(TransientError):
+    """Memory, a disk or a device gave out, or a process was killed for it."""
+
+
+class PlaceError(PermanentError):
+    """A file or a folder cannot be used as it is."""
+
+
+def foreseen(error: BaseException, home: Path) -> Iterator[SincereError]:
+    """What a user, a disk or a machine did, as one of our errors; nothing for what only a bug can be.
+
+    Names a place below `home` from there on, any other by its last part.
+    """
+    for each in _chain(error):
+        for ours in _as_ours(each, home):
+            if each is error or isinstance(ours, OutOfResources):
+                yield ours
+
+
+def _as_ours(error: BaseException, home: Path) -> Iterator[SincereError]:
+    if isinstance(error, SincereError):
+        yield error
+    elif isinstance(error, OSError) and error.errno is not None:
+        yield _of_system(error, home)
+    elif isinstance(error, (MemoryError, TimeoutError, ConnectionError)) or _gave_out(error):
+        yield OutOfResources(
+            f"memory, a disk, a device or a connection gave out ({type(error).__name__})",
+            where="this machine",
+            fix="try again when it has more to give, or ask less of it: smaller batches, fewer processes",
+        )
+
+
+def passes_by_itself(error: OSError) -> bool:
+    """Whether the same call may succeed later."""
+    return error.errno in _PASSING
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it was raised for."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or (error if error.__suppress_context__ else error.__context__) or error
+
+
+def _of_system(error: OSError, home: Path) -> SincereError:
+    code = error.errno or 0
+    kind = OutOfResources if passes_by_itself(error) else PlaceError
+    usual = "try again later" if kind is OutOfResources else "check the place, and the rights of this user there"
+    return kind(os.strerror(code), where=_place(error.filename, home), fix=_FIXES.get(code, usual))
+
+
+def _place(name: object, home: Path) -> str:
+    if not isinstance(name, str):
+        return "a file or a connection"
+    path = Path(name)
+    if path.is_relative_to(home):
+        return f"SINCERE_HOME: {path.relative_to(home)}"[:_LONGEST_PLACE]
+    return path.name[:_LONGEST_PLACE] or "a folder"
+
+
+def _gave_out(error: BaseException) -> bool:
+    """Whether TensorFlow says so."""
+    if not type(error).__module__.startswith("tensorflow"):
+        return False
+    name = type(error).__name__
+    return name in _GAVE_OUT or (name in _UNCLEAR and bool(_GAVE_OUT_WORDS.search(str(error))))

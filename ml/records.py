@@ -39,6 +39,21 @@ def record(cls: type[R]) -> type[R]:
 
 
 @record
+class SourceName:
+    """What the source of the rows is called in the settings."""
+
+    name: str
+
+
+@record
+class UnknownSource:
+    """The record does not say which source the rows come from: it was written before sources had names."""
+
+
+Source = Annotated[SourceName | UnknownSource, BY_NAME]
+
+
+@record
 class RawSnapshot:
     """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder."""
 
@@ -205,6 +220,7 @@ class Comparison:
     baseline: Evaluation
     rival: Annotated[Rival | NoChampion, BY_NAME]
     warnings: tuple[str, ...]
+    source: Source = UnknownSource()
 
     @property
     def champion(self) -> ModelVersion | NoChampion:
@@ -357,6 +373,7 @@ class Past:
     after_rollback: bool
     withdrawn: Annotated[ModelVersion | NothingWithdrawn, BY_NAME]
     forced: bool
+    champion_source: Annotated[SourceName | UnknownSource | NoPromotion, BY_NAME] = NoPromotion()
 
 
 @record
@@ -539,6 +556,7 @@ class HistoryEntry:
     inputs: str
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
+    source: Source = UnknownSource()
 
 
 Record = (

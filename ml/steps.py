@@ -4,15 +4,21 @@ A step is a function (config, run, *records) -> record. Its module is imported w
 table is cheap.
 """
 
+import hashlib
+import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 
 from ml.champion.retention import mark_underway
-from ml.config import Config
-from ml.errors import LineageError, PermanentError, SincereError
+from ml.config import Config, config_digest
+from ml.errors import LineageError, PermanentError, SincereError, foreseen
+from ml.fingerprint import inputs_of
 from ml.records import (
+    Change,
     Comparison,
     Decision,
     Probe,
@@ -22,15 +28,21 @@ from ml.records import (
     Splits,
     TrainedModel,
     ValidationReport,
+    digest,
+    read_any,
     to_json,
 )
+from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
 from ml.run import Run
+from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
 
 WIRE_LIMIT_BYTES = 65_536
 
 _NO_TRACKER = NoTracker()
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         )
     taken = [by_kind[kind] for kind in step.takes]
     module, _, function = step.function.partition(":")
-    with tracker.track(name, config, run, taken) as tracked, _report_if_failed(run, name, taken):
+    with tracker.track(name, config, run, taken) as tracked, report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
         if isinstance(record, TrainedModel):
@@ -108,14 +120,94 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
     return record
 
 
+def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER) -> None:
+    """Run all steps. A run of the same name that came to no end goes on from its records; one that did stays as it is.
+
+    A step's record stands beside the run's reports, and is taken again while settings, suites, code and the records
+    before it are the same; up to the decision, the champion too.
+    """
+    kept = _KeptRecords(config, run)
+    if kept.is_concluded():
+        logger.info("run %s has come to its end; a new one needs another --run-id", run.run_id)
+        return
+    kept.drop_those_of_another_champion()
+    records: list[Record] = []
+    for number, name in enumerate(STEPS, start=1):
+        logger.info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
+        record = next(kept.find(name, records), None) or run_step(name, config, run, records, tracker)
+        kept.keep(name, records, record)
+        if isinstance(record, Change) and not record.changed:
+            return
+        records.append(record)
+
+
+class _KeptRecords:
+    """What the steps of a run gave, as files beside its reports; a dry run has its own."""
+
+    def __init__(self, config: Config, run: Run) -> None:
+        self._run = run
+        self._folder = run.report_folder / ("records-of-dry-run" if run.dry_run else "records")
+        self._settings = [config_digest(config), digest(inputs_of(config, "")), run.force]
+
+    def is_concluded(self) -> bool:
+        """Whether the run came to an end, whatever it was given then."""
+        changes = [change for change in self._read("detect") if isinstance(change, Change)]
+        return any(not change.changed for change in changes) or any(self._read("promote"))
+
+    def drop_those_of_another_champion(self) -> None:
+        """A decision that was made is carried out; before it, a champion that has moved is to be compared with."""
+        changes = [change for change in self._read("detect") if isinstance(change, Change)]
+        if any(self._read("decide")) or not changes:
+            return
+        if self._run.registry.resolve(CHAMPION_ALIAS) != changes[0].champion:
+            for name in STEPS:
+                self._path(name).unlink(missing_ok=True)
+
+    def find(self, step: str, records: Sequence[Record]) -> Iterator[Record]:
+        """The step's record, if it was made from these records and settings."""
+        if self._texts(step)[:1] == [self._key(step, records)]:
+            yield from self._read(step)
+
+    def keep(self, step: str, records: Sequence[Record], record: Record) -> None:
+        """Put a step's record beside the reports."""
+        write_whole(self._path(step), f"{self._key(step, records)}\n{to_json(record)}\n")
+
+    def _read(self, step: str) -> Iterator[Record]:
+        for text in self._texts(step)[1:2]:
+            with suppress(LineageError):  # one that was damaged is made again
+                yield read_any(text)
+
+    def _texts(self, step: str) -> list[str]:
+        path = self._path(step)
+        return path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+
+    def _path(self, step: str) -> Path:
+        return self._folder / step
+
+    def _key(self, step: str, records: Sequence[Record]) -> str:
+        decided_by = json.dumps([step, *self._settings, *map(digest, records)])
+        return hashlib.sha256(decided_by.encode()).hexdigest()
+
+
 @contextmanager
-def _report_if_failed(run: Run, name: str, taken: Sequence[Record]) -> Iterator[None]:
-    """Write a verdict that says why if the step fails."""
+def report_if_failed(run: Run, step: str, taken: Sequence[Record] = ()) -> Iterator[None]:
+    """A step that fails leaves a verdict that says why; what was foreseen becomes an error of ours."""
     try:
         yield
     except Exception as error:
-        report_failure(run, name, taken, error)
-        raise
+        ours = next(foreseen(error, run.reports.parent), error)
+        _report(run, step, taken, ours)
+        if ours is error:
+            raise
+        raise ours from None
+
+
+def _report(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
+    """On a full disk there may be no room for the verdict either."""
+    try:
+        report_failure(run, step, taken, error)
+    except OSError as trouble:
+        logger.warning("the verdict could not be written: %s", trouble.strerror)
 
 
 def _refuse_large(name: str, record: Record) -> None:
@@ -165,7 +257,7 @@ def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     """Roll back, and leave a verdict, whatever comes of it."""
     from ml.champion.rollback import roll_back
 
-    with _report_if_failed(run, "rollback", ()):
+    with report_if_failed(run, "rollback"):
         rollback = roll_back(run, to=to, reason=reason)
         report_rollback(run, rollback)
     return rollback

@@ -96,7 +96,7 @@ class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
-        self.services = compose_services(SECRETS)
+        self.services = compose_services({**SECRETS, "SINCERE_SOURCES": str(folder.parent)})
         self._folder = folder
         self._places = {
             "@postgres/": f"@127.0.0.1:{ports['postgres']}/",

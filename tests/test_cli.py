@@ -1,10 +1,13 @@
 """The command line from end to end, with a tiny encoder: what people type, what they read, which files remain."""
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from ml.records import RawSnapshot, read_any
 from ml.source.sample import write_sample
 from ml.store.files import tree_digest
 from tests.tiny import write_tiny_config
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +281,112 @@ def test_a_first_champion_cannot_be_rolled_back(home, capsys):
 def test_without_an_outage_nothing_is_pending(capsys):
     assert main(["promote", "--pending"]) == 0
     assert capsys.readouterr().out == "no promotion is pending\n"
+
+
+def test_a_run_that_failed_late_goes_on_from_its_records_and_one_that_ended_shows_its_verdict(
+    place, tmp_path, monkeypatch, capsys
+):
+    from ml.champion import promote as promotion
+
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "home"))
+    with monkeypatch.context() as away:
+        away.setattr(promotion, "keep_pending", _no_space)
+        assert _run(place, "late") == 75
+    assert "No space left on device" in capsys.readouterr().err
+    model = next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns
+    with monkeypatch.context() as never:
+        never.setattr("ml.source.snapshot.snapshot", _fail)
+        never.setattr("ml.judge.evaluate.evaluate", _fail)
+        assert _run(place, "late") == 0
+    assert "PROMOTE: " in capsys.readouterr().out
+    assert next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns == model
+
+    before = tree_digest(tmp_path / "home")
+    assert _run(place, "late", "missing.csv") == 0
+    assert "PROMOTE: " in capsys.readouterr().out
+    assert tree_digest(tmp_path / "home") == before
+
+
+def _no_space(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(Path(os.environ["SINCERE_HOME"], "store", "pending")))
+
+
+def _fail(*_):
+    raise AssertionError("its record is there")
+
+
+def test_two_runs_of_one_second_have_two_names(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    for _ in range(2):
+        assert main(["run", "--source", str(tmp_path / "missing.csv")]) == 65
+    assert len(list((tmp_path / "reports").iterdir())) == 2
+
+
+@pytest.mark.parametrize("run_id", ["x" * 201, "x" * 5000])
+def test_a_run_id_that_is_too_long_is_refused_and_not_repeated(place, run_id, capsys):
+    assert main(["snapshot", "--source", str(place / "rows.csv"), f"--run-id={run_id}"]) == 65
+    assert len(capsys.readouterr().err) < 400
+
+
+def test_an_empty_variable_is_an_unset_one_and_a_tilde_is_the_users_home(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("SINCERE_HOME", "")
+    monkeypatch.setenv("SINCERE_REGISTRY", "")
+    assert main(["snapshot", "--source", "sample:20"]) == 0
+    assert (tmp_path / "var" / "store" / "snapshots").is_dir()
+    monkeypatch.setenv("SINCERE_HOME", "~/home")
+    assert main(["snapshot", "--source", "sample:20"]) == 0
+    assert (tmp_path / "user" / "home" / "store" / "snapshots").is_dir()
+    monkeypatch.setenv("SINCERE_HOME", "~nobody-of-this-name/home")
+    assert main(["history"]) == 65
+    assert "there is no such user" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["file:~/r", "file://~/r"])
+def test_a_registry_below_the_users_home_is_found_there(home, tmp_path, monkeypatch, url, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(home / "registry", tmp_path / "r")
+    monkeypatch.setenv("SINCERE_REGISTRY", url)
+    assert main(["history"]) == 0
+    assert "promote" in capsys.readouterr().out
+
+
+def test_a_home_that_is_a_file_is_one_error_that_names_the_place_and_no_path(tmp_path, monkeypatch, capsys):
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "home"))
+    assert main(["snapshot", "--source", "sample:20"]) == 65
+    told = capsys.readouterr().err
+    assert "SINCERE_HOME" in told
+    assert str(tmp_path) not in told
+
+
+def test_a_verdict_is_printed_in_any_encoding_with_a_plain_mark(home, tmp_path):
+    shutil.copytree(home / "reports" / "first", tmp_path / "reports" / "first")
+    environment = {**os.environ, "SINCERE_HOME": str(tmp_path), "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "ml", "verdict"]
+    ended = subprocess.run(command, cwd=PROJECT, env=environment, check=False, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b" +  precision floor" in ended.stdout
+
+
+def test_a_reader_that_goes_away_early_is_no_error(home):
+    environment = {**os.environ, "SINCERE_HOME": str(home)}
+    command = [sys.executable, "-m", "ml", "sample", "--help"]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as each:
+        each.stdout.close()
+        assert b"Traceback" not in each.stderr.read()
+
+
+def test_the_sample_can_be_ruled_out(home, capsys):
+    assert main(["snapshot", "--no-sample"]) == 65
+    assert "set SINCERE_SOURCE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rows", "--seed"])
+def test_a_number_of_5000_digits_is_refused_and_not_repeated(option, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["sample", option, "9" * 5000, "--output", str(tmp_path / "a.csv")])
+    assert len(capsys.readouterr().err) < 1000

@@ -165,6 +165,7 @@ def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -
         inputs=digest(decision.inputs),
         watch=_champion_figures(comparison.rival),
         gains=_gains(run.store, decision),
+        source=comparison.source,
     )
 
 

@@ -52,6 +52,11 @@ class SourceConfig:
         description="A column that only counts the rows, and is left out; auto: first ones without a name, if they do.",
     )
     anonymous: bool = Field(default=False, description="Read s3:// and gs:// without credentials, as public buckets.")
+    name: Text = Field(
+        default="auto",
+        min_length=1,
+        description="What the source is called in the lineage; auto is its address without dates and digits.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

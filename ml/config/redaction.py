@@ -1,13 +1,15 @@
 """The settings as other people may see them: without passwords, and without folders of this machine."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ml.config import Config
+from ml.config import Config, SourceConfig
 from ml.config.source_address import public_address
 
 PACKAGE = "package:"
+AUTO = "auto"
 
 
 def public_settings(config: Config) -> dict[str, Any]:
@@ -18,6 +20,20 @@ def public_settings(config: Config) -> dict[str, Any]:
     for suite in ("raw_suite", "splits_suite"):
         settings["validate"][suite] = Path(settings["validate"][suite]).name
     return settings
+
+
+def source_name(source: SourceConfig) -> str:
+    """Return what the source is called in the lineage: its name, or its address without dates and digits.
+
+    The generated sample bears no other name, so that it cannot pass for anything else.
+    """
+    scheme, separator, place = public_address(source.uri).partition(":")
+    if scheme == "sample":
+        return scheme
+    if source.name != AUTO:
+        return source.name
+    without = re.sub("((?<=[0-9])T|[-_.:])*[0-9]+", "", f"{separator}{place}")
+    return scheme + re.sub("(?<=[^:/])/+", "/", without)
 
 
 def public_name(source: str) -> str:

@@ -9,7 +9,7 @@ from ml.judge.evidence import gather_evidence
 from ml.judge.kept_decisions import keep_decision
 from ml.judge.policy import alarms, judge
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
-from ml.registry.history import after_rollback, last_promotion, withdrawn
+from ml.registry.history import after_rollback, champion_source, last_promotion, withdrawn
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     """
     _refuse_other_probe(comparison, probe)
     inputs = inputs_of(config, comparison.snapshot)
-    past = read_past(run, probe, inputs)
+    past = read_past(run, comparison, probe, inputs)
     evidence = gather_evidence(run.store, comparison, config.policy, probe, past)
     verdict, reason, checks = judge(comparison, evidence, config.policy)
     decision = Decision(
@@ -49,7 +49,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     return decision
 
 
-def read_past(run: Run, probe: Probe, inputs: Inputs) -> Past:
+def read_past(run: Run, comparison: Comparison, probe: Probe, inputs: Inputs) -> Past:
     """Read from the history what it says about the probed candidate, or about a candidate of the same inputs.
 
     The time is the probe's time, so that a decision is the same when it is made again after a crash. Raises
@@ -62,6 +62,7 @@ def read_past(run: Run, probe: Probe, inputs: Inputs) -> Past:
         after_rollback=after_rollback(history),
         withdrawn=withdrawn(history, probe.model, digest(inputs)),
         forced=run.force,
+        champion_source=champion_source(history, comparison.champion),
     )
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from ml.config import Config
+from ml.config.redaction import source_name
 from ml.data.rows import read_part
 from ml.errors import LineageError
 from ml.judge.baseline import baseline_digest, train_baseline
 from ml.judge.contamination import leave_out_seen
-from ml.judge.row_scores import Scores, keep_scores
+from ml.judge.row_scores import Scores, forget_scores, keep_scores, scores_of
 from ml.metrics import FloatArray, measure
 from ml.model.predict import load_model
 from ml.records import (
@@ -20,6 +21,7 @@ from ml.records import (
     NoChampion,
     PretrainedWeights,
     Rival,
+    SourceName,
     Split,
     Splits,
     TrainedModel,
@@ -52,10 +54,12 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
 
     scores = {}
     scores["baseline"], baseline = _measure_baseline(config, run.store, splits, test, rows)
-    scores["candidate"], candidate = _measure("candidate", candidate_folder, trained.model, test, rows)
+    scores["candidate"], candidate = _measure(
+        run.store, candidate_folder, test, rows, role="candidate", model=trained.model
+    )
     rival: Rival | NoChampion = NoChampion()
     if not isinstance(champion, NoChampion):
-        scores["champion"], evaluation = _measure("champion", folder, champion.model, test, rows)
+        scores["champion"], evaluation = _measure(run.store, folder, test, rows, role="champion", model=champion.model)
         rival = Rival(champion=champion, evaluation=evaluation, contamination=contamination)
 
     comparison = Comparison(
@@ -65,9 +69,12 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
         baseline=baseline,
         rival=rival,
         warnings=tuple(warning.name for warning in splits.warnings),
+        source=SourceName(name=source_name(config.source)),
     )
     kept = Scores(qid=rows["qid"].to_numpy(dtype=np.str_), target=rows["target"].to_numpy(), by_model=scores)
     keep_scores(run.store, comparison, kept)
+    measured = [candidate, rival.evaluation] if isinstance(rival, Rival) else [candidate]
+    forget_scores(run.store, [each.model for each in measured], test.digest)
     return comparison
 
 
@@ -82,9 +89,12 @@ def _measure_baseline(
     return scores, _evaluation(model, test, rows, scores, baseline.threshold)
 
 
-def _measure(role: str, folder: Path, model: str, test: Split, rows: pd.DataFrame) -> tuple[FloatArray, Evaluation]:
+def _measure(
+    store: Store, folder: Path, test: Split, rows: pd.DataFrame, *, role: str, model: str
+) -> tuple[FloatArray, Evaluation]:
     loaded = load_model(folder)
-    scores = loaded.score_many(rows["question_text"].tolist(), f"score the {role}")
+    texts = rows["question_text"].tolist()
+    scores = scores_of(store, model, test.digest, lambda: loaded.score_many(texts, f"score the {role}"))
     return scores, _evaluation(model, test, rows, scores, loaded.threshold)
 
 

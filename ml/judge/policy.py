@@ -28,12 +28,16 @@ from ml.records import (
     Rival,
     RuleCheck,
     Slice,
+    SourceName,
+    UnknownSource,
     UnmeasuredCosts,
     Verdict,
 )
 
 _Checks = tuple[RuleCheck, ...]
 
+_SAMPLE = "sample"  # the scheme of the generated questions, which stand for nothing
+_LONGEST_NAME = 60
 _CLOCKS_DIFFER_HOURS = 1.0  # so much two hosts may be apart
 
 _FLOORS = ("precision", "recall", "average_precision")
@@ -129,6 +133,7 @@ def _stages(
     certainty, hysteresis = (_certainty_check(evidence, policy),), (_hysteresis_check(evidence, policy),)
     withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
     return (
+        _Stage("blocked", "the rows come from another source than its own", _source_checks(comparison, evidence.past)),
         _Stage("blocked", "a version of the same files or inputs was rolled back from", withdrawn),
         _Stage("blocked", "the candidate fails its {}", guards),
         _Stage("keep", "the candidate shows no {}", _gains(candidate, rival.evaluation)),
@@ -266,6 +271,29 @@ def _cost_check(cost: _Cost, costs: PairedCosts, ratio: float, limit: float) -> 
 
 def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
     return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
+
+
+def _source_checks(comparison: Comparison, past: Past) -> _Checks:
+    """Fail for rows of another source than the champion's, unless a person forces the run; the sample always fails."""
+    source, champions = comparison.source, past.champion_source
+    if isinstance(source, UnknownSource) or isinstance(champions, NoPromotion):  # before there were names
+        return ()
+    same, is_sample = source == champions, source.name == _SAMPLE
+    forced = _forced(past) if not (same or is_sample) else ""
+    return (
+        RuleCheck(
+            rule="same source",
+            observed=f"{source.name[:_LONGEST_NAME]}{forced}",
+            required=_source_text(champions),
+            passed=same or bool(forced),
+        ),
+    )
+
+
+def _source_text(source: SourceName | UnknownSource) -> str:
+    if isinstance(source, UnknownSource):
+        return "the champion's, which is not recorded"
+    return f"the champion's: {source.name[:_LONGEST_NAME]}"
 
 
 def _withdrawn_check(past: Past) -> _Checks:

@@ -1,5 +1,7 @@
 """Store the scores behind a comparison: with them, its report can be drawn and its candidate judged again."""
 
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.fingerprint import code_version
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, digest, to_json
 from ml.store import Store
@@ -23,6 +26,30 @@ class Scores:
     qid: npt.NDArray[np.str_]
     target: IntArray
     by_model: dict[str, FloatArray]
+
+
+def scores_of(store: Store, model: str, test: str, score: Callable[[], FloatArray]) -> FloatArray:
+    """Return a model's scores on the test rows, [rows]; an evaluation that is cut off later finds them again.
+
+    They are kept by the digests of model and rows, and by the version of the code, until `forget_scores`.
+    """
+    name = _name(model, test)
+    if not store.contains("scores", name):
+        with store.staging() as folder:
+            np.save(folder / "scores.npy", score(), allow_pickle=False)
+            store.commit(folder, "scores", name)
+    scores: FloatArray = np.load(store.open("scores", name) / "scores.npy", allow_pickle=False)
+    return scores
+
+
+def forget_scores(store: Store, models: Iterable[str], test: str) -> None:
+    """Drop what `scores_of` kept, so that the next evaluation measures anew."""
+    for model in models:
+        store.drop("scores", _name(model, test))
+
+
+def _name(model: str, test: str) -> str:
+    return hashlib.sha256(f"{model} {test} {code_version()}".encode()).hexdigest()
 
 
 def keep_scores(store: Store, comparison: Comparison, scores: Scores) -> None:

@@ -14,6 +14,8 @@ from ml.records import (
     NoPromotion,
     NothingWithdrawn,
     PastPromotion,
+    SourceName,
+    UnknownSource,
 )
 from ml.registry import CHAMPION_ALIAS
 
@@ -90,6 +92,15 @@ def withdrawn(history: History, model: str, inputs: str) -> ModelVersion | Nothi
     of_these_inputs = {entry.version for entry in history if (entry.verdict, entry.inputs) == ("promote", inputs)}
     found = [each for each in gone.values() if each.model == model or each.version in of_these_inputs]
     return found[-1] if found else NothingWithdrawn()
+
+
+def champion_source(history: History, champion: Champion) -> SourceName | UnknownSource | NoPromotion:
+    """Return the source of the rows that the champion was trained on, as its promotion says, if there was one."""
+    if isinstance(champion, ModelVersion):
+        for entry in reversed(history):
+            if (entry.verdict, entry.version) == ("promote", champion.version):
+                return entry.source
+    return NoPromotion()
 
 
 def promotions_with(history: History, champion: Champion, inputs: str) -> Sequence[HistoryEntry]:

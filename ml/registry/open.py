@@ -1,7 +1,8 @@
 """Open a registry by its URL. This is apart from the interface, so that the interface imports no registry."""
 
-from pathlib import Path
+import re
 
+from ml.config.environment import expanded
 from ml.errors import ConfigError
 from ml.registry import Registry
 from ml.store import Store
@@ -16,7 +17,7 @@ def open_registry(url: str, store: Store) -> Registry:
     if scheme == "file" and rest:
         from ml.registry.local import LocalRegistry
 
-        return LocalRegistry(Path(rest))
+        return LocalRegistry(expanded(re.sub("^//(?=[/~])", "", rest), "SINCERE_REGISTRY"))
     if scheme == "wandb":
         from ml.registry.wandb import WandbRegistry
         from ml.registry.wandb.address import parse_address

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml.errors import DataError, RegistryConflict, SincereError, TransientError
+from ml.errors import DataError, OutOfResources, RegistryConflict, SincereError, TransientError
 from ml.records import (
     Change,
     Comparison,
@@ -143,6 +143,8 @@ def _failure_headline(step: str, pending: Sequence[Decision], error: Exception) 
         return f"PROMOTION PENDING: {pending[-1].reason}"
     if isinstance(error, RegistryConflict):
         return "NOT PROMOTED: the alias was moved meanwhile."
+    if isinstance(error, OutOfResources):
+        return f"NOT FINISHED: the step {step} ran out of what it needs, and may be tried again."
     if isinstance(error, TransientError):
         return f"NOT FINISHED: the step {step} did not get an answer, and may be tried again."
     return f"FAILED: the step {step} ended the run."

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ml.config import Config
-from ml.errors import ServingError
+from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, NoChampion, PairedCosts, Probe, Rival, ServingCosts, UnmeasuredCosts, digest
@@ -97,5 +97,5 @@ def _measure_costs(
         with serve(registry.fetch(rival.champion.version)) as champion:
             _answers(champion, texts)
             return measure_costs([candidate, champion], texts)
-    except ServingError as error:
+    except (ServingError, OutOfResources) as error:
         return UnmeasuredCosts(reason=error.what.removeprefix(DOES_NOT_SERVE))

@@ -14,7 +14,7 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from ml.errors import ServingError
+from ml.errors import OutOfResources, ServingError
 from ml.metrics import FloatArray
 from ml.store.plain_path import plain_path
 
@@ -68,8 +68,14 @@ class Server:
 
     def _explain_silence(self) -> NoReturn:
         status = self._process.wait()
+        if status < 0:
+            raise OutOfResources(
+                f"the model's server was killed by signal {-status}",
+                where="a fresh process with TensorFlow and tensorflow_text alone",
+                fix="see that it has memory enough, then try again",
+            )
         self._log.seek(0)
-        last_line = self._log.read().rstrip().rpartition("\n")[2] if status > 0 else "killed by a signal"
+        last_line = self._log.read().rstrip().rpartition("\n")[2]
         refuse(f"its process ended with status {status} ({last_line})")
 
 

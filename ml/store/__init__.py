@@ -23,6 +23,7 @@ Kind = Literal[
     "decisions",
     "moves",
     "pending",
+    "scores",
     "underway",
 ]
 

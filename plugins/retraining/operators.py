@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, BaseOperator, Connection, Context
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowNotFoundException,
-    AirflowSkipException,
-)
+from airflow.sdk import Asset, AssetAlias, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from retraining.params import config_overrides, folder_name, run_flags, run_url, trigger
+from retraining import PROJECT
+from retraining.environment import allowed, from_connections
+from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
 from retraining.reports import ReportsLink
+from retraining.source import refuse_config, source_of, with_credentials, with_date
 
-PROJECT = Path(__file__).resolve().parents[2]
-TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: the registry or the network did not answer
+TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
+_OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
 
 # Failures that raise_for_status allows to retry are retried with back-off; a task may override these values.
 TASK_DEFAULTS: dict[str, Any] = {
@@ -71,7 +70,8 @@ class StepOperator(BaseOperator):
         """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
             output = Path(folder, "output.json")
-            command = [*self._command(context, Path(folder)), *self._inputs(Path(folder)), "--output", str(output)]
+            command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
+            command += ["--output", str(output)]
             raise_for_status(self.step, self._run(command))
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
@@ -82,21 +82,41 @@ class StepOperator(BaseOperator):
             process.terminate()
 
     def _run(self, command: list[str]) -> int:
+        environment = allowed(os.environ) | from_connections(self.connections)
         try:
-            self._running = [StepProcess(command, environment=self._environment(), folder=PROJECT)]
+            self._running = [StepProcess(command, environment=environment, folder=PROJECT)]
             return self._running[0].follow(lambda line: self.log.info("%s", line))
+        except OSError as error:
+            raise AirflowFailException(f"step {self.step} cannot be started: {error.strerror}; see ML_PYTHON") from None
         except KeyboardInterrupt:  # a terminal's Ctrl-C does not reach the step's own session
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None
 
+    def _allowed_command(self, context: Context, folder: Path) -> list[str]:
+        """Return the command; raises AirflowFailException for what a trigger may not ask."""
+        from ml.errors import SincereError
+
+        try:
+            return self._command(context, folder)
+        except SincereError as error:
+            logger.error("%s", error)
+            raise AirflowFailException(str(error)) from None
+
     def _command(self, context: Context, folder: Path) -> list[str]:
+        params = dict(context["params"])
+        refuse_unknown(_conf(context))
+        refuse_config(params)
+        source = source_of(params)
+        if source is not None:
+            params["source"] = with_credentials(with_date(source, self.get_template_env(), context))
         # A file, since every user of the machine can read the command line, and a source may contain a password.
         settings = folder / "config.toml"
-        lines = [f"extends = {json.dumps(self.config)}", *config_overrides(context["params"])]
+        lines = [f"extends = {json.dumps(self.config)}", *config_overrides(params)]
         settings.write_text("\n".join(lines), encoding="utf-8")
-        interpreter = os.environ.get("ML_PYTHON", sys.executable)
-        flags = run_flags(context["params"])
-        return [interpreter, "-m", "ml", self.step, "--config", str(settings), *flags, *_run_identity(context)]
+        flags = run_flags(params)
+        if source is None and context["dag_run"].run_type.value != "manual":
+            flags.append("--no-sample")
+        return [*_program(), self.step, "--config", str(settings), *flags, *_run_identity(context)]
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []
@@ -106,15 +126,28 @@ class StepOperator(BaseOperator):
             arguments += ["--input", str(path)]
         return arguments
 
-    def _environment(self) -> dict[str, str]:
-        environment = dict(os.environ)
-        for conn_id, fields in self.connections.items():
-            try:
-                connection = Connection.get(conn_id)
-            except AirflowNotFoundException:
-                continue
-            environment |= {name: getattr(connection, field) or "" for name, field in fields.items()}
-        return environment
+
+class EvaluateOperator(StepOperator):
+    """The step `evaluate`, given the records of `split` and `train`; its time limit follows from rows and rate.
+
+    A step that exceeds the limit is ended and retried; the scores of each model that it finished are kept.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="evaluate", **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step within its time limit."""
+        watchdog = Timer(evaluation_seconds(*self.records), self._end_overdue)
+        watchdog.start()
+        try:
+            return super().execute(context)
+        finally:
+            watchdog.cancel()
+
+    def _end_overdue(self) -> None:
+        logger.error("step evaluate took far longer than its rows should take: it is ended")
+        self.on_kill()
 
 
 class DetectOperator(StepOperator):
@@ -161,7 +194,8 @@ class RollbackOperator(StepOperator):
 
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
-        command = [os.environ.get("ML_PYTHON", sys.executable), "-m", "ml", self.step, f"--reason={params['reason']}"]
+        refuse_unknown(_conf(context), ROLLBACK)
+        command = [*_program(), self.step, f"--reason={params['reason']}"]
         if params["version"] is not None:
             command.append(f"--to={params['version']}")
         return [*command, *_run_identity(context)]
@@ -171,8 +205,10 @@ def raise_for_status(step: str, status: int) -> None:
     """Raise the exception that makes Airflow retry, or the one that does not; a negative status is a killing signal."""
     if status == 0:
         return
+    if status > _OF_A_SHELL:
+        status = _OF_A_SHELL - status
     if status == TEMPORARY_FAILURE:
-        again = "promotion pending" if step == "promote" else f"step {step} did not get an answer"
+        again = "promotion pending" if step == "promote" else f"step {step} met trouble that may pass"
         kind, message = AirflowException, f"{again} (see above); it may be tried again"
     elif status < 0:
         kind, message = (
@@ -183,6 +219,24 @@ def raise_for_status(step: str, status: int) -> None:
         kind, message = AirflowFailException, f"step {step} stopped with status {status}: the lines above say why"
     logger.error(message)
     raise kind(message)
+
+
+def evaluation_seconds(splits: Mapping[str, Any], trained: Mapping[str, Any]) -> float:
+    """Return the time limit of an evaluation: an hour, and four times a training on the test rows.
+
+    Scoring a row takes about a third of training on it, and there are two models.
+    """
+    rows = sum(part["rows"] for part in splits["parts"] if part["name"] == "test")
+    return 3600 + 4 * float(rows / max(trained["examples_per_second"], 0.01))
+
+
+def _program() -> list[str]:
+    return [os.environ.get("ML_PYTHON") or sys.executable, "-m", "ml"]
+
+
+def _conf(context: Context) -> Mapping[str, Any]:
+    """Return what whoever triggered the run asked for."""
+    return getattr(context["dag_run"], "conf", None) or {}
 
 
 def _run_identity(context: Context) -> list[str]:

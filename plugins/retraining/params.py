@@ -3,12 +3,15 @@
 Their bounds and descriptions are those of the settings in ml/config; they are read when the form is made.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Param
+
+from retraining.source import shown_setting
 
 _SETTINGS = {
     "source": "source.uri",
@@ -21,6 +24,9 @@ _SETTINGS = {
     "warm_start": "train.warm_start",
 }
 _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
+RETRAINING = (*_SETTINGS, *_FLAGS, "config")
+ROLLBACK = ("version", "reason")
+_LONGEST_NAME = 200
 
 
 def retraining_params() -> dict[str, Param]:
@@ -29,8 +35,9 @@ def retraining_params() -> dict[str, Param]:
 
     schemas = setting_schemas()
     settings = {name: _optional(name, schemas[setting]) for name, setting in _SETTINGS.items()}
+    settings["source"].value = shown_setting("source")
     config = Param(
-        "local",
+        shown_setting("config") or "local",
         type="string",
         minLength=1,
         title="Config",
@@ -90,8 +97,21 @@ def run_url(task_instance: Any) -> str:
 
 
 def folder_name(run_id: str) -> str:
-    """Return Airflow's run id, with underscores for characters that a folder's name must not have."""
-    return re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run_id)
+    """Return Airflow's run id as the name of a folder: other characters become underscores, a long one is cut."""
+    name = re.sub(r"^[.-]|[^A-Za-z0-9_.-]", "_", run_id)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 17]}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
+
+
+def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -> None:
+    """Raise ConfigError for a key of the run's conf that is no Param."""
+    from ml.errors import ConfigError
+
+    for name in sorted(conf.keys() - set(known)):
+        raise ConfigError(
+            f"unknown key {name[:60]!r}", where="the run's conf", fix=f"known here: {', '.join(sorted(known))}"
+        )
 
 
 def _optional(name: str, schema: Mapping[str, Any]) -> Param:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
+from retraining import PROJECT
 from retraining.params import folder_name
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
 PREFIX = "/retraining/reports"
-PROJECT = Path(__file__).resolve().parents[2]
 # Pages load nothing from the internet, and no script in a page can use the reader's session.
 _POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'"
 _HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"}
@@ -77,19 +77,37 @@ def _respond(path: str) -> "Response":
     from fastapi import HTTPException
     from fastapi.responses import FileResponse, HTMLResponse
 
-    root = Path(os.environ.get("SINCERE_HOME", PROJECT / "var"), "reports").resolve()
     run_id, _, page = path.partition("/")
-    asked = (root / folder_name(run_id) / page).resolve()
-    if not asked.is_relative_to(root) or (page and not asked.is_file()):
+    folder = _reports() / folder_name(run_id)
+    if not page:
+        return HTMLResponse(_overview(folder))
+    if not _is_report(folder / page, folder):
         raise HTTPException(status_code=404, detail="There is no such report.")
-    return FileResponse(asked, headers=_HEADERS) if page else HTMLResponse(_overview(asked))
+    return FileResponse((folder / page).resolve(), headers=_HEADERS)
+
+
+def _reports() -> Path:
+    from ml.config.environment import home_of
+
+    return home_of(os.environ, PROJECT) / "reports"
+
+
+def _is_report(file: Path, folder: Path) -> bool:
+    """Whether it is a readable file of the run's folder; a link out of the folder is none."""
+    try:
+        found = file.resolve()
+        return found.is_relative_to(folder) and found.is_file() and os.access(found, os.R_OK)
+    except (OSError, RuntimeError, ValueError):  # a name that is too long, a NUL in it, links that lead to each other
+        return False
 
 
 def _overview(folder: Path) -> str:
     """Return a page with links to the reports that the run has written so far, and with its verdict."""
     verdict = folder / "verdict.txt"
-    told = f"<pre>{escape(verdict.read_text(encoding='utf-8'))}</pre>" if verdict.exists() else ""
+    told = ""
+    if _is_report(verdict, folder):
+        told = f"<pre>{escape(verdict.read_text(encoding='utf-8', errors='replace'))}</pre>"
     pages = [
-        f'<li><a href="{page}">{title}</a></li>' for page, title in _PAGES.items() if (folder / page).exists()
-    ] or ["<li>none yet</li>"]
+        f'<li><a href="{page}">{title}</a></li>' for page, title in _PAGES.items() if _is_report(folder / page, folder)
+    ] or ["<li>none yet; only runs of retrain_quora and rollback_model have reports</li>"]
     return f"<!doctype html><title>Reports</title>{_STYLE}<h1>Reports</h1><ul>{''.join(pages)}</ul>{told}"

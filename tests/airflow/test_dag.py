@@ -13,14 +13,16 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def dag() -> DAG:
-    module = runpy.run_path(str(PROJECT / "dags" / "retrain_quora.py"))
-    return module["retrain_quora"]()
+    return _load("retrain_quora")
 
 
 @pytest.fixture(scope="module")
 def rollback() -> DAG:
-    module = runpy.run_path(str(PROJECT / "dags" / "rollback_model.py"))
-    return module["rollback_model"]()
+    return _load("rollback_model")
+
+
+def _load(name: str) -> DAG:
+    return runpy.run_path(str(PROJECT / "dags" / f"{name}.py"))[name]()
 
 
 def test_a_rollback_runs_on_a_persons_word_only(rollback: DAG) -> None:
@@ -62,9 +64,10 @@ def test_it_runs_weekly_once_at_a_time_without_catching_up(dag: DAG) -> None:
     assert settings == {"schedule": "@weekly", "catchup": False, "max_active_runs": 1}
 
 
-def test_only_training_takes_the_gpu(dag: DAG) -> None:
+def test_what_runs_models_on_many_rows_goes_where_the_gpu_is(dag: DAG) -> None:
     assert {task.task_id: (task.pool, task.queue) for task in dag.tasks if "gpu" in (task.pool, task.queue)} == {
-        "train": ("gpu", "gpu")
+        "train": ("gpu", "gpu"),
+        "evaluate": ("gpu", "gpu"),
     }
 
 
@@ -75,7 +78,7 @@ def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> N
         "validate": (timedelta(hours=1), 3),
         "split": (timedelta(hours=1), 3),
         "train": (timedelta(hours=24), 1),
-        "evaluate": (timedelta(hours=1), 3),
+        "evaluate": (timedelta(hours=24), 3),
         "decide": (timedelta(hours=1), 3),
         "probe": (timedelta(hours=1), 3),
         "promote": (timedelta(hours=1), 3),
@@ -103,6 +106,21 @@ def test_params_say_their_type_and_bounds(dag: DAG) -> None:
         "dry_run": {"default": False, "type": "boolean"},
         "force": {"default": False, "type": "boolean"},
     }
+
+
+@pytest.mark.parametrize("prefix", ["", "AIRFLOW_VAR_"])
+def test_the_form_shows_what_production_says(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setenv(f"{prefix}SINCERE_SOURCE", "s3://bucket/{{ ds }}/train.csv")
+    monkeypatch.setenv(f"{prefix}SINCERE_CONFIG", "bert-base")
+    params = _load("retrain_quora").params
+    assert (params["source"], params["config"]) == ("s3://bucket/{{ ds }}/train.csv", "bert-base")
+
+
+def test_the_form_shows_no_password_and_no_empty_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINCERE_SOURCE", "https://user:sesame@host/train.csv")
+    monkeypatch.setenv("SINCERE_CONFIG", "")
+    params = _load("retrain_quora").params
+    assert (params["source"], params["config"]) == (None, "local")
 
 
 def test_every_param_has_a_title_and_help(dag: DAG) -> None:

@@ -5,34 +5,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from tests.production import SECRETS, compose_services
 
 PROJECT = Path(__file__).parents[2]
 COMPOSE_TEXT = (PROJECT / "docker-compose.yaml").read_text(encoding="utf-8")
+AGREED = {
+    "AIRFLOW__API_AUTH__JWT_SECRET": SECRETS["AIRFLOW_JWT_SECRET"],
+    "AIRFLOW__API_AUTH__JWT_ISSUER": "sincere",
+    "AIRFLOW__API__SECRET_KEY": SECRETS["AIRFLOW_SECRET_KEY"],
+    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://api-server:8080/execution/",
+    "AIRFLOW__CORE__FERNET_KEY": SECRETS["AIRFLOW_FERNET_KEY"],
+    "SINCERE_SOURCE": "s3://bucket/train.csv",
+    "SINCERE_CONFIG": "",
+    "SINCERE_SOURCES": "sample:,kaggle://,s3://,gs://",
+}
+SECRET_VARIABLES = re.compile("KEY|TOKEN|SECRET|PASSWORD|_CONN_|CREDENTIALS")
 AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
-    return yaml.safe_load(COMPOSE_TEXT)["services"]
+    """As Compose reads them: anchors and variables replaced."""
+    return compose_services({**SECRETS, "SINCERE_SOURCE": "s3://bucket/train.csv"})
 
 
 def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
     assert sorted(services) == sorted(["postgres", "redis", *AIRFLOW_PARTS])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "AIRFLOW__API_AUTH__JWT_SECRET",
-        "AIRFLOW__API_AUTH__JWT_ISSUER",
-        "AIRFLOW__CORE__AUTH_MANAGER",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
-        "AIRFLOW__CORE__FERNET_KEY",
-    ],
-)
+@pytest.mark.parametrize("name", list(AGREED))
 def test_all_parts_of_airflow_share_what_they_must_agree_on(services: dict[str, Any], name: str) -> None:
-    assert len({services[part]["environment"][name] for part in AIRFLOW_PARTS}) == 1
+    values = [services[part]["environment"].get(name) for part in AIRFLOW_PARTS]
+    assert values == [AGREED[name]] * len(AIRFLOW_PARTS)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,26 @@ def test_all_parts_of_airflow_share_what_they_must_agree_on(services: dict[str, 
 def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
     assert f"${{{name}:?" in COMPOSE_TEXT
     assert f"${{{name}:-" not in COMPOSE_TEXT
+
+
+def test_only_workers_are_given_what_steps_need_to_reach_others(services: dict[str, Any]) -> None:
+    handed_on = {
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "KAGGLE_API_TOKEN"),
+        *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "TFHUB_CACHE_DIR", "WANDB_API_KEY", "AIRFLOW_CONN_AWS_DEFAULT"),
+    }
+    with_all = [name for name, service in services.items() if handed_on <= service.get("environment", {}).keys()]
+    with_any = [name for name, service in services.items() if handed_on & service.get("environment", {}).keys()]
+    assert with_all == with_any == ["worker", "worker-gpu"]
+    worker = services["worker"]["environment"]
+    own = {name for name in worker if SECRET_VARIABLES.search(name)} - services["scheduler"]["environment"].keys()
+    assert {name: worker[name] for name in own} == dict.fromkeys(own)  # passed on, never written down
+
+
+def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> None:
+    with_time = {
+        name: service["stop_grace_period"] for name, service in services.items() if "stop_grace_period" in service
+    }
+    assert with_time == {"worker": "10m", "worker-gpu": "10m"}
 
 
 def test_only_the_gpu_worker_takes_the_gpu_queue_and_device(services: dict[str, Any]) -> None:
@@ -70,7 +96,10 @@ def test_the_locks_agree_with_the_one_that_has_everything(lock: str) -> None:
 @pytest.mark.parametrize("lock", ["all", "airflow", "dev", "cuda"])
 def test_a_lock_has_hashes_and_no_download_address(lock: str) -> None:
     text = (PROJECT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
-    assert text.count("==") <= text.count("--hash=sha256:")
+    requirements = re.split(r"\n(?=\S)", text.replace("\\\n", " ").strip())
+    pinned = re.compile(r"[a-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+( ;[^#]*?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
+    assert len(requirements) > 50
+    assert [line[:60] for line in requirements if not pinned.fullmatch(line)] == []
     assert "://" not in text
 
 

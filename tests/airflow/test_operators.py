@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,11 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from retraining.operators import (
     PROJECT,
     DetectOperator,
+    EvaluateOperator,
     PromoteOperator,
     RollbackOperator,
     StepOperator,
+    evaluation_seconds,
     raise_for_status,
 )
 
@@ -96,6 +99,7 @@ def test_an_unknown_config_is_not_retried() -> None:
         (75, AirflowException),
         (-9, AirflowException),
         (-15, AirflowException),
+        (137, AirflowException),
     ],
 )
 def test_what_may_pass_by_itself_is_retried_and_nothing_else(status: int, kind: type[Exception]) -> None:
@@ -158,6 +162,49 @@ def test_every_step_gets_the_key_for_wandb(step: StepOperator, tmp_path: Path, m
     assert (tmp_path / "seen").read_text() == "a-key"
 
 
+def test_an_empty_field_of_a_connection_leaves_a_good_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_KAGGLE_DEFAULT", "generic://someone@")
+    monkeypatch.setenv("KAGGLE_KEY", "a-key")
+    monkeypatch.setenv(
+        "ML_PYTHON", _program(tmp_path, f'echo -n "$KAGGLE_USERNAME:$KAGGLE_KEY" > {tmp_path}/seen; exit 65')
+    )
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="snapshot", connections=KAGGLE))
+    assert (tmp_path / "seen").read_text() == "someone:a-key"
+
+
+def test_an_extra_of_a_connection_reaches_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = {"conn_type": "aws", "extra": {"region_name": "eu-central-1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'echo -n "$AWS_DEFAULT_REGION" > {tmp_path}/seen; exit 65'))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="snapshot", connections={"aws_default": {"AWS_DEFAULT_REGION": "region_name"}}))
+    assert (tmp_path / "seen").read_text() == "eu-central-1"
+
+
+def test_a_step_gets_what_it_may_need_and_nothing_that_airflow_keeps_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = ("CORE__FERNET_KEY", "API_AUTH__JWT_SECRET", "DATABASE__SQL_ALCHEMY_CONN", "CELERY__BROKER_URL")
+    kept = [*(f"AIRFLOW__{name}" for name in secrets), "AIRFLOW_CONN_WAREHOUSE", "_AIRFLOW__AS_LIBRARY", "DB_PASSWORD"]
+    given = ["AWS_REGION", "GOOGLE_CLOUD_PROJECT", "https_proxy", "TFHUB_CACHE_DIR", "CUDA_VISIBLE_DEVICES", "LC_ALL"]
+    for name in [*kept, *given]:
+        monkeypatch.setenv(name, f"value of {name}")
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f"env > {tmp_path}/seen; exit 65"))
+    with pytest.raises(AirflowFailException):
+        _run(StepOperator(step="train"))
+    seen = (tmp_path / "seen").read_text()
+    assert [name for name in given if f"{name}=value of {name}" not in seen] == []
+    assert [name for name in kept if f"value of {name}" in seen] == []
+    assert "AIRFLOW" not in seen
+
+
+def test_a_program_that_is_not_there_waits_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_PYTHON", "/no/such/python")
+    with pytest.raises(AirflowFailException, match="cannot be started: No such file"):
+        _run(StepOperator(step="train"))
+
+
 def test_without_a_connection_a_key_in_the_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a-key")
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'echo -n "$WANDB_API_KEY" > {tmp_path}/seen; exit 65'))
@@ -193,8 +240,9 @@ def test_the_log_has_what_the_step_prints_and_no_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "echo from the step; exit 65"))
+    monkeypatch.setenv("SINCERE_SOURCE", "https://user:sesame@host.invalid/a.csv")
     with pytest.raises(AirflowFailException):
-        _run(StepOperator(step="snapshot"), source="https://user:sesame@host.invalid/a.csv")
+        _run(StepOperator(step="snapshot"))
     printed = "".join(capfd.readouterr())
     assert "from the step" in printed
     assert "Running command" not in printed
@@ -252,3 +300,163 @@ def test_a_dry_run_reaches_the_step_as_a_flag(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(AirflowFailException):
         _run(StepOperator(step="promote"), dry_run=True)
     assert "--dry-run" in (tmp_path / "seen").read_text().splitlines()
+
+
+@pytest.mark.parametrize("key", ["Source", "epoch", "sources"])
+def test_an_unknown_key_of_the_conf_is_refused_by_name(key: str) -> None:
+    context = _context(**{key: "x.csv"})
+    context["dag_run"].conf = {key: "x.csv"}
+    with pytest.raises(AirflowFailException, match=f"(?s)unknown key '{key}'.*known here: batch_size, config"):
+        StepOperator.execute.__wrapped__(StepOperator(step="snapshot"), context)
+
+
+def test_an_unknown_key_of_a_rollbacks_conf_is_refused_by_name() -> None:
+    operator, context = RollbackOperator(champion=Asset("champion")), _context(version=None, reason="late")
+    context["dag_run"].conf = {"reason": "late", "to": "v1"}
+    with pytest.raises(AirflowFailException, match="unknown key 'to'"):
+        type(operator).execute.__wrapped__(operator, context)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a step that keeps its settings and flags instead; gives them."""
+    monkeypatch.setenv(
+        "ML_PYTHON", _program(tmp_path, f'cat "$5" > {tmp_path}/seen; echo "$@" >> {tmp_path}/seen; exit 65')
+    )
+
+    def of(run_type: DagRunType = DagRunType.MANUAL, dates: dict[str, Any] | None = None, **params: Any) -> str:
+        operator, context = StepOperator(step="snapshot"), _context(**params) | (dates or {})
+        operator.config = params.get("config", "local")
+        context["dag_run"].run_type = run_type
+        with pytest.raises(AirflowFailException):
+            type(operator).execute.__wrapped__(operator, context)
+        return (tmp_path / "seen").read_text()
+
+    return of
+
+
+def test_a_run_reads_what_production_says(settings: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINCERE_SOURCE", "s3://bucket/train.csv")
+    assert 'source.uri = "s3://bucket/train.csv"' in settings(DagRunType.SCHEDULED)
+    monkeypatch.setenv("SINCERE_SOURCE", "")
+    monkeypatch.setenv("AIRFLOW_VAR_SINCERE_SOURCE", "gs://bucket/train.csv")
+    assert 'source.uri = "gs://bucket/train.csv"' in settings(DagRunType.SCHEDULED)
+    assert 'source.uri = "mine.csv"' in settings(source="mine.csv")
+
+
+@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL, DagRunType.ASSET_TRIGGERED])
+def test_without_a_source_nobody_but_a_person_gets_the_sample(
+    settings: Callable[..., str], run_type: DagRunType
+) -> None:
+    assert "--no-sample" in settings(run_type)
+    assert "--no-sample" not in settings(DagRunType.MANUAL)
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ("s3://bucket/{{ ds }}/train.csv", "s3://bucket/2026-11-23/train.csv"),
+        ("s3://bucket/{{ macros.ds_add(ds, -7) }}.csv", "s3://bucket/2026-11-16.csv"),
+        ("https://host/100%25.csv", "https://host/100%25.csv"),
+    ],
+)
+def test_a_source_bears_the_date_of_its_run(settings: Callable[..., str], source: str, read: str) -> None:
+    assert f'source.uri = "{read}"' in settings(source=source, dates={"ds": "2026-11-23"})
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ ds }}", "{{ var.value.password }}", "{{ conn.bank.password }}", "{{ ds", "{{ 1/0 }}"]
+)
+def test_a_source_whose_date_is_not_known_or_that_asks_for_more_is_refused(template: str) -> None:
+    with pytest.raises(AirflowFailException, match="the run has no logical date, or the template is wrong"):
+        _run(StepOperator(step="snapshot"), source=f"s3://bucket/{template}/train.csv")
+
+
+SECRET_SOURCES = [
+    "https://user:sesame@host/train.csv",
+    "https://sesame@host/train.csv",
+    "https://:sesame@host/train.csv",
+    "s3://sesame:sesame@bucket/train.csv",
+    "https://host/train.csv?X-Amz-Signature=sesame",
+    "https://host/train.csv?a=b&access_token=sesame",
+]
+
+
+@pytest.mark.parametrize("source", SECRET_SOURCES)
+def test_a_password_in_the_conf_is_refused_and_not_told(source: str) -> None:
+    with pytest.raises(AirflowFailException, match="may not bear a password") as raised:
+        _run(StepOperator(step="snapshot"), source=source)
+    assert "sesame" not in str(raised.value)
+
+
+def test_a_connection_gives_a_source_its_password(
+    settings: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXPORTS", "https://user:p%40ss@host.example:8443")
+    assert 'source.uri = "https://user:p%40ss@host.example:8443/a/train.csv"' in settings(
+        source="conn://exports/a/train.csv"
+    )
+
+
+def test_a_source_by_a_connection_that_is_not_there_is_refused() -> None:
+    with pytest.raises(AirflowFailException, match="there is no such connection"):
+        _run(StepOperator(step="snapshot"), source="conn://nobody/train.csv")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "/data/../etc/passwd",
+        "/database/train.csv",
+        "https://example.org.evil.example/train.csv",
+        "https://example.org/public/../private/train.csv",
+        "https://example.org/public/%2e%2e/private/train.csv",
+        "http://example.org/public/train.csv",
+        "kaggle://competitions/other/train.csv",
+        "sample:100",
+    ],
+)
+def test_a_trigger_names_a_source_with_the_prefixes_only(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINCERE_SOURCES", "/data https://example.org/public, kaggle://competitions/quora/")
+    with pytest.raises(AirflowFailException, match="a trigger may not name this source"):
+        _run(StepOperator(step="snapshot"), source=source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/data/train.csv",
+        "file:/data/./a.csv",
+        "https://EXAMPLE.org/public/a.csv",
+        "HTTPS://example.org/public/a.csv",
+        "/srv/own.csv",
+    ],
+)
+def test_what_a_prefix_covers_and_what_production_says_may_be_named(
+    source: str, settings: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SINCERE_SOURCES", "/data https://example.org/public, kaggle://competitions/quora/")
+    monkeypatch.setenv("SINCERE_SOURCE", "/srv/own.csv")
+    assert f'source.uri = "{source}"' in settings(source=source)
+
+
+def test_a_trigger_names_a_file_of_settings_with_the_prefixes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SINCERE_SOURCES", "/data")
+    with pytest.raises(AirflowFailException, match="a trigger may not name this config"):
+        _run(StepOperator(step="snapshot"), config="/tmp/mine.toml")
+
+
+def test_an_evaluation_has_the_time_that_its_rows_need_by_the_measured_rate() -> None:
+    splits = {"parts": [{"name": "train", "rows": 10**6}, {"name": "test", "rows": 130_000}]}
+    assert evaluation_seconds(splits, {"examples_per_second": 20.0}) == 3600 + 4 * 130_000 / 20
+
+
+def test_an_evaluation_that_takes_too_long_is_ended_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retraining.operators.evaluation_seconds", lambda *_: 0.3)
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "sleep 60 & wait"))
+    with pytest.raises(AirflowException, match="killed by signal 15"):
+        _run(EvaluateOperator(records=[{}, {}]))

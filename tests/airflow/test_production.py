@@ -54,9 +54,12 @@ def test_a_run_ends_with_a_champion(production: Production, run: dict[str, Any])
     assert (production.state / "registry" / "versions" / "v1").is_dir()
 
 
-def test_only_training_went_to_the_queue_of_the_gpu(production: Production, run: dict[str, Any]) -> None:
+def test_training_and_evaluation_went_to_the_queue_of_the_gpu(production: Production, run: dict[str, Any]) -> None:
     tasks = production.get(f"{DAG}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
-    assert {task["task_id"]: task["queue"] for task in tasks if task["queue"] != "default"} == {"train": "gpu"}
+    assert {task["task_id"]: task["queue"] for task in tasks if task["queue"] != "default"} == {
+        "train": "gpu",
+        "evaluate": "gpu",
+    }
 
 
 def test_the_log_of_a_worker_is_shown(production: Production, run: dict[str, Any]) -> None:

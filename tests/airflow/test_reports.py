@@ -63,6 +63,38 @@ def test_nothing_outside_the_reports_is_served(path: str) -> None:
         _respond(path)
 
 
+@pytest.mark.parametrize(
+    "path", ["run-1/a\0b", f"run-1/{'x' * 300}", f"run-1/{'x/' * 3000}", "run-1/loop/a", "run-1/loop", "\0/a"]
+)
+def test_a_path_that_no_file_can_have_is_not_found(reports: Path, path: str) -> None:
+    from fastapi import HTTPException
+
+    (reports / "loop").symlink_to("loop")
+    with pytest.raises(HTTPException, match="404"):
+        _respond(path)
+
+
+def test_a_run_id_of_any_length_has_a_folder(reports: Path) -> None:
+    assert "none yet" in _respond(f"{'x' * 3000}/").body.decode()
+
+
+def test_a_verdict_that_is_not_utf8_is_shown_as_far_as_it_can_be(reports: Path) -> None:
+    (reports / "verdict.txt").write_bytes(b"KEEP: caf\xe9\n")
+    assert "KEEP: caf\N{REPLACEMENT CHARACTER}" in _respond("run-1/").body.decode()
+
+
+@pytest.mark.parametrize("target", ["../../secret.txt", "../run-2/verdict.txt", "verdict.txt", "/dev/stdin", "."])
+def test_a_verdict_that_is_a_link_out_of_the_folder_is_not_shown(reports: Path, target: str) -> None:
+    from fastapi import HTTPException
+
+    (reports.parent / "run-2").mkdir()
+    (reports.parent / "run-2" / "verdict.txt").write_text("secret")
+    (reports / "verdict.txt").symlink_to(target)
+    assert "secret" not in _respond("run-1/").body.decode()
+    with pytest.raises(HTTPException, match="404"):
+        _respond("run-1/verdict.txt")
+
+
 @pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
 def test_a_stranger_is_turned_away() -> None:
     from fastapi.testclient import TestClient

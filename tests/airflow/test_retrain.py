@@ -211,3 +211,13 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:  # the database has a temporary file beside it
         return b""
+
+
+@pytest.mark.parametrize("misspelt", ["source=x.csv", "Source=x.csv", "SOURCES=x.csv", "force=1"])
+def test_a_misspelt_name_is_refused_before_any_work(misspelt: str) -> None:
+    command = ["make", "--assume-old=.venv/installed-all", "retrain", misspelt]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    ended = subprocess.run(command, cwd=PROJECT, env=environment, check=False, capture_output=True, text=True)
+    name = misspelt.partition("=")[0]
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"make retrain does not know {name}: it knows SOURCE, CONFIG, FORCE and DRY_RUN" in ended.stderr

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from ml.config import Config, EncoderConfig, SourceConfig, ValidateConfig
-from ml.config.redaction import public_name, public_settings
+from ml.config.redaction import public_name, public_settings, source_name
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,22 @@ def test_settings_are_shown_without_passwords_and_folders():
     assert shown["validate"]["raw_suite"] == "raw.json"
     assert shown["train"]["epochs"] == 2
     assert not [word for word in ("secret", "someone") if word in str(shown)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("sample:20000", "sample"),
+        ("s3://bucket/2026-11-25/train.csv", "s3://bucket/train.csv"),
+        ("s3://bucket/2026/11/25/train_20261125T1000.csv.gz", "s3://bucket/train.csv.gz"),
+        ("https://user:sesame@host.example/a/train.csv?key=sesame", "https://host.example/a/train.csv"),
+        ("/data/of/jane/questions-2026-11.csv", "file:questions.csv"),
+    ],
+)
+def test_a_source_is_called_by_its_address_without_dates_and_digits(uri, name):
+    assert source_name(SourceConfig(uri=uri)) == name
+
+
+def test_a_source_is_called_as_the_settings_say_but_the_sample_is_the_sample():
+    assert source_name(SourceConfig(uri="mine.csv", name="weekly export")) == "weekly export"
+    assert source_name(SourceConfig(uri="sample:100", name="weekly export")) == "sample"

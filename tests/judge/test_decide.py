@@ -21,7 +21,7 @@ def known(home, *entries, model="a" * 64, inputs=OTHER_INPUTS, force=False):
     grounds = judged(compare("a" * 64, NoChampion()))
     for entry in entries:
         run.registry.record(entry, grounds)
-    return read_past(run, probed(compare(model, NoChampion())), inputs)
+    return read_past(run, compare(model, NoChampion()), probed(compare(model, NoChampion())), inputs)
 
 
 def test_without_a_history_there_is_nothing_to_hold_against_a_candidate(tmp_path):

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig
-from ml.errors import LineageError, RegistryDamaged
+from ml.errors import LineageError, OutOfResources, RegistryDamaged
 from ml.judge.replay import replay
 from ml.judge.row_scores import read_scores
+from ml.model.predict import LoadedModel
 from ml.records import (
     Comparison,
     Contamination,
@@ -166,6 +167,29 @@ def test_warnings_about_the_data_are_in_the_record_and_on_the_page(run, splits):
 
     assert comparison.warnings == ("label drift",)
     assert "expectations of the data that failed: label drift; see exploration.html" in read_page(run)
+
+
+def test_an_evaluation_that_was_cut_off_goes_on_with_the_model_that_it_had_not_scored(
+    run, splits, trained, champion, monkeypatch
+):
+    whole = LoadedModel.score_many
+    scored = []
+
+    def cut_off(model, texts, what):
+        scored.append(what)
+        if scored == ["score the candidate", "score the champion"]:
+            raise MemoryError
+        return whole(model, texts, what)
+
+    monkeypatch.setattr(LoadedModel, "score_many", cut_off)
+    with pytest.raises(OutOfResources):
+        evaluate(CONFIG, run, splits, trained)
+    comparison = evaluate(CONFIG, run, splits, trained)
+    assert scored == ["score the candidate", "score the champion", "score the champion"]
+
+    assert run.store.names("scores") == []
+    assert evaluate(CONFIG, run, splits, trained) == comparison
+    assert len(scored) == 5
 
 
 def test_a_first_candidate_is_measured_at_its_own_threshold(run, splits, trained):

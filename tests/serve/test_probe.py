@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from ml.config import Config
-from ml.errors import ServingError
+from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import Scores, keep_scores
 from ml.records import ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
 from ml.serve.costs import measure_costs
@@ -153,14 +153,15 @@ def test_where_the_champion_does_not_serve_twice_the_record_says_why_no_costs_we
     assert caplog.text.count("trying once more") == 1
 
 
-def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monkeypatch):
+@pytest.mark.parametrize("error", [ServingError, OutOfResources])
+def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monkeypatch, error):
     against = replace(comparison, rival=register(run, comparison.candidate.model))
     keep(run, against, SCORES)
-    attempts = iter([ServingError("killed", where="", fix="")])
+    attempts = iter([error("killed", where="", fix="")])
 
     def break_once(servers, texts):
-        for error in attempts:
-            raise error
+        for broken in attempts:
+            raise broken
         return measure_costs(servers, texts)
 
     monkeypatch.setattr("ml.serve.probe.measure_costs", break_once)

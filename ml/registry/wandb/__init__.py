@@ -325,7 +325,7 @@ class WandbRegistry:
         try:
             with self._client.answering():
                 draw_history(self._client, self._history())
-        except RegistryUnavailable as error:
+        except (RegistryRefused, RegistryUnavailable) as error:
             logger.warning("the history's page in W&B is not up to date: %s; the next decision renews it", error.what)
 
     @property

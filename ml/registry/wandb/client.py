@@ -16,9 +16,11 @@ from typing import Any
 from ml.errors import ConfigError, RegistryDamaged, RegistryRefused, RegistryUnavailable, SincereError
 from ml.progress import progress
 from ml.registry.wandb.address import Address
+from ml.registry.wandb.login import has_login, login_settings
 
 _CHUNK_BYTES = 1 << 20
 _FORBIDDEN = 403
+_REFUSED = {401, _FORBIDDEN}
 
 
 class Client:
@@ -37,26 +39,35 @@ class Client:
         """Open a connection; raises ConfigError without a key, since W&B's client would ask for it on the terminal."""
         import wandb
 
-        if not os.environ.get("WANDB_API_KEY"):
+        if not has_login(os.environ):
             raise ConfigError(
                 "there is no key for W&B",
                 where=self.address.where,
-                fix="set WANDB_API_KEY, or the password of the Airflow connection wandb_default",
+                fix="set WANDB_API_KEY or use `wandb login`; in Airflow, the password of the connection wandb_default",
             )
-        return wandb.Api(timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
+        return wandb.Api(api_key=_key(), timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn every error of the client into RegistryUnavailable, without the text of that error."""
+        """Turn every error of the client into one of ours, without the text of that error.
+
+        Raises RegistryRefused if the server does not accept the key, else RegistryUnavailable.
+        """
         try:
             yield
         except SincereError:
             raise
         except Exception as error:  # each layer of the client has its own errors
+            if _status(error) in _REFUSED or type(error).__name__ == "AuthenticationError":
+                raise RegistryRefused(
+                    f"W&B does not accept the key: {_reason(error)}",
+                    where=self.address.where,
+                    fix="make a new key at W&B, whose account may read and write there, and set WANDB_API_KEY",
+                ) from None
             raise RegistryUnavailable(
                 f"W&B gave no definite answer: {_reason(error)}",
                 where=self.address.where,
-                fix="check that the key is valid and may read and write there, then try again",
+                fix="see that W&B can be reached from here, then try again",
             ) from None
 
     @contextmanager
@@ -177,6 +188,7 @@ class Client:
 
         return wandb.Settings(
             mode="online",
+            api_key=_key(),
             reinit="create_new",  # the step may have a run of its own, which goes on
             root_dir=folder,
             silent=True,
@@ -192,6 +204,11 @@ class Client:
             x_disable_stats=True,
             x_save_requirements=False,
         )
+
+
+def _key() -> str | None:
+    """The key in the client's own form; None where it has another way to log in."""
+    return login_settings(os.environ).get("WANDB_API_KEY")
 
 
 def is_refusal(error: Exception) -> bool:

@@ -1,0 +1,46 @@
+"""What of a worker's environment a step is given: nothing that Airflow keeps for itself."""
+
+import re
+from collections.abc import Mapping
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+_NAMES = {
+    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "TZ", "LANG", "LANGUAGE", "TERM", "COLUMNS"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "NETRC", "ML_PYTHON", "VIRTUAL_ENV"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "STORAGE_EMULATOR_HOST", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+    *("SOURCE_DATE_EPOCH", "NO_COLOR", "MPLCONFIGDIR", "GCE_METADATA_HOST"),
+}
+_PREFIXES = re.compile(
+    "LC_|SINCERE_|PYTHON|AWS_|GOOGLE_|GCSFS_|CLOUDSDK_|KAGGLE_|WANDB_|TFHUB_|TF_|XLA_|CUDA|CUDNN_|NVIDIA_|NCCL_|OMP_|"
+    "KMP_|GOMP_|MKL_|OPENBLAS_|ONEDNN_|DNNL_|MALLOC_|SSL_CERT_|GX_|FSSPEC_|XDG_|GRPC_"
+)
+
+Fields = Mapping[str, str]
+
+
+def allowed(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a step may need; docs/operation.md lists them."""
+    return {
+        name: value for name, value in environment.items() if name.upper() in _NAMES or _PREFIXES.match(name.upper())
+    }
+
+
+def from_connections(connections: Mapping[str, Fields]) -> dict[str, str]:
+    """Variables from the fields of Airflow's connections; a connection or a field that is empty gives none.
+
+    `connections` has, for each connection id, the field for each variable; a field may also be one of the extras.
+    """
+    found: dict[str, str] = {}
+    for conn_id, fields in connections.items():
+        try:
+            connection = Connection.get(conn_id)
+        except AirflowNotFoundException:
+            continue
+        found |= {name: value for name, field in fields.items() if (value := _field(connection, field))}
+    return found
+
+
+def _field(connection: Connection, name: str) -> str:
+    return str(getattr(connection, name, None) or connection.extra_dejson.get(name) or "")
