@@ -31,7 +31,7 @@ def _measure(size: str) -> dict[str, object]:
     writing, reading = [], []
     with (
         tempfile.TemporaryDirectory(prefix="sincere-bench-", dir=os.environ.get("SINCERE_HOME")) as folder,
-        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=10) as checkpoints,
+        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=10, keep_days=1) as checkpoints,
     ):
         for step in range(ROUNDS):
             started = time.perf_counter()
@@ -52,7 +52,8 @@ def _measure(size: str) -> dict[str, object]:
 def _trainer(size: str) -> "Trainer":
     """Build a classifier with random weights and make one step, so that the optimizer has its moments."""
     from ml.config import Config
-    from ml.encoder.bert import BertSizes, PretrainedBert, build_bert
+    from ml.encoder.bert import build_bert
+    from ml.encoder.weights import BertSizes, PretrainedBert
     from ml.training.batches import Batch
     from ml.training.hardware import prepare_runtime
     from ml.training.training_step import Trainer
@@ -69,8 +70,8 @@ def _trainer(size: str) -> "Trainer":
     )
     weights = {variable.name: variable.numpy() for variable in build_bert(sizes).variables}
     pretrained = PretrainedBert(sizes=sizes, weights=weights, vocabulary=(), lower_case=True)
-    runtime = prepare_runtime(precision="auto", seed=1)
+    runtime = prepare_runtime(precision="auto", seed=1, max_tokens=4)
     trainer = Trainer(pretrained, Config().train, runtime, total_steps=10)
     ids = np.ones((2, 4), np.int32)
-    trainer.update(Batch(ids, ids, np.array([0, 1], np.float32), np.arange(2)))
+    trainer.update(Batch(ids, ids, np.array([0, 1], np.float32), np.ones(2, np.float32), np.arange(2)))
     return trainer

@@ -29,11 +29,12 @@ def main(source: str) -> None:
     from ml.training.training_step import Trainer
 
     settings = TrainConfig()
-    runtime = prepare_runtime(precision=settings.precision, seed=settings.seed)
+    runtime = prepare_runtime(precision=settings.precision, seed=settings.seed, max_tokens=TOKENS)
     trainer = Trainer(read_encoder(source), settings, runtime, total_steps=STEPS)
     random = np.random.default_rng(0)
     ids = random.integers(1000, 20_000, (BATCH, TOKENS), np.int32)
-    batch = Batch(ids, np.ones_like(ids), random.integers(0, 2, BATCH).astype(np.float32), np.arange(BATCH))
+    labels = random.integers(0, 2, BATCH).astype(np.float32)
+    batch = Batch(ids, np.ones_like(ids), labels, np.ones_like(labels), np.arange(BATCH))
     for _ in range(3):
         trainer.update(batch)
     started = time.perf_counter()

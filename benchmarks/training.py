@@ -91,7 +91,7 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
     from ml.training.training_step import Trainer
 
     settings = replace(Config().train, epochs=1)
-    runtime = prepare_runtime(precision="auto", seed=settings.seed)
+    runtime = prepare_runtime(precision="auto", seed=settings.seed, max_tokens=Config().encoder.max_tokens)
     pretrained = read_encoder(str(module))
     tokenizer = build_tokenizer(pretrained, Config().encoder.max_tokens)
     trainer = Trainer(pretrained, settings, runtime, total_steps=2 * steps)
@@ -102,7 +102,7 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
     def speed(rows: int) -> float:
         with (
             tempfile.TemporaryDirectory() as folder,
-            open_checkpoints(Store(Path(folder)), "x", trainer, minutes=10) as kept,
+            open_checkpoints(Store(Path(folder)), "x", trainer, minutes=10, keep_days=1) as kept,
         ):
             return fit(trainer, tokenized(slice(0, rows)), validation, settings, kept).examples_per_second
 

@@ -3,6 +3,7 @@
 No digest depends on a place: a suite and an encoder count by their content.
 """
 
+import ast
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +18,6 @@ from ml.config import (
     RetentionConfig,
     SourceConfig,
     TrackingConfig,
-    TrainConfig,
     ValidateConfig,
     config_digest,
 )
@@ -27,7 +27,6 @@ from ml.store.files import file_digest
 
 _WEIGHTS = ("model.safetensors", "saved_model.pb")
 _ABSENT = "absent"  # the step that needs it reports it
-_CODE_SUFFIXES = {".py", ".toml", ".jinja"}
 _LIBRARIES = (
     "tensorflow",
     "tensorflow-text",
@@ -38,6 +37,10 @@ _LIBRARIES = (
     "scikit-learn",
     "scipy",
 )
+
+
+# What decides a verdict, by its place in the package; what tells of it, keeps it or carries it out does not.
+DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", "config/slices.py", "metrics.py")
 
 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
@@ -104,11 +107,33 @@ def library_versions() -> str:
 
 
 @cache
-def code_version() -> str:
-    """Return the sha256, in hex, of the names and contents of this package's files: a version without git."""
+def code_version(places: tuple[str, ...] = DECIDING) -> str:
+    """Return the sha256, in hex, of names and code of these rooms and files of the package: a version without git."""
     package = Path(__file__).parent
-    files = sorted(path for path in package.rglob("*") if path.suffix in _CODE_SUFFIXES)
-    return _digest_of("\n".join(f"{path.relative_to(package).as_posix()} {file_digest(path)}" for path in files))
+    files = sorted(path for place in places for path in _modules(package / place))
+    states = [f"{path.relative_to(package).as_posix()} {code_digest(path.read_text('utf-8'))}" for path in files]
+    return _digest_of("\n".join(states))
+
+
+def code_digest(source: str) -> str:
+    """Return the sha256, in hex, of a module's code without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [statement for statement in node.body if not _is_text(statement)] or [ast.Pass()]
+    return _digest_of(ast.unparse(tree))
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _modules(place: Path) -> list[Path]:
+    return [place] if place.is_file() else list(place.rglob("*.py"))
 
 
 def _without_places(config: Config) -> Config:
@@ -117,7 +142,7 @@ def _without_places(config: Config) -> Config:
         config,
         validate=ValidateConfig(parameters=config.validate.parameters),
         encoder=replace(config.encoder, source=EncoderConfig().source),
-        train=replace(config.train, checkpoint_minutes=TrainConfig().checkpoint_minutes),
+        train=config.train.deciding,
     )
 
 

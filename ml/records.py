@@ -386,12 +386,18 @@ class PairedCosts:
 
 
 @record
+class UnmeasuredCosts:
+    """There is a champion, but the two could not be timed side by side, twice; `reason` says what happened."""
+
+    reason: str
+
+
+@record
 class Probe:
     """How the candidate served in a fresh process: it answered hard questions and scored test rows again.
 
     `questions` and `rows` are their numbers. `largest_difference` is that of the scores from those of `comparison`, a
-    digest. `costs` has the champion's costs too, if there is a champion and it could be served. `time` is UTC in
-    ISO 8601.
+    digest. `costs` has the champion's costs too, if there is a champion. `time` is UTC in ISO 8601.
     """
 
     model: str
@@ -400,7 +406,7 @@ class Probe:
     rows: int
     largest_difference: float
     time: str
-    costs: Annotated[PairedCosts | ServingCosts, BY_NAME]
+    costs: Annotated[PairedCosts | ServingCosts | UnmeasuredCosts, BY_NAME]
 
 
 @record

@@ -1,7 +1,7 @@
 """The digests of a run's inputs."""
 
 from ml.config import PROJECT, Config, EncoderConfig, RetentionConfig, SourceConfig, TrainConfig, ValidateConfig
-from ml.fingerprint import code_version, inputs_of, library_versions, training_digest
+from ml.fingerprint import code_digest, code_version, inputs_of, library_versions, training_digest
 from ml.records import NoChampion
 from tests.tiny import write_tiny_encoder
 
@@ -70,10 +70,28 @@ def test_another_version_of_a_library_counts(monkeypatch):
 
 
 def test_how_often_a_checkpoint_is_kept_decides_nothing():
-    often = Config(train=TrainConfig(checkpoint_minutes=1))
+    often = Config(train=TrainConfig(checkpoint_minutes=1, keep_checkpoints_days=1))
 
     assert (all_inputs(often), training_digest(often)) == (all_inputs(Config()), training_digest(Config()))
 
 
 def all_inputs(config):
     return inputs_of(config, "1" * 64, NoChampion())
+
+
+CODE = "def double(x):\n    return 2 * x\n"
+TOLD = '"""A module."""\n\n\ndef double(x):  # twice\n    """Twice as much."""\n    return (2 *\n            x)\n'
+
+
+def test_comments_docstrings_and_layout_are_no_code():
+    assert code_digest(TOLD) == code_digest(CODE)
+
+
+def test_a_number_and_a_text_that_is_used_are_code():
+    assert code_digest(CODE.replace("2", "3")) != code_digest(CODE)
+    assert code_digest('NAME = "a"') != code_digest('NAME = "b"')
+
+
+def test_code_that_decides_no_result_does_not_count():
+    assert code_version(("training", "metrics.py")) != code_version(("training",))
+    assert code_version() != code_version(("training",))

@@ -6,7 +6,7 @@ the DAG, `python -m ml STEP --help` and docs/settings.md are generated from thes
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -141,7 +141,23 @@ class TrainConfig:
     warm_start: bool = Field(
         default=False, description="Begin with the champion's weights instead of the pretrained encoder's."
     )
+    tf32: bool = Field(
+        default=True, description="GPUs may multiply float32 in TF32, quicker and with 10 bits; in training only."
+    )
     checkpoint_minutes: float = Field(default=10.0, ge=1e-6, le=1440, description="Time between two checkpoints.")
+    keep_checkpoints_days: float = Field(
+        default=30.0, ge=0.01, le=3650, description="So long the checkpoints of a training that was cut off stay."
+    )
+
+    @property
+    def deciding(self) -> "TrainConfig":
+        """Return the settings with the default in each field that does not decide the weights."""
+        defaults = TrainConfig()
+        return replace(
+            self,
+            checkpoint_minutes=defaults.checkpoint_minutes,
+            keep_checkpoints_days=defaults.keep_checkpoints_days,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

@@ -1,9 +1,7 @@
 """Build the BertEncoder of tf-models-official, and copy pretrained weights into it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,36 +9,8 @@ import tf_keras
 from numpy.typing import NDArray
 from official.nlp.modeling import layers, networks
 
+from ml.encoder.weights import BertSizes
 from ml.errors import ConfigError
-
-Pooling = Literal["first token", "mean"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BertSizes:
-    """The shape of a BERT encoder; `activation` is a key of `ACTIVATIONS`."""
-
-    vocabulary: int
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-    positions: int
-    types: int
-    activation: str = "gelu"
-    layer_norm_epsilon: float = 1e-12
-    dropout: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainedBert:
-    """A pretrained BERT: its weights by variable name of BertEncoder, its vocabulary and its pooling."""
-
-    sizes: BertSizes
-    weights: Mapping[str, NDArray[np.float32]]
-    vocabulary: tuple[str, ...]
-    lower_case: bool
-    pooling: Pooling = "first token"
 
 
 def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
@@ -75,7 +45,7 @@ def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.
         max_sequence_length=sizes.positions,
         type_vocab_size=sizes.types,
         output_dropout=sizes.dropout,
-        attention_dropout=sizes.dropout,
+        attention_dropout=sizes.attention_dropout,
         embedding_layer=_word_embeddings(sizes),
         output_range=1 if first_token_only else None,
         dict_outputs=True,
@@ -95,6 +65,12 @@ def pool_by_mean(bert: tf_keras.Model) -> tf_keras.Model:
     return tf_keras.Model(inputs, {"pooled_output": pooled}, name="bert")
 
 
+def pool_by_first_token(bert: tf_keras.Model) -> tf_keras.Model:
+    """Drop the encoder's pooler: `pooled_output` [batch, hidden] becomes the vector of the first token."""
+    inputs = {tensor.name: tensor for tensor in bert.inputs}
+    return tf_keras.Model(inputs, {"pooled_output": bert.output["sequence_output"][:, 0]}, name="bert")
+
+
 def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.float32]]) -> None:
     """Copy weights into an encoder by name; raises ConfigError if a weight is missing, unknown or of another shape."""
     variables = {variable.name: variable for variable in encoder.variables}
@@ -111,27 +87,6 @@ def assign_weights(encoder: tf_keras.Model, weights: Mapping[str, NDArray[np.flo
                 fix="use weights and sizes of the same model",
             )
         variable.assign(weights[name])
-
-
-def read_vocabulary(path: Path) -> tuple[str, ...]:
-    """Read the tokens of a vocabulary file, one per line; raises ConfigError if the file does not exist."""
-    if not path.is_file():
-        raise ConfigError(
-            "the encoder has no vocabulary",
-            where=f"[encoder] source, file {path.name}",
-            fix="put the vocabulary that the encoder was trained with beside its weights",
-        )
-    return tuple(path.read_text(encoding="utf-8").rstrip("\n").split("\n"))
-
-
-def check_vocabulary(vocabulary: tuple[str, ...], embeddings: int) -> None:
-    """Raise ConfigError unless the vocabulary has one token for each word embedding."""
-    if len(vocabulary) != embeddings:
-        raise ConfigError(
-            f"the vocabulary has {len(vocabulary)} tokens, the encoder {embeddings} word embeddings",
-            where="[encoder] source",
-            fix="use the vocabulary that the encoder was trained with",
-        )
 
 
 def _word_embeddings(sizes: BertSizes) -> layers.OnDeviceEmbedding:

@@ -1,8 +1,6 @@
 """Read a BERT from a folder in the Hugging Face layout: config.json, vocab.txt, model.safetensors."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +8,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ml.config.redaction import PACKAGE
-from ml.encoder.bert import ACTIVATIONS, BertSizes, Pooling, PretrainedBert, check_vocabulary, read_vocabulary
+from ml.encoder.folder_settings import TokenizerSettings, read_pooling, read_sizes, read_tokenizer
+from ml.encoder.weights import BertSizes, PretrainedBert, check_vocabulary, read_vocabulary
 from ml.errors import ConfigError
 from ml.fingerprint import weights_files
 
 WEIGHTS_FILE = "model.safetensors"
-
-_SIZE_KEYS = {
-    "vocabulary": "vocab_size",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "intermediate": "intermediate_size",
-    "positions": "max_position_embeddings",
-    "types": "type_vocab_size",
-}
 
 Array = NDArray[np.float32]
 
@@ -43,54 +32,32 @@ def package_folder(name: str) -> Path:
 
 def read_huggingface(folder: Path) -> PretrainedBert:
     """Read the encoder in a folder; raises ConfigError if files are missing or do not fit together."""
-    sizes = _read_sizes(folder)
-    vocabulary = read_vocabulary(folder / "vocab.txt")
+    sizes, tokenizer = read_sizes(folder), read_tokenizer(folder)
+    vocabulary = _read_vocabulary(folder, tokenizer)
     check_vocabulary(vocabulary, sizes.vocabulary)
+    tensors = _Tensors(folder / WEIGHTS_FILE)
     return PretrainedBert(
         sizes=sizes,
-        weights=_Tensors(folder / WEIGHTS_FILE).as_bert_encoder(sizes),
+        weights=tensors.as_bert_encoder(sizes),
         vocabulary=vocabulary,
-        lower_case=bool(_read_json(folder / "tokenizer_config.json", {}).get("do_lower_case", True)),
-        pooling=_read_pooling(folder),
+        lower_case=tokenizer.lower_case,
+        pooling=read_pooling(folder, has_pooler=tensors.have_pooler),
     )
 
 
-def _read_pooling(folder: Path) -> Pooling:
-    """Read the pooling of a sentence-transformers folder; any other BERT was trained to pool by the first token."""
-    settings = _read_json(folder / "1_Pooling" / "config.json", {})
-    return "mean" if settings.get("pooling_mode_mean_tokens") else "first token"
-
-
-def _read_sizes(folder: Path) -> BertSizes:
-    config = _read_json(folder / "config.json")
-    missing = [key for key in _SIZE_KEYS.values() if not isinstance(config.get(key), int)]
-    activation = config.get("hidden_act", "gelu")
-    if config.get("model_type", "bert") != "bert" or missing or activation not in ACTIVATIONS:
+def _read_vocabulary(folder: Path, tokenizer: TokenizerSettings) -> tuple[str, ...]:
+    """Read vocab.txt or, if it is not there, take the vocabulary of tokenizer.json; the two must agree."""
+    path = folder / "vocab.txt"
+    if tokenizer.vocabulary and not path.is_file():
+        return tokenizer.vocabulary
+    vocabulary = read_vocabulary(path)
+    if tokenizer.vocabulary and tokenizer.vocabulary != vocabulary:
         raise ConfigError(
-            "not the config.json of a BERT" + (f": no whole number {missing[0]}" if missing else ""),
+            "vocab.txt and tokenizer.json have different tokens",
             where="[encoder] source",
-            fix="use an encoder of model_type bert with the activation gelu, gelu_new or relu",
+            fix="use the files of one model, or remove the wrong one",
         )
-    return BertSizes(
-        **{field: config[key] for field, key in _SIZE_KEYS.items()},
-        activation=activation,
-        layer_norm_epsilon=config.get("layer_norm_eps", 1e-12),
-        dropout=config.get("hidden_dropout_prob", 0.1),
-    )
-
-
-def _read_json(path: Path, absent: dict[str, Any] | None = None) -> dict[str, Any]:
-    if absent is not None and not path.is_file():
-        return absent
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        tree = None
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path.name} is missing or not JSON", where="[encoder] source", fix="give a whole Hugging Face folder"
-        )
-    return tree
+    return vocabulary
 
 
 class _Tensors:
@@ -109,6 +76,11 @@ class _Tensors:
             for name, tensor in tensors.items()
         }
 
+    @property
+    def have_pooler(self) -> bool:
+        """Tell whether there is a pooler; a checkpoint of masked-language modelling has none."""
+        return "pooler.dense.weight" in self._tensors
+
     def as_bert_encoder(self, sizes: BertSizes) -> dict[str, Array]:
         """Return all weights with the names and the shapes of BertEncoder's variables."""
         hidden = sizes.hidden
@@ -119,11 +91,18 @@ class _Tensors:
             ),
             "type_embeddings/embeddings:0": self._get("embeddings.token_type_embeddings.weight", sizes.types, hidden),
             **self._layer_norm("embeddings.LayerNorm", "embeddings/layer_norm", hidden),
-            **self._dense("pooler.dense", "pooler_transform", hidden, hidden),
+            **self._pooler(hidden),
         }
         for layer in range(sizes.layers):
             weights |= self._layer(f"encoder.layer.{layer}.", f"transformer/layer_{layer}/", sizes)
         return weights
+
+    def _pooler(self, hidden: int) -> dict[str, Array]:
+        """Return the pooler's weights, or zeros, which no pooling uses then."""
+        if self.have_pooler:
+            return self._dense("pooler.dense", "pooler_transform", hidden, hidden)
+        kernel = np.zeros((hidden, hidden), np.float32)
+        return {"pooler_transform/kernel:0": kernel, "pooler_transform/bias:0": kernel[0]}
 
     def _layer(self, source: str, target: str, sizes: BertSizes) -> dict[str, Array]:
         hidden, intermediate, attention = sizes.hidden, sizes.intermediate, f"{target}self_attention"
@@ -167,4 +146,14 @@ class _Tensors:
                 where=f"[encoder] source, file {WEIGHTS_FILE}",
                 fix="use weights and config.json of the same model",
             )
-        return tensor.astype(np.float32, copy=False)
+        return self._as_finite(name, tensor)
+
+    def _as_finite(self, name: str, tensor: Array) -> Array:
+        array = tensor.astype(np.float32, copy=False)
+        if tensor.dtype.kind in "iub" or not np.isfinite(array).all():
+            raise ConfigError(
+                f"tensor {name} has values that are no finite floating-point numbers",
+                where=f"[encoder] source, file {WEIGHTS_FILE}",
+                fix="fetch the weights again, unquantised",
+            )
+        return array

@@ -1,41 +1,65 @@
 """Read a pretrained encoder from its source, and build its Keras model and its tokenizer."""
 
-from pathlib import Path
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import tf_keras
 
-from ml.config.redaction import PACKAGE
-from ml.encoder.bert import PretrainedBert, assign_weights, build_bert, pool_by_mean
+from ml.encoder.bert import assign_weights, build_bert, pool_by_first_token, pool_by_mean
+from ml.encoder.check import MODULE_FILE, check_positions, local_folder, read_folder
 from ml.encoder.hub_download import download_module
-from ml.encoder.huggingface import WEIGHTS_FILE, package_folder, read_huggingface
 from ml.encoder.tfhub import PretrainedModule, build_module, read_module
 from ml.encoder.tokenizer import Tokenizer
-from ml.errors import ConfigError
+from ml.encoder.weights import Pooling, PretrainedBert
+from ml.store.files import tree_digest
 
 PretrainedEncoder = PretrainedBert | PretrainedModule
+
+_POOLED: dict[Pooling, Callable[[tf_keras.Model], tf_keras.Model]] = {
+    "pooler": lambda encoder: encoder,
+    "first token": pool_by_first_token,
+    "mean": pool_by_mean,
+}
+
+logger = logging.getLogger(__name__)
 
 
 def read_encoder(source: str) -> PretrainedEncoder:
     """Read the encoder from `package:NAME`, a TF-Hub handle, a URL or a folder; raises ConfigError if there is none."""
-    folder = _folder(source)
-    if (folder / "saved_model.pb").is_file():
-        return read_module(folder)
-    if (folder / WEIGHTS_FILE).is_file():
-        return read_huggingface(folder)
-    raise ConfigError(
-        "there is no encoder at the source",
-        where="[encoder] source",
-        fix=f"name a folder with saved_model.pb or with {WEIGHTS_FILE}, a TF-Hub handle, or {PACKAGE}NAME",
-    )
+    folder = download_module(source) if "://" in source else local_folder(source)
+    return _told(read_module(folder) if (folder / MODULE_FILE).is_file() else read_folder(folder))
+
+
+def _told(pretrained: PretrainedEncoder) -> PretrainedEncoder:
+    """Log in which of the two ways the encoder is trained."""
+    if isinstance(pretrained, PretrainedModule):
+        logger.warning("the module is not recognised as a BertEncoder: it trains through hub.KerasLayer, in float32")
+    else:
+        logger.info("the encoder is a native BertEncoder; its output is pooled by: %s", pretrained.pooling)
+    return pretrained
+
+
+def encoder_digest(pretrained: PretrainedEncoder) -> str:
+    """Return the sha256, in hex, of the weights, sizes and vocabulary, or of the module's files."""
+    if isinstance(pretrained, PretrainedModule):
+        return tree_digest(pretrained.folder)
+    described = {**asdict(replace(pretrained, weights={})), "weights": sorted(pretrained.weights)}
+    sha = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(pretrained.weights):
+        sha.update(pretrained.weights[name].tobytes())
+    return sha.hexdigest()
 
 
 def build_encoder(pretrained: PretrainedEncoder) -> tf_keras.Model:
     """Build the encoder with its weights: it maps three int32 [batch, tokens] to `pooled_output` [batch, hidden]."""
     if isinstance(pretrained, PretrainedModule):
         return build_module(pretrained)
-    encoder = build_bert(pretrained.sizes, first_token_only=pretrained.pooling == "first token")
+    encoder = build_bert(pretrained.sizes, first_token_only=pretrained.pooling != "mean")
     assign_weights(encoder, pretrained.weights)
-    return pool_by_mean(encoder) if pretrained.pooling == "mean" else encoder
+    return _POOLED[pretrained.pooling](encoder)
 
 
 def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer:
@@ -43,18 +67,6 @@ def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer
 
     Raises ConfigError if `max_tokens` is larger than the number of the encoder's positions.
     """
-    if isinstance(pretrained, PretrainedBert) and max_tokens > pretrained.sizes.positions:
-        raise ConfigError(
-            f"{max_tokens} tokens are more than the encoder's {pretrained.sizes.positions} positions",
-            where="[encoder] max_tokens",
-            fix=f"set it to {pretrained.sizes.positions} or less",
-        )
+    if isinstance(pretrained, PretrainedBert):
+        check_positions(pretrained, max_tokens)
     return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)
-
-
-def _folder(source: str) -> Path:
-    if source.startswith(PACKAGE):
-        return package_folder(source.removeprefix(PACKAGE))
-    if "://" in source:
-        return download_module(source)
-    return Path(source)

@@ -11,8 +11,10 @@ import tensorflow_hub as hub
 import tf_keras
 from numpy.typing import NDArray
 
-from ml.encoder.bert import BertSizes, PretrainedBert, assign_weights, build_bert, check_vocabulary, read_vocabulary
+from ml.encoder.bert import assign_weights, build_bert
+from ml.encoder.weights import BertSizes, PretrainedBert, check_vocabulary, read_vocabulary
 from ml.errors import ConfigError
+from ml.store.plain_path import plain_path
 
 _PROBE = {
     "input_word_ids": [[1, 2, 3, 0], [3, 2, 1, 1]],
@@ -36,7 +38,7 @@ def read_module(folder: Path) -> PretrainedBert | PretrainedModule:
 
     Returns its weights if a BertEncoder with these weights has the same outputs as the module, else the module itself.
     """
-    module = hub.load(str(folder))
+    module = hub.load(plain_path(folder))
     vocabulary, lower_case = _vocabulary(module)
     weights = {variable.name: variable.numpy() for variable in module.variables if variable is not module.do_lower_case}
     embeddings = weights.get("word_embeddings/embeddings:0")
@@ -51,7 +53,7 @@ def read_module(folder: Path) -> PretrainedBert | PretrainedModule:
 def build_module(pretrained: PretrainedModule) -> tf_keras.Model:
     """Wrap the module as a Keras model: it maps a dict of three int32 [batch, tokens] to the module's outputs."""
     inputs = {name: tf_keras.Input((None,), dtype=tf.int32, name=name) for name in _PROBE}
-    layer = hub.KerasLayer(str(pretrained.folder), trainable=True, dtype="float32", name="hub_module")
+    layer = hub.KerasLayer(plain_path(pretrained.folder), trainable=True, dtype="float32", name="hub_module")
     return tf_keras.Model(inputs, layer(inputs), name="bert")
 
 
@@ -86,6 +88,7 @@ def _sizes(weights: dict[str, NDArray[np.float32]]) -> BertSizes | None:
 
 def _has_same_outputs(module: Any, sizes: BertSizes, weights: dict[str, NDArray[np.float32]]) -> bool:
     """Tell whether a BertEncoder has the module's outputs: no variable's shape shows its activation and epsilon."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # else the two would differ on a GPU
     policy = tf_keras.mixed_precision.global_policy()
     tf_keras.mixed_precision.set_global_policy("float32")
     try:

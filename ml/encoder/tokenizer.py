@@ -12,6 +12,8 @@ from ml.errors import ConfigError
 from ml.progress import progress
 
 CHUNK_TEXTS = 8192
+_CONTROL = r"[\x{0}\x{FFFD}\p{Cf}]|[^\P{Cc}\t\n\r]"  # BERT's: tabs and line ends are spaces
+_ACCENTS = r"\p{Mn}"
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 
 
@@ -46,8 +48,8 @@ class TokenizedTexts:
 class Tokenizer(tf.Module):  # type: ignore[misc]
     """Maps strings to the token ids of [CLS], the text and [SEP], cut to `max_tokens`.
 
-    It uses FastBertTokenizer of tensorflow_text: linear-time WordPiece (Song et al. 2021, arXiv:2012.15524), with the
-    same ids as BertTokenizer.
+    It uses FastBertTokenizer of tensorflow_text: linear-time WordPiece (Song et al. 2021, arXiv:2012.15524). That one's
+    own lower case also replaces characters such as …, ² and ß, which BERT's tokenizer keeps; so texts are lowered here.
     """
 
     def __init__(self, vocabulary: Sequence[str], *, lower_case: bool, max_tokens: int) -> None:
@@ -56,16 +58,25 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         self._start, self._end = vocabulary.index(START), vocabulary.index(END)
         self._max_tokens = max_tokens
         self._wordpiece = tf_text.FastBertTokenizer(
-            list(vocabulary), token_out_type=tf.int32, lower_case_nfd_strip_accents=lower_case
+            list(vocabulary), token_out_type=tf.int32, lower_case_nfd_strip_accents=False
         )
+        self._lower_case = lower_case
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Map strings [texts] to token ids, int32 [texts, (tokens)]."""
-        pieces = self._wordpiece.tokenize(texts)[:, : self._max_tokens - 2]
+        pieces = self._wordpiece.tokenize(self._normalised(texts))[:, : self._max_tokens - 2]
         column = tf.ones_like(pieces[:, :1].row_lengths())[:, None]
         start = tf.cast(column * self._start, tf.int32)
         end = tf.cast(column * self._end, tf.int32)
         return tf.concat([start, pieces, end], axis=1)
+
+    def _normalised(self, texts: tf.Tensor) -> tf.Tensor:
+        """Drop control characters; where case does not count, make letters lower case and drop their accents."""
+        clean = tf.strings.regex_replace(texts, _CONTROL, "")
+        if not self._lower_case:
+            return clean
+        apart = tf_text.normalize_utf8(tf.strings.lower(clean, encoding="utf-8"), "NFD")
+        return tf.strings.regex_replace(apart, _ACCENTS, "")
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize all texts, in their order, with a progress bar."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from ml.config import Config
+from ml.encoder.check import check_encoder
 from ml.fingerprint import inputs_of
 from ml.records import (
     Champion,
@@ -42,9 +43,10 @@ def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
 
     A run ends here if its inputs made the champion, lost against it, or made a version that was rolled back from,
     unless it is forced. A run that has come to its verdict before ends here too, and nothing is added. Raises
-    RegistryUnavailable if it is not sure which model is the champion, RegistryDamaged if history and alias contradict
-    each other.
+    ConfigError if the configured encoder cannot be used, RegistryUnavailable if it is not sure which model is the
+    champion, RegistryDamaged if history and alias contradict each other.
     """
+    check_encoder(config.encoder)
     inputs = inputs_of(config, snapshot.sha256, NoChampion())
     if run.dry_run:
         return _compare(run, inputs)

@@ -34,6 +34,7 @@ from ml.records import (
     Slice,
     SourceName,
     UnknownSource,
+    UnmeasuredCosts,
     Verdict,
 )
 
@@ -166,7 +167,7 @@ def _stages(
         _unseen_check(rival, evidence.past),
         _completeness_check(evidence),
         _slices_check(evidence, policy),
-        *_cost_checks(evidence.probe, policy),
+        *_cost_checks(evidence.probe, evidence.past, policy),
     )
     certainty, hysteresis = (_certainty_check(evidence, policy),), (_hysteresis_check(evidence, policy),)
     withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
@@ -315,9 +316,21 @@ def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str
     return f"{f'{len(failed)} failed' if failed else 'lowest'}: {worst} {change}"
 
 
-def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
-    """Check each serving cost; the checks fail if the costs were not measured for both models."""
+def _cost_checks(probe: Probe, past: Past, policy: PolicyConfig) -> _Checks:
+    """Check each serving cost; the checks fail if the costs were not measured for both models.
+
+    Where they could not be measured there is one check that says why, and a person may waive it.
+    """
     costs = probe.costs
+    if isinstance(costs, UnmeasuredCosts):
+        return (
+            RuleCheck(
+                rule="costs of serving",
+                observed=f"not measured: {costs.reason}{_forced(past)}",
+                required="measured for both; else run again, or with force",
+                passed=past.forced,
+            ),
+        )
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
         return tuple(

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from ml.encoder.pretrained import PretrainedEncoder, build_encoder
 from ml.encoder.tokenizer import Tokenizer, encoder_inputs
 from ml.model.classifier import build_classifier
+from ml.store.plain_path import plain_path
 
 _NUMBERED = re.compile(r"\w+_\d+")
 _STRING = re.compile(r'"\w+"')
@@ -47,7 +48,10 @@ def export_classifier(
     classifier = build_classifier(build_encoder(pretrained), dropout=0.0, seed=seed)
     classifier.set_weights(weights)
     served = ServedClassifier(tokenizer, classifier)
-    tf.saved_model.save(served, str(folder), signatures={"serving_default": served.score})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tf.saved_model.save(
+        served, f"{plain_path(folder.parent)}/{folder.name}", signatures={"serving_default": served.score}
+    )
     _make_reproducible(folder)
 
 

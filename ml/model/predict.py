@@ -18,6 +18,7 @@ from ml.progress import progress
 from ml.records import ModelDescription, from_json
 from ml.source.csv_rows import ENCODING, Records
 from ml.store.files import names_descriptor, open_text, tree_digest, writing_whole
+from ml.store.plain_path import plain_path
 
 BATCH_TEXTS = 128
 CHUNK_ROWS = 2048
@@ -42,6 +43,7 @@ class LoadedModel:
     """An exported classifier with its decision threshold."""
 
     def __init__(self, saved_model: Any, threshold: float) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # it would move scores by some 1e-3
         self._saved_model = saved_model
         self._score = saved_model.signatures["serving_default"]
         self.threshold = threshold
@@ -76,7 +78,7 @@ def load_model(folder: Path) -> LoadedModel:
     """Load the model in a folder of the store or the registry; raises LineageError if a file is missing or damaged."""
     try:
         description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
-        saved_model = tf.saved_model.load(str(folder / "saved_model"))
+        saved_model = tf.saved_model.load(plain_path(folder / "saved_model"))
     except (OSError, ValueError) as error:
         raise LineageError(
             f"the model cannot be loaded ({type(error).__name__})",

@@ -5,21 +5,20 @@ The model is asked hard questions, and test rows whose scores are known from the
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from ml.config import Config
-from ml.errors import ServingError
+from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
-from ml.records import Comparison, NoChampion, Probe, Rival, digest
+from ml.records import Comparison, NoChampion, PairedCosts, Probe, Rival, ServingCosts, UnmeasuredCosts, digest
 from ml.registry import Registry
 from ml.run import Run
 from ml.serve.costs import measure_costs
-from ml.serve.server_process import Server, refuse, serve
+from ml.serve.server_process import DOES_NOT_SERVE, Server, refuse, serve
 from ml.store import Store
 
 logger = logging.getLogger(__name__)
@@ -47,13 +46,16 @@ def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
     """
     rows, texts = _sample(run.store, comparison)
     known = read_scores(run.store, comparison).by_model["candidate"][rows]
-    with ExitStack() as stack:
-        candidate = stack.enter_context(serve(run.store.open("models", comparison.candidate.model)))
-        difference = float(np.abs(_answers(candidate, texts) - known).max())
+    folder = run.store.open("models", comparison.candidate.model)
+    with serve(folder) as server:
+        difference = float(np.abs(_answers(server, texts) - known).max())
         if difference > LARGEST_DIFFERENCE:
             refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
-        champion = _serve_champion(stack, run.registry, comparison.rival, texts)
-        costs = measure_costs([candidate, *champion], texts)
+        costs = _measure_costs(server, run.registry, comparison.rival, texts)
+    if isinstance(costs, UnmeasuredCosts):
+        logger.warning("the costs beside the champion's were not measured (%s): trying once more", costs.reason)
+        with serve(folder) as server:
+            costs = _measure_costs(server, run.registry, comparison.rival, texts)
     return Probe(
         model=comparison.candidate.model,
         comparison=digest(comparison),
@@ -85,16 +87,15 @@ def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
     return np.concatenate([server.ask(batch).scores for batch in batches])[len(HARD_QUESTIONS) :]
 
 
-def _serve_champion(
-    stack: ExitStack, registry: Registry, rival: Rival | NoChampion, texts: Sequence[str]
-) -> list[Server]:
-    """Start the champion's server and give it the same work; the list is empty without a champion that serves."""
+def _measure_costs(
+    candidate: Server, registry: Registry, rival: Rival | NoChampion, texts: Sequence[str]
+) -> ServingCosts | PairedCosts | UnmeasuredCosts:
+    """Measure the candidate beside the champion, after the champion did the same work, or alone without a champion."""
     if isinstance(rival, NoChampion):
-        return []
+        return measure_costs([candidate], texts)
     try:
-        server = stack.enter_context(serve(registry.fetch(rival.champion.version)))
-        _answers(server, texts)
-    except ServingError as error:
-        logger.warning("the costs of champion %s are not known: %s", rival.champion.version, error.what)
-        return []
-    return [server]
+        with serve(registry.fetch(rival.champion.version)) as champion:
+            _answers(champion, texts)
+            return measure_costs([candidate, champion], texts)
+    except (ServingError, OutOfResources) as error:
+        return UnmeasuredCosts(reason=error.what.removeprefix(DOES_NOT_SERVE))

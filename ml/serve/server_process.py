@@ -1,6 +1,7 @@
 """Serve an exported model in a process of its own, which imports TensorFlow and tensorflow_text alone."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,13 @@ import numpy as np
 
 from ml.errors import OutOfResources, ServingError
 from ml.metrics import FloatArray
+from ml.store.plain_path import plain_path
 
 _SERVER = Path(__file__).with_name("server.py")
 _TIMEOUT_SECONDS = 900
+# Two servers share a GPU: neither takes all of its memory.
+_ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+DOES_NOT_SERVE = "the exported model does not serve: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +82,16 @@ class Server:
 @contextmanager
 def serve(folder: Path) -> Iterator[Server]:
     """Serve the model in a folder of the store or the registry; the server ends with the context."""
-    command = [sys.executable, "-I", str(_SERVER), str(folder / "saved_model")]
+    command = [sys.executable, "-I", str(_SERVER), plain_path(folder / "saved_model")]
     with (
         TemporaryFile("w+", encoding="utf-8", errors="replace") as log,
         subprocess.Popen(  # noqa: S603, our own script
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         ) as process,
     ):
         try:
@@ -94,7 +104,7 @@ def serve(folder: Path) -> Iterator[Server]:
 def refuse(what: str) -> NoReturn:
     """Raise ServingError."""
     raise ServingError(
-        f"the exported model does not serve: {what}",
+        f"{DOES_NOT_SERVE}{what}",
         where="a fresh process with TensorFlow and tensorflow_text alone",
         fix="the champion is untouched; train and export again with the pinned versions",
     )

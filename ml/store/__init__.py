@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ Kind = Literal[
     "scores",
     "underway",
 ]
+
+_LOCK = "lock"
+_SECONDS_PER_DAY = 86_400
 
 
 class Store:
@@ -52,6 +56,19 @@ class Store:
         """The digests or names of all that is stored of a kind, oldest first; a file that lies there is none."""
         times = [(time, path.name) for path in (self._root / kind).glob("*") for time in _folder_time(path)]
         return list(dict.fromkeys(name.removeprefix(".") for _, name in sorted(times)))
+
+    def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
+        """Hold the lock of a stored or future folder; `drop` removes the lock with the folder."""
+        return locked(self._root / kind / name / _LOCK, waiting=waiting)
+
+    def drop_old(self, kind: Kind, *, days: float) -> None:
+        """Remove each folder that nobody has added to for so many days, unless a process holds its lock."""
+        oldest = time.time() - days * _SECONDS_PER_DAY
+        for name in self.names(kind):
+            place = self._find(kind, name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                if place.stat().st_mtime < oldest:
+                    self._drop_unheld(kind, name, place / _LOCK)
 
     def relative(self, path: Path) -> str:
         """Return the path of a stored file relative to the store's root."""
@@ -106,6 +123,12 @@ class Store:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
+
+    def _drop_unheld(self, kind: Kind, name: str, lock: Path) -> None:
+        lock.touch()
+        with try_lock(lock) as free:
+            if free:
+                self.drop(kind, name)
 
     def _find(self, kind: Kind, digest: str) -> Path:
         place = self._root / kind / digest

@@ -1,5 +1,6 @@
 """Checkpoints: a killed training resumes from the last one, and ends with the weights of an undisturbed training.
 
+checkpoints/<key>/lock             held by who trains
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
 """
 
@@ -7,16 +8,20 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
 
-from ml.config import Config
-from ml.fingerprint import code_version, library_versions, training_digest
+from ml.config import TrainConfig, config_digest
+from ml.fingerprint import code_version, library_versions
 from ml.store import Store
+from ml.store.plain_path import plain_path
 from ml.training.training_step import Trainer
+
+_CODE = ("training", "encoder", "model", "metrics.py")
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ class Checkpoints:
             return
         self._progress.assign(json.dumps(progress))
         with self._store.staging() as staged:
-            self._state.write(str(staged / "state"))
+            self._state.write(f"{plain_path(staged)}/state")
             self._store.commit(staged, "checkpoints", f"{self._key}/{step}")
         for past in set(self._steps()) - {step, *keep}:
             self._store.drop("checkpoints", f"{self._key}/{past}")
@@ -60,7 +65,8 @@ class Checkpoints:
                 self._verify(step)
         except (ValueError, IndexError, tf.errors.OpError) as error:
             logger.warning("a checkpoint is damaged (%s): the training starts anew", type(error).__name__)
-            self._store.drop("checkpoints", self._key)
+            for step in steps:
+                self._store.drop("checkpoints", f"{self._key}/{step}")
             steps = []
         if not steps:
             return {}
@@ -76,10 +82,11 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         if not self._store.contains("checkpoints", self._key):
             return []
-        return sorted(int(path.name) for path in self._store.open("checkpoints", self._key).iterdir())
+        folders = self._store.open("checkpoints", self._key).iterdir()
+        return sorted(int(path.name) for path in folders if path.name.isdecimal() and path.is_dir())
 
     def _prefix(self, step: int) -> str:
-        return str(self._store.open("checkpoints", f"{self._key}/{step}") / "state")
+        return f"{plain_path(self._store.open('checkpoints', f'{self._key}/{step}'))}/state"
 
     def _verify(self, step: int) -> None:
         """Read every tensor of a checkpoint once, so that TensorFlow compares the checksums."""
@@ -89,27 +96,31 @@ class Checkpoints:
 
 
 @contextmanager
-def open_checkpoints(store: Store, key: str, trainer: Trainer, *, minutes: float) -> Iterator[Checkpoints]:
-    """Open the checkpoints of the training with this key, and remove those of all other trainings.
+def open_checkpoints(
+    store: Store, key: str, trainer: Trainer, *, minutes: float, keep_days: float
+) -> Iterator[Checkpoints]:
+    """Open the checkpoints of the training with this key, and remove those of others once they are `keep_days` old.
 
-    When the training ends without an error, its own checkpoints are removed too. The checkpoints of a store belong to
-    one training at a time: a second training waits until the first one has ended or died.
+    When the training ends without an error, its own checkpoints are removed too. A second training with the same key
+    waits until the first one has ended or died.
     """
-    with store.lock("training", waiting="waiting for another training in this store to end"):
-        for other in set(store.names("checkpoints")) - {key}:
-            store.drop("checkpoints", other)
+    store.drop_old("checkpoints", days=keep_days)
+    with store.lock_of("checkpoints", key, waiting="waiting for another process that trains the same to end"):
         yield Checkpoints(store, key, trainer, minutes=minutes)
         store.drop("checkpoints", key)
 
 
-def training_key(config: Config, splits: str, trainer: Trainer) -> str:
+def training_key(settings: TrainConfig, parts: Sequence[str], encoder: str, trainer: Trainer) -> str:
     """Return the sha256, in hex, of all that decides a training's result: equal keys end in equal weights.
 
-    The encoder counts by its content, and by the initial weights, which may be those of a champion.
+    `parts`: the digests of the training and the validation rows; `encoder`: what identifies encoder and tokenizer. The
+    initial weights may be a champion's.
     """
-    parts = [splits, training_digest(config), code_version(), library_versions()]
-    parts += [trainer.runtime.precision, str(trainer.runtime.strategy.num_replicas_in_sync)]
-    sha = hashlib.sha256("\n".join(parts).encode())
+    runtime = trainer.runtime
+    machine = [runtime.jit_compile, runtime.strategy.num_replicas_in_sync, runtime.widths]
+    counted = replace(settings.deciding, precision=runtime.precision)
+    content = [*parts, encoder, config_digest(counted), *machine, code_version(_CODE), library_versions()]
+    sha = hashlib.sha256(json.dumps(content).encode())
     for weights in trainer.classifier.get_weights():
         sha.update(weights.tobytes())
     return sha.hexdigest()

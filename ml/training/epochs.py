@@ -152,7 +152,7 @@ def _batches(trainer: Trainer, train: LabelledTexts, settings: TrainConfig, cour
         train.texts,
         train.labels,
         batch_size=settings.batch_size,
-        width_multiple=trainer.runtime.width_multiple,
+        widths=trainer.runtime.widths,
         random=np.random.default_rng([settings.seed, len(course.epochs)]),
         skip=len(course.losses),
     )
@@ -173,7 +173,7 @@ def _run_epoch(
         if checkpoints.due():
             checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
         course.losses.append(trainer.update(batch))
-        course.rows.append(len(batch.labels))
+        course.rows.append(len(batch.rows))
         # Losses are read rarely: a GPU must first finish all work in its queue.
         if len(course.losses) % STEPS_BETWEEN_READS == 1:
             recent, rate = float(np.mean(course.losses[-STEPS_BETWEEN_READS:])), trainer.learning_rate()

@@ -1,6 +1,8 @@
 """Set up TensorFlow for this machine: seeds, number format, XLA, and one or several devices."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +13,7 @@ import tf_keras
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_WIDTHS = (16, 32, 64, 128, 256)
 _CPU_INFO = Path("/proc/cpuinfo")
 
 logger = logging.getLogger(__name__)
@@ -18,22 +21,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """How training runs on this machine; batches are padded to a multiple of `width_multiple` tokens."""
+    """How training runs on this machine.
+
+    With `widths`, in tokens, each batch has one of them, and all batches have equally many rows: XLA compiles once for
+    each shape. Without, a batch is as wide as its longest text.
+    """
 
     precision: Precision
     jit_compile: bool
     strategy: Any
-    width_multiple: int
+    widths: tuple[int, ...]
 
 
-def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, deterministic: bool = True) -> Runtime:
+def prepare_runtime(
+    *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, deterministic: bool = True
+) -> Runtime:
     """Set all seeds and choose a runtime for the hardware; on the CPU equal seeds give equal weights, bit for bit.
 
     Pass `deterministic=False` if the model has random operations without a seed: TensorFlow's deterministic mode
     refuses them.
 
-    XLA is used on GPUs only: on a CPU it made steps two to three times slower. On GPUs batches are padded to a multiple
-    of 8 tokens for the tensor cores.
+    XLA and fixed widths are used on GPUs only: on a CPU XLA made steps two to three times slower.
     """
     tf_keras.backend.clear_session()  # Keras numbers the layers of a process; their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
@@ -44,7 +52,7 @@ def prepare_runtime(*, precision: Literal["auto"] | Precision, seed: int, determ
         precision=choose_precision(_capabilities(gpus), _cpu_flags()) if precision == "auto" else precision,
         jit_compile=bool(gpus),
         strategy=choose_strategy(tf.config.list_logical_devices("GPU")),
-        width_multiple=8 if gpus else 1,
+        widths=choose_widths(max_tokens) if gpus else (),
     )
     logger.info(
         "training in %s on %s, XLA %s",
@@ -73,6 +81,24 @@ def choose_strategy(devices: list[Any]) -> Any:
     if len(devices) > 1:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def choose_widths(max_tokens: int) -> tuple[int, ...]:
+    """Return a few widths in tokens, each twice the one before, up to `max_tokens`."""
+    return (*(width for width in _WIDTHS if width < max_tokens), max_tokens)
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Let GPUs multiply float32 in TF32, with 10 bits of 23, or not, until the end; then they may not.
+
+    TF32 moves scores by some 1e-3.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _capabilities(gpus: list[Any]) -> list[tuple[int, int]]:

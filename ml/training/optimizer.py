@@ -1,5 +1,6 @@
 """AdamW with warm-up and linear decay, fast on large embedding tables."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -31,16 +32,23 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     their moments, are updated. Embeddings are not decayed and, as in BERT, neither are biases and layer norms.
     The head is not pretrained and learns at `head_factor` times the learning rate (Howard and Ruder 2018,
     arXiv:1801.06146, section 3.2, set a learning rate for each layer).
+
+    The names of the `variables` are read once: a replica's part bears another name (`kernel/replica_1:0`), and later
+    its identity tells which variable it belongs to. The constructor must run in the scope of the strategy.
     """
 
-    def __init__(self, learning_rate: Any, weight_decay: float, head_factor: float = 1.0) -> None:
+    def __init__(
+        self, learning_rate: Any, variables: Iterable[Any], *, weight_decay: float, head_factor: float = 1.0
+    ) -> None:
         super().__init__(learning_rate, epsilon=1e-6, name="LazyAdamW")
         self._weight_decay, self._head_factor = weight_decay, head_factor
+        named = list(variables)
+        self._kernels, self._head = _parts(named, _is_kernel), _parts(named, _is_of_the_head)
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
-        if _is_of_the_head(var.name):
+        if var.ref() in self._head:
             apply_state = self._for_the_head(apply_state, (var.device, var.dtype.base_dtype))
-        if self._weight_decay == 0 or not _decays(var.name):
+        if self._weight_decay == 0 or var.ref() not in self._kernels:
             return super()._resource_apply_dense(grad, var, apply_state)
         learning_rate = apply_state[(var.device, var.dtype.base_dtype)]["lr_t"]
         decay = var.assign_sub(learning_rate * self._weight_decay * var, read_value=False)
@@ -70,18 +78,16 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     def _resource_scatter_update(self, var: Any, indices: Any, rows: Any) -> Any:
         return tf.raw_ops.ResourceScatterUpdate(resource=var.handle, indices=indices, updates=rows)
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "learning_rate": self._serialize_hyperparameter("learning_rate"),
-            "weight_decay": self._weight_decay,
-            "head_factor": self._head_factor,
-        }
+
+def _parts(variables: Iterable[Any], belongs: Callable[[str], bool]) -> frozenset[Any]:
+    """Return references to all replicas' parts of the variables whose names belong."""
+    local = tf.distribute.get_strategy().experimental_local_results
+    return frozenset(part.ref() for variable in variables if belongs(variable.name) for part in local(variable))
 
 
 def _is_of_the_head(variable: str) -> bool:
     return variable.startswith("head/")
 
 
-def _decays(variable: str) -> bool:
+def _is_kernel(variable: str) -> bool:
     return variable.endswith("kernel:0")

@@ -14,9 +14,9 @@ import tensorflow as tf
 from ml.config import Config
 from ml.config.redaction import public_name
 from ml.data.rows import read_part
-from ml.encoder.bert import PretrainedBert
-from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, read_encoder
+from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
 from ml.encoder.tokenizer import Tokenizer
+from ml.encoder.weights import PretrainedBert
 from ml.errors import DataError
 from ml.fingerprint import training_digest
 from ml.model.classifier import count_parameters, start_at_share, summarize
@@ -28,9 +28,10 @@ from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
 from ml.store.files import tree_digest
+from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
-from ml.training.hardware import prepare_runtime
+from ml.training.hardware import prepare_runtime, tf32
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
 
@@ -48,27 +49,32 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
     answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
-    started = time.monotonic()
+    started, settings = time.monotonic(), config.train
     champion = run.registry.resolve(CHAMPION_ALIAS)
     train_rows = _read_both_classes(run.store, splits.part("train"))
     validation_rows = _read_both_classes(run.store, splits.part("validation"))
     pretrained = read_encoder(config.encoder.source)
     runtime = prepare_runtime(
-        precision=config.train.precision,
-        seed=config.train.seed,
+        precision=settings.precision,
+        seed=settings.seed,
+        max_tokens=config.encoder.max_tokens,
         deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
-    trainer = Trainer(pretrained, config.train, runtime, total_steps=count_steps(len(train_rows), config.train))
+    trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(len(train_rows), settings))
     start_at_share(trainer.classifier, splits.part("train").positives / len(train_rows))
-    start = begin(trainer.classifier, config.train, champion, run.registry, pretrained)
-    key = training_key(config, digest(splits), trainer)
+    start = begin(trainer.classifier, settings, champion, run.registry, pretrained)
+    parts = [splits.part("train").digest, splits.part("validation").digest]
+    key = training_key(settings, parts, f"{encoder_digest(pretrained)} {config.encoder.max_tokens}", trainer)
     with (
-        open_checkpoints(run.store, key, trainer, minutes=config.train.checkpoint_minutes) as checkpoints,
+        open_checkpoints(
+            run.store, key, trainer, minutes=settings.checkpoint_minutes, keep_days=settings.keep_checkpoints_days
+        ) as checkpoints,
         run.store.staging() as staged,
     ):
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
-        fitted = fit(trainer, texts, validation_texts, config.train, checkpoints, observe=run.observe)
+        with tf32(allowed=settings.tf32):
+            fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
         saved_model = staged / "model" / "saved_model"
         logger.info("exporting the model")
         export_classifier(
@@ -76,7 +82,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
             pretrained=pretrained,
             tokenizer=tokenizer,
             weights=trainer.classifier.get_weights(),
-            seed=config.train.seed,
+            seed=settings.seed,
         )
         threshold = _choose_threshold(config, run, saved_model, champion, validation_rows)
         description = _description(config, splits, threshold, start, pretrained)
@@ -116,7 +122,7 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
 def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
     """Choose the threshold on the exported model's scores: with mixed precision the trained model's differ slightly."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
-    scores = LoadedModel(tf.saved_model.load(str(saved_model)), threshold=0.5).score_many(
+    scores = LoadedModel(tf.saved_model.load(plain_path(saved_model)), threshold=0.5).score_many(
         texts, "score the candidate for its threshold"
     )
     positive_rate = config.threshold.positive_rate
@@ -142,7 +148,7 @@ def _description(
     parts = [splits.part("train").digest, splits.part("validation").digest]
     return ModelDescription(
         threshold=threshold,
-        encoder=public_name(config.encoder.source),
+        encoder=encoder_digest(pretrained),
         max_tokens=config.encoder.max_tokens,
         config=training_digest(config),
         snapshot=splits.snapshot,

@@ -37,7 +37,12 @@ class Trainer:
         tf_keras.mixed_precision.set_global_policy(runtime.precision)
         with runtime.strategy.scope():
             self.classifier = build_classifier(build_encoder(pretrained), dropout=settings.dropout, seed=settings.seed)
-            self.optimizer: Any = LazyAdamW(self.schedule, settings.weight_decay, settings.head_learning_rate_factor)
+            self.optimizer: Any = LazyAdamW(
+                self.schedule,
+                self.classifier.trainable_variables,
+                weight_decay=settings.weight_decay,
+                head_factor=settings.head_learning_rate_factor,
+            )
             if self._scales_loss:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
         self._steps = (
@@ -45,23 +50,21 @@ class Trainer:
         )  # Keras makes the counter on first use, which must be outside of replicas
         self._masks = DropoutMasks(self.classifier, settings.seed)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
-        self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS))
+        self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
         self._probabilities = tf.function(self._score, input_signature=(_IDS, _IDS))
 
     def update(self, batch: Batch) -> tf.Tensor:
         """Make one step, and return the batch's mean loss in nats, float32 []."""
-        return self._update(batch.ids, batch.mask, batch.labels)
+        return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
 
     def score(self, texts: TokenizedTexts) -> NDArray[np.float32]:
         """Return probabilities, float32 [texts], in the order of the texts."""
         scores = np.empty(len(texts), np.float32)
         unlabelled = np.zeros(len(texts), np.float32)
-        batches = scoring_batches(
-            texts, unlabelled, batch_size=SCORING_BATCH, width_multiple=self.runtime.width_multiple
-        )
+        batches = scoring_batches(texts, unlabelled, batch_size=SCORING_BATCH, widths=self.runtime.widths)
         with progress("score the validation rows", len(texts), " rows") as bar:
             for batch in batches:
-                scores[batch.rows] = self._probabilities(batch.ids, batch.mask)
+                scores[batch.rows] = self._probabilities(batch.ids, batch.mask)[: len(batch.rows)]
                 bar.update(len(batch.rows))
         return scores
 
@@ -73,20 +76,18 @@ class Trainer:
         """Return the learning rate of the next step."""
         return float(self.schedule(self._steps))
 
-    def _update_all_replicas(self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _update_all_replicas(self, *batch: tf.Tensor) -> tf.Tensor:
         strategy = self.runtime.strategy
-        losses = strategy.run(self._update_replica, args=(ids, mask, labels))
+        losses = strategy.run(self._update_replica, args=batch)
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
-    def _update_replica(self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def _update_replica(self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Make one replica's part of a step, on every n-th row; the sum of the replicas' losses is the batch's mean."""
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
-        rows = tf.cast(tf.shape(labels)[0], tf.float32)
         draw = self._steps * replicas + tf.cast(first, tf.int64)
-        loss, gradients = self._gradients(
-            ids[first::replicas], mask[first::replicas], labels[first::replicas], rows, draw
-        )
+        share = [part[first::replicas] for part in (ids, mask, labels, weights)]
+        loss, gradients = self._gradients(share, tf.reduce_sum(weights), draw)
         if replicas > 1:
             # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
@@ -97,12 +98,14 @@ class Trainer:
         return loss
 
     def _loss_and_gradients(
-        self, ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, rows: tf.Tensor, draw: tf.Tensor
+        self, share: list[tf.Tensor], rows: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, list[Any]]:
+        ids, mask, labels, weights = share
         self._masks.draw = draw
         with tf.GradientTape() as tape:
             probabilities = self.classifier(_encoder_inputs(ids, mask), training=True)
-            loss = tf.reduce_sum(tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)) / rows
+            losses = tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)
+            loss = tf.reduce_sum(weights * losses) / rows
             scaled = self.optimizer.get_scaled_loss(loss) if self._scales_loss else loss
         gradients = tape.gradient(scaled, self.classifier.trainable_variables)
         return loss, self.optimizer.get_unscaled_gradients(gradients) if self._scales_loss else gradients

