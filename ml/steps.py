@@ -60,7 +60,7 @@ STEPS: dict[str, Step] = {
         function="ml.source.snapshot:snapshot", takes=(), help="pull the CSV and keep it under its sha256"
     ),
     "detect": Step(
-        function="ml.judge.change_detection:detect",
+        function="ml.judge.repeated_run:detect",
         takes=(RawSnapshot,),
         help="see whether CSV, settings or code differ from those of all runs judged beside the champion",
     ),

@@ -208,7 +208,7 @@ ROWS = ("1" * 64, "2" * 64)
         (TrainConfig(), ROWS[::-1], "3" * 64, 1.0, {}),
         (TrainConfig(), ROWS, "4" * 64, 1.0, {}),
         (TrainConfig(), ROWS, "3" * 64, 2.0, {}),
-        (TrainConfig(), ROWS, "3" * 64, 1.0, {"metadata.version": lambda library: "0"}),
+        (TrainConfig(), ROWS, "3" * 64, 1.0, {"library_versions": lambda: "0"}),
         (TrainConfig(), ROWS, "3" * 64, 1.0, {"code_version": lambda rooms: "0"}),
     ],
     ids=["setting", "rows", "encoder", "initial weights", "libraries", "code"],

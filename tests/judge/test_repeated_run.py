@@ -6,8 +6,8 @@ from ml.champion.promote import promote
 from ml.config import Config, EncoderConfig, PolicyConfig, SourceConfig, TrainConfig
 from ml.errors import ConfigError
 from ml.fingerprint import inputs_of
-from ml.judge.change_detection import detect
 from ml.judge.policy import judge
+from ml.judge.repeated_run import detect
 from ml.records import Interval, NoChampion, RawSnapshot, Rollback
 from ml.report.verdict import unchanged_text
 from tests.judge.examples import EVIDENCE, PAST, compare, compare_next, judged, open_run, probed, store_model
