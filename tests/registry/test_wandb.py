@@ -206,7 +206,7 @@ def test_a_version_that_somebody_else_put_there_is_no_champion_that_we_can_take(
         registry.resolve(CHAMPION_ALIAS)
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY} "])
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY} "], ids=["a newline", "spaces"])  # no key in a process's title
 def test_a_key_with_white_space_around_it_is_taken_as_the_client_would(wandb_server, registry, monkeypatch, key):
     monkeypatch.setenv("WANDB_API_KEY", key)
     assert registry.resolve(CHAMPION_ALIAS) == NoChampion()
