@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from ml.champion.retention import mark_underway
-from ml.config import Config, config_digest
+from ml.config import Config, RetentionConfig, config_digest
 from ml.errors import LineageError, PermanentError, SincereError, foreseen
 from ml.fingerprint import inputs_of
 from ml.records import (
@@ -26,6 +26,7 @@ from ml.records import (
     NoAnswer,
     NoChampion,
     Probe,
+    Promotion,
     Question,
     RawSnapshot,
     Record,
@@ -39,6 +40,7 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
+from ml.report.rollback_choices import write_rollback_choices
 from ml.run import Run
 from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
@@ -113,6 +115,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         if isinstance(record, TrainedModel):
             mark_underway(run, record.model)
         report_step(run, taken, record)
+        if isinstance(record, Promotion) and record.promoted:
+            write_rollback_choices(run, config.retention.predecessors)
         tracked.conclude(record)
     return record
 
@@ -269,7 +273,7 @@ def run_approval(
 
     A decision about which an answer changes nothing is returned as it is. Raises LineageError if a record is missing.
     """
-    from ml.champion.approval import conclude, is_open
+    from ml.champion.approval import conclude, is_open, rejections
     from ml.report.question import question
 
     taken = _picked("approve", (Comparison, Decision, Probe), records)
@@ -277,7 +281,7 @@ def run_approval(
     with tracker.track("approve", config, run, taken) as tracked, report_if_failed(run, "approve", taken):
         if not is_open(run, decision):
             return decision
-        answers = [record for record in records if isinstance(record, Answer | NoAnswer)]
+        answers = [*rejections(run), *(record for record in records if isinstance(record, Answer | NoAnswer))]
         if not answers:
             return question(run, comparison, decision)
         concluded = conclude(run, comparison, decision, probe, answers[0])
@@ -293,4 +297,5 @@ def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     with report_if_failed(run, "rollback"):
         rollback = roll_back(run, to=to, reason=reason)
         report_rollback(run, rollback)
+        write_rollback_choices(run, RetentionConfig().predecessors)
     return rollback

@@ -27,9 +27,10 @@ def is_open(run: Run, decision: Decision) -> bool:
 def conclude(run: Run, comparison: Comparison, decision: Decision, probe: Probe, given: Answer | NoAnswer) -> Decision:
     """Return the decision with the answer in it, and keep both; the same answer gives the same decision.
 
-    Raises LineageError if the answer is about another decision, or if nobody was to be asked about this one.
+    Raises LineageError if the answer is no rejection, and about another decision.
     """
-    if given.decision != digest(decision) or not isinstance(decision.approval, ApprovalWanted):
+    rejected = isinstance(given, Answer) and not given.approved
+    if given.decision != digest(decision) and not rejected:
         raise LineageError(
             f"the answer is about decision {given.decision[:12]}, which is not the one that waits for it",
             where=f"the answer, run {run.run_id}",
