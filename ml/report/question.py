@@ -17,11 +17,11 @@ def question(run: Run, comparison: Comparison, decision: Decision) -> Question:
     stays, move, replaced = _words(decision)
     hours = decision.approval.hours
     lines = [
-        f"**{decision.verdict.upper()}**: {_escaped(decision.reason)}",
+        f"{_verdict(decision)} A person is asked as needed by {_escaped(' and '.join(decision.approval.because))}.",
         "",
         *_figures(comparison),
         "",
-        *_failed(decision.checks),
+        *_failed(_gates(decision)),
         f"- **Approve**: {move}.",
         f"- **Reject**: {stays}, and nothing later in this run can promote the candidate.",
         f"- No answer within {hours:g} hours: {stays}.",
@@ -44,6 +44,17 @@ def _words(decision: Decision) -> tuple[str, str, str]:
     version = decision.champion.version
     move = f"`{CHAMPION_ALIAS}` moves from {version} to the candidate, if it still points at {version}"
     return f"champion {version} stays", move, f"replace champion {version}"
+
+
+def _verdict(decision: Decision) -> str:
+    if all(check.passed for check in _gates(decision)):
+        return "**The gate would promote the candidate.**"
+    return f"**{decision.verdict.upper()}**: {_escaped(decision.reason)}"
+
+
+def _gates(decision: Decision) -> Sequence[RuleCheck]:
+    """Return the checks but the last one, which is the approval itself."""
+    return decision.checks[:-1]
 
 
 def _figures(comparison: Comparison) -> list[str]:

@@ -27,4 +27,4 @@ def write_rollback_choices(run: Run, predecessors: int) -> None:
 
 def _words(entry: HistoryEntry) -> str:
     day = entry.time.partition("T")[0]
-    return f"{entry.version}, promoted on {day}: precision {entry.precision:.4f}, recall {entry.recall:.4f}"
+    return f"{entry.version} ({day}, precision {entry.precision:.4f}, recall {entry.recall:.4f})"

@@ -200,7 +200,7 @@ class RollbackOperator(StepOperator):
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
         refuse_unknown(_conf(context), ROLLBACK)
-        command = [*_program(), self.step, f"--reason={params['reason']}", *run_flags({"force": params["force"]})]
+        command = [*_program(), self.step, f"--reason={params['reason']}", *run_flags({"force": params.get("force")})]
         if params["version"] is not None:
             command.append(f"--to={params['version']}")
         return [*command, *_run_identity(context)]

@@ -96,11 +96,12 @@ def run_flags(params: Mapping[str, Any]) -> list[str]:
 def rollback_params() -> dict[str, Param]:
     """Return the Params of `rollback_model`: the target version, the reason, and force."""
     choices = _rollback_choices()
+    proposed = f" Former champions: {'; '.join(choices.values())}." if choices else ""
     version = {
         "type": "string",
         "maxLength": 200,
-        "description": "A former champion, or any version of the history. Empty: the champion's predecessor.",
-        **({"examples": [*choices], "values_display": choices} if choices else {}),
+        "description": f"Any version of the history. Empty: the champion's predecessor.{proposed}",
+        **({"examples": [*choices]} if choices else {}),
     }
     reason = Param(
         "",
@@ -166,9 +167,11 @@ def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -
 def _optional(name: str, schema: Mapping[str, Any], usual: str = "") -> Param:
     """Return a Param that may stay empty, with the bounds and the description of the setting's JSON schema."""
     bounds = {key: value for key, value in schema.items() if key not in ("type", "default", "title")}
-    bounds["description"] = f"{schema['description']} {usual}".rstrip()
+    within = f"From {schema['minimum']:.15g} to {schema['maximum']:.15g}." if "minimum" in schema else ""
+    bounds["description"] = " ".join(filter(None, (schema["description"], within, usual)))
     if "enum" in bounds:
         bounds["enum"] = [None, *bounds["enum"]]
+        bounds["values_display"] = {"null": "as the config has it"}
     title = name.replace("_", " ").capitalize()
     return Param(None, type=["null", schema["type"]], title=title, **bounds)
 

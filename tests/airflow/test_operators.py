@@ -84,6 +84,13 @@ def test_a_missing_record_is_not_retried() -> None:
         _run(StepOperator(step="decide", records=[None]))
 
 
+def test_a_backfill_is_refused_at_once_with_one_clear_error() -> None:
+    context = _context()
+    context["dag_run"].run_type = DagRunType.BACKFILL
+    with pytest.raises(AirflowFailException, match="there is nothing to backfill"):
+        StepOperator.execute.__wrapped__(StepOperator(step="snapshot"), context)
+
+
 def test_an_unknown_config_is_not_retried() -> None:
     with pytest.raises(AirflowFailException, match="status 65"):
         _run(StepOperator(step="snapshot"), config="nonesuch")

@@ -149,7 +149,14 @@ def test_the_question_has_verdict_figures_and_what_each_answer_does(run: Run) ->
     question = run_approval(CONFIG, run, [comparison, decision, probed(comparison)])
     assert (question.record, question.decision, question.hours) == ("Question", digest(decision), 72.0)
     assert question.subject == "May the candidate become the first champion?"
-    for part in ("**BLOCKED**", "| precision | 0.7000 |", "**Approve**", "**Reject**", "within 72 hours", "floor"):
+    for part in (
+        "**The gate would promote",
+        "| precision | 0.7000 |",
+        "**Approve**",
+        "**Reject**",
+        "within 72 hours",
+        "floor",
+    ):
         assert part in question.body
 
 
