@@ -18,7 +18,7 @@ from retraining import PROJECT
 from retraining.environment import allowed, from_connections
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
-from retraining.reports import ReportsLink
+from retraining.report_link import ReportLink
 from retraining.source import refuse_config, source_of, with_credentials, with_date
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
@@ -47,7 +47,7 @@ class StepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("config", "records")
-    operator_extra_links = (ReportsLink(),)
+    operator_extra_links = (ReportLink(),)
     ui_color = "#dbe7f3"
 
     def __init__(

@@ -32,7 +32,7 @@ def run(production: Production, tmp_path_factory: pytest.TempPathFactory) -> dic
     production.call("PATCH", DAG, is_paused=False).raise_for_status()
     response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
     response.raise_for_status()
-    address = f"{DAG}/dagRuns/{response.json()['dag_run_id']}"
+    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
 
     def over() -> dict[str, Any] | None:
         run = production.get(address)
@@ -68,7 +68,7 @@ def test_the_log_of_a_worker_is_shown(production: Production, run: dict[str, Any
 
 
 def test_who_may_read_the_dag_sees_the_verdict(production: Production, run: dict[str, Any]) -> None:
-    address = f"/retraining/reports/{run['dag_run_id']}/"
+    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
     assert "PROMOTE: " in production.call("GET", address).text
     assert requests.get(production.url + address, timeout=30).status_code == 401
 

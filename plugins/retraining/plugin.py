@@ -1,0 +1,29 @@
+"""Adds the pages to Airflow: tabs of a DAG and of a run, and an entry of the navigation."""
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from retraining.pages import PREFIX
+
+
+class RetrainingPlugin(AirflowPlugin):
+    """Adds the pages to the API server; the other components import nothing for them."""
+
+    name = "retraining"
+    # Addresses without a leading slash begin at Airflow's base URL, whatever its path is.
+    external_views = [  # noqa: RUF012, the base class declares a list
+        {
+            "name": "Report",
+            "href": f"{PREFIX[1:]}/dags/{{DAG_ID}}/runs/{{RUN_ID}}/",
+            "destination": "dag_run",
+            "url_route": "report",
+        },
+    ]
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """The app of the pages, made when the API server asks for it."""
+        from retraining.pages.web_app import pages_app
+
+        return [{"app": pages_app(), "url_prefix": PREFIX, "name": "Retraining pages"}]
