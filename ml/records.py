@@ -21,6 +21,19 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
+Outcome = Literal[
+    "promoted",
+    "kept",
+    "inconclusive",
+    "blocked",
+    "unchanged",
+    "rejected",
+    "pending",
+    "failed",
+    "dry run",
+    "decided",
+    "rolled back",
+]
 
 BY_NAME = Discriminator("record")
 
@@ -626,6 +639,63 @@ class HistoryEntry:
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
     source: Source = UnknownSource()
+
+
+@record
+class ToldSettings:
+    """What a run was told: its preset, the settings that differ from it by name, in the form that others may see."""
+
+    preset: str
+    different: dict[str, str]
+    triggered_by: str
+    dry_run: bool
+    force: bool
+
+
+@record
+class ExplainedCheck:
+    """An expectation's check, what it required, and what a failure means."""
+
+    check: DataCheck
+    required: str
+    note: str
+
+
+@record
+class SuiteResult:
+    """What a suite of expectations found; `docs` is the folder of its Data Docs in the run's reports."""
+
+    docs: str
+    checks: tuple[ExplainedCheck, ...]
+
+
+@record
+class Curves:
+    """Precision at each of the recalls, by role: the highest threshold with at least this recall. All in [0, 1]."""
+
+    recall: tuple[float, ...]
+    precision: dict[str, tuple[float, ...]]
+
+
+@record
+class TrackedRun:
+    """The address of a step's run in Weights & Biases."""
+
+    step: str
+    url: str
+
+
+@record
+class RunOutcome:
+    """How a run ended, or how far it came: in one word, and why. `lines` say the rest, such as what to do.
+
+    `decided` is a run whose decision is not carried out yet. `step` is the step that said so.
+    """
+
+    outcome: Outcome
+    step: str
+    reason: str
+    lines: tuple[str, ...]
 
 
 Record = (

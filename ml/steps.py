@@ -35,6 +35,7 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
+from ml.report.record_words import words_of
 from ml.run import Run
 from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
@@ -117,6 +118,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         if isinstance(record, TrainedModel):
             mark_underway(run, record.model)
         report_step(run, taken, record)
+        logger.info("gives: %s", words_of(record))
         tracked.conclude(record)
     return record
 

@@ -4,7 +4,7 @@ If there is a champion and its CSV is in the store, the step also checks the cha
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +16,14 @@ from ml.data.change import describe_since, find_champions_snapshot, measure_chan
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
 from ml.errors import DataError
-from ml.records import ChampionSnapshot, RawSnapshot, SnapshotElsewhere, ValidationReport
+from ml.records import (
+    ChampionSnapshot,
+    ExplainedCheck,
+    RawSnapshot,
+    SnapshotElsewhere,
+    SuiteResult,
+    ValidationReport,
+)
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -42,6 +49,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
         tables=[("The whole file", table)],
         note=describe_since(since),
     )
+    keep_findings(run, findings)
     for docs, some in findings.items():
         require(some, suites.change if docs == CHANGE_DOCS else suites.raw, f"{run.run_id}/{docs}/index.html")
     everything = [finding for some in findings.values() for finding in some]
@@ -54,6 +62,13 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
         worst_severity=worst_severity(everything),
         checks=tuple(finding.check for finding in everything),
     )
+
+
+def keep_findings(run: Run, findings: Mapping[str, Sequence[Finding]]) -> None:
+    """Keep what the suites found for the run's page, each by the folder of its Data Docs."""
+    for docs, some in findings.items():
+        checks = (ExplainedCheck(check=each.check, required=each.required, note=each.note) for each in some)
+        run.keep_for_page(SuiteResult(docs=docs, checks=tuple(checks)), name=docs)
 
 
 def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:

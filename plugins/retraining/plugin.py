@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from retraining.outcome import run_note
 from retraining.pages import PREFIX
 
 
@@ -11,6 +12,7 @@ class RetrainingPlugin(AirflowPlugin):
     """Adds the pages to the API server; the other components import nothing for them."""
 
     name = "retraining"
+    listeners = [run_note]  # noqa: RUF012, the base class declares a list
     # Addresses without a leading slash begin at Airflow's base URL, whatever its path is.
     external_views = [  # noqa: RUF012, the base class declares a list
         {

@@ -60,17 +60,17 @@ def test_a_run_has_a_tab_that_leads_to_its_page(client: TestClient, reports: Pat
 
 def test_a_run_lists_the_pages_that_it_has_by_what_they_show(client: TestClient) -> None:
     page = client.get(f"{RUNS}/run-1/").text
-    assert '<a href="evaluation.html">Evaluation: the verdict, and the models side by side</a>' in page
+    assert '<a href="evaluation.html">Evaluation: score histograms, confusion, training, worst mistakes</a>' in page
     assert "exploration.html" not in page
 
 
-def test_the_verdict_stands_below_the_pages(client: TestClient, reports: Path) -> None:
+def test_a_run_that_left_a_verdict_only_shows_it(client: TestClient, reports: Path) -> None:
     (reports / "verdict.txt").write_text("KEEP: recall 0.6 < 0.7\n")
     assert "<pre>KEEP: recall 0.6 &lt; 0.7\n</pre>" in client.get(f"{RUNS}/run-1/").text
 
 
 def test_a_run_without_reports_says_so(client: TestClient) -> None:
-    assert "none yet" in client.get(f"{RUNS}/run-2/").text
+    assert "No step of this run has left anything to show" in client.get(f"{RUNS}/run-2/").text
 
 
 def test_no_script_of_a_report_is_run_and_its_links_keep_the_session(client: TestClient) -> None:
@@ -96,7 +96,7 @@ def test_what_is_no_file_of_the_runs_folder_is_not_found(client: TestClient, rep
 
 
 def test_a_run_id_of_any_length_has_a_page(client: TestClient) -> None:
-    assert "none yet" in client.get(f"{RUNS}/{'x' * 3000}/").text
+    assert "No step of this run has left anything to show" in client.get(f"{RUNS}/{'x' * 3000}/").text
 
 
 def test_a_verdict_that_is_not_utf8_is_shown_as_far_as_it_can_be(client: TestClient, reports: Path) -> None:

@@ -1,0 +1,67 @@
+"""Read in one word how a run ended, as its last step left it beside the reports."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from retraining.pages.run_folder import is_report, reports_folder
+from retraining.params import folder_name
+
+FAILED = ("rejected", "pending", "failed")
+ENDED = ("promoted", "kept", "inconclusive", "blocked", "unchanged", "dry_run")
+_LONGEST_REASON = 400
+
+Told = Mapping[str, Any]
+
+
+def outcome_of(run_id: str, failed_tasks: list[str]) -> Told:
+    """Return outcome, reason and lines of a run; a task that failed without a word makes it `failed`.
+
+    A task that was killed leaves no outcome, or that of an earlier try.
+    """
+    told = _left_by_a_step(run_id)
+    if failed_tasks and told["outcome"] not in FAILED:
+        return _failed(f"the task {failed_tasks[0]} ended the run: its log says why")
+    if told["outcome"] == "decided":
+        return {**told, "outcome": "kept"}
+    return told
+
+
+def note_of(told: Told) -> str:
+    """Return the outcome as one paragraph of Markdown, in which nothing of the reason is markup."""
+    word = told["outcome"].replace("_", " ").capitalize()
+    rest = " · ".join(_plain(line) for line in told["lines"])
+    reason = _plain(told["reason"])[:_LONGEST_REASON]
+    return f"**{word}**: {reason}" + (f" · {rest}" if rest else "")
+
+
+def is_note(paragraph: str) -> bool:
+    """Say whether a paragraph is such a note."""
+    words = "|".join((*ENDED, *FAILED, "rolled back")).replace("_", " ")
+    return bool(re.match(rf"\*\*({words})\*\*: ", paragraph, re.IGNORECASE))
+
+
+def kept_record(run_id: str, kind: str) -> Told:
+    """Return the record that a step kept for the run's page; empty if there is none."""
+    folder = reports_folder() / folder_name(run_id)
+    file = folder / "page" / f"{kind}.json"
+    record: Told = json.loads(file.read_text(encoding="utf-8")) if is_report(file, folder) else {}
+    return record
+
+
+def _left_by_a_step(run_id: str) -> Told:
+    told = kept_record(run_id, "RunOutcome")
+    if not told:
+        return _failed("no step left a verdict: the log of the first task that failed says why")
+    return {**told, "outcome": told["outcome"].replace(" ", "_")}
+
+
+def _failed(reason: str) -> Told:
+    return {"outcome": "failed", "reason": reason, "lines": []}
+
+
+def _plain(text: str) -> str:
+    """Return the text in one line, with what Markdown would take for markup or a link as it stands."""
+    line = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]<>~|&#])|(?<=www)\.|:(?=//)", lambda found: f"\\{found.group()}", line)
