@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
-from retraining.outcome.run_outcome import kept_record
+from retraining.outcome.run_outcome import kept_record, leave_note
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
 from retraining.report_link import ReportLink
@@ -212,7 +212,11 @@ class RollbackOperator(StepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and say in the asset's event which version is the champion again."""
-        rollback = super().execute(context)
+        try:
+            rollback = super().execute(context)
+        finally:
+            for told in filter(None, [kept_record(context["run_id"], "RunOutcome")]):
+                leave_note(context["ti"], told)
         extra = champion_extra(context, "rolled back", kept_record(context["run_id"], "HistoryEntry"))
         context["outlet_events"][self.champion].extra = extra
         return rollback

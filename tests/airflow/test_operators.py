@@ -53,6 +53,7 @@ def _context(**params: Any) -> dict[str, Any]:
             task_id="train",
             map_index=-1,
             try_number=1,
+            xcom_push=lambda key, value: None,
         ),
         "outlet_events": OutletEventAccessors(),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from retraining.outcome.run_outcome import is_note
+from retraining.outcome.run_outcome import NOTE, is_note
 
 _LONGEST_NOTE = 1000  # as Airflow's API has it
 
@@ -35,7 +35,7 @@ def _note(dag_run: Any) -> None:
     session = object_session(dag_run)
     if session is None:
         return
-    left = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key="retraining_note", limit=1)
+    left = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE, limit=1)
     for xcom in session.scalars(left):
         text = XComModel.deserialize_value(xcom)
         if dag_run.dag_run_note is None:

@@ -10,6 +10,7 @@ from retraining.params import folder_name
 
 FAILED = ("rejected", "pending", "failed")
 ENDED = ("promoted", "kept", "inconclusive", "blocked", "unchanged", "dry_run")
+NOTE = "retraining_note"  # the key of the XCom that becomes the run's note
 _LONGEST_REASON = 400
 
 Told = Mapping[str, Any]
@@ -20,12 +21,18 @@ def outcome_of(run_id: str, failed_tasks: list[str]) -> Told:
 
     A task that was killed leaves no outcome, or that of an earlier try.
     """
-    told = _left_by_a_step(run_id)
-    if failed_tasks and told["outcome"] not in FAILED:
+    told = kept_record(run_id, "RunOutcome")
+    outcome = str(told.get("outcome", "none")).replace(" ", "_")
+    if failed_tasks and outcome not in FAILED:
         return _failed(f"the task {failed_tasks[0]} ended the run: its log says why")
-    if told["outcome"] == "decided":
-        return {**told, "outcome": "kept"}
-    return told
+    if not told.keys() >= {"outcome", "reason", "lines"}:
+        return _failed("no step left a verdict: the logs of the tasks say why")
+    return {**told, "outcome": "kept" if outcome == "decided" else outcome}
+
+
+def leave_note(task_instance: Any, told: Told) -> None:
+    """Leave the run's note as an XCom; when the run ends, the listener in run_note.py writes it."""
+    task_instance.xcom_push(NOTE, note_of(told))
 
 
 def note_of(told: Told) -> str:
@@ -43,18 +50,16 @@ def is_note(paragraph: str) -> bool:
 
 
 def kept_record(run_id: str, kind: str) -> Told:
-    """Return the record that a step kept for the run's page; empty if there is none."""
+    """Return the record that a step kept for the run's page; empty if there is none that can be read."""
     folder = reports_folder() / folder_name(run_id)
     file = folder / "page" / f"{kind}.json"
-    record: Told = json.loads(file.read_text(encoding="utf-8")) if is_report(file, folder) else {}
-    return record
-
-
-def _left_by_a_step(run_id: str) -> Told:
-    told = kept_record(run_id, "RunOutcome")
-    if not told:
-        return _failed("no step left a verdict: the log of the first task that failed says why")
-    return {**told, "outcome": told["outcome"].replace(" ", "_")}
+    if not is_report(file, folder):
+        return {}
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # not JSON, or not UTF-8
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _failed(reason: str) -> Told:
@@ -64,4 +69,4 @@ def _failed(reason: str) -> Told:
 def _plain(text: str) -> str:
     """Return the text in one line, with what Markdown would take for markup or a link as it stands."""
     line = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]<>~|&#])|(?<=www)\.|:(?=//)", lambda found: f"\\{found.group()}", line)
+    return re.sub(r"[\\`*\[\]<>~|&#]|\b_|_\b|(?<=www)\.|:(?=//)", lambda found: f"\\{found.group()}", line)

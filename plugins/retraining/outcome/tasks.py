@@ -7,11 +7,10 @@ from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
-from retraining.outcome.run_outcome import ENDED, FAILED, note_of, outcome_of
+from retraining.outcome.run_outcome import ENDED, FAILED, leave_note, outcome_of
 from retraining.report_link import ReportLink
 from retraining.task_log import TaskLog
 
-NOTE = "retraining_note"
 _VERDICT = "verdict"
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class VerdictOperator(BaseBranchOperator):
         ti, run_id = context["ti"], context["run_id"]
         states = ti.get_task_states(ti.dag_id, run_ids=[run_id])[run_id]
         told = outcome_of(run_id, sorted(task for task, state in states.items() if state == "failed"))
-        ti.xcom_push(NOTE, note_of(told))
+        leave_note(ti, told)
         ti.xcom_push(_VERDICT, {name: told[name] for name in ("outcome", "reason", "lines")})
         return str(told["outcome"])
 

@@ -6,7 +6,7 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from retraining.outcome import run_note
-from retraining.outcome.tasks import NOTE
+from retraining.outcome.run_outcome import NOTE
 from retraining.plugin import RetrainingPlugin
 
 OURS = "**Kept**: no gain · production: v1"

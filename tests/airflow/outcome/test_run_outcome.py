@@ -53,8 +53,8 @@ def test_a_decision_that_nobody_carried_out_keeps_the_champion(page: Path) -> No
 
 
 def test_a_note_is_one_paragraph_without_foreign_markup() -> None:
-    told = {"outcome": "kept", "reason": "a *b*\n[c](http://d) <i> www.e.org", "lines": ["production: v1"]}
-    assert note_of(told) == (r"**Kept**: a \*b\* \[c\](http\://d) \<i\> www\.e.org · production: v1")
+    told = {"outcome": "kept", "reason": "a *b*\n[c](http://d) <i> www.e.org _f_ g_h", "lines": ["production: v1"]}
+    assert note_of(told) == (r"**Kept**: a \*b\* \[c\](http\://d) \<i\> www\.e.org \_f\_ g_h · production: v1")
 
 
 def test_a_long_reason_is_cut() -> None:
