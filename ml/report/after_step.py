@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import cast
 
 from ml.errors import SincereError
-from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, digest
+from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, digest, to_json
 from ml.registry.history import conclusions
 from ml.report.verdict import (
     decision_text,
@@ -19,6 +19,7 @@ from ml.report.verdict import (
     write_verdict,
 )
 from ml.run import Run
+from ml.store.files import write_whole
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
@@ -27,6 +28,7 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
     match record:
         case Change(changed=False):
             _write_end(run, digest(record), unchanged_text(record, dry_run=run.dry_run))
+            _keep_entries(run)
         case Comparison():
             _write_page(run, record)
         case Decision():
@@ -39,6 +41,7 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
                 write_verdict(run, decision_text(run, comparison, decision, outcome_after(record)))
             else:
                 _write_conclusions(run)
+            _keep_entries(run)
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
@@ -50,6 +53,15 @@ def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exceptio
 def report_rollback(run: Run, rollback: Rollback) -> None:
     """Write the verdict of a rollback."""
     write_verdict(run, rollback_text(rollback))
+    _keep_entries(run)
+
+
+def _keep_entries(run: Run) -> None:
+    """Keep what the history says of the run beside its reports, for those who ask while the registry is away."""
+    with suppress(SincereError):
+        for entry in run.registry.history():
+            if entry.run_id == run.run_id:
+                write_whole(run.report_folder / "history" / f"{entry.decision}.json", to_json(entry))
 
 
 def _write_end(run: Run, grounds: str, text: str) -> None:
