@@ -7,28 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, NamedTuple
+from typing import IO
 
-from ml.config.environment import home_of, registry_of
 from ml.errors import ConfigError, LineageError, RegistryUnavailable, SincereError
 from ml.records import HistoryEntry, from_json
-from ml.registry import CHAMPION_ALIAS
-from ml.registry.history import refuse_lost_champion
-from ml.registry.open import open_registry
-from ml.store import Store
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
+from retraining.pages.champion.place import History, Place, read_history
 
-_PATIENCE_SECONDS = 10
+_PATIENCE_SECONDS = 5
+_LONGEST_SECONDS = 60
 _FRESH_SECONDS = 60
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
-
-History = Sequence[HistoryEntry]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +46,6 @@ class Away:
 Answer = Told | Away
 
 
-class Place(NamedTuple):
-    """Where a DAG of this kind keeps its state, and the address of its registry."""
-
-    home: Path
-    registry: str
-
-
-def place_here() -> Place:
-    """Return the places that the API server's environment names."""
-    home = home_of(os.environ, PROJECT)
-    return Place(home, registry_of(os.environ, home))
-
-
 def ask_registry(place: Place) -> Answer:
     """Read the registry, and never write to it; a remote one is asked once a minute, and not for long."""
     try:
@@ -71,14 +54,6 @@ def ask_registry(place: Place) -> Answer:
         return _remote(place)
     except SincereError as error:
         return _away(place, error)
-
-
-def read_history(place: Place) -> History:
-    """Return the history, oldest first; raises SincereError if the registry is away, or has lost its champion."""
-    registry = open_registry(place.registry, Store(place.home / "store"))
-    history = registry.history()
-    refuse_lost_champion(history, registry.resolve(CHAMPION_ALIAS), "the registry")
-    return history
 
 
 def _away(place: Place, error: SincereError) -> Away:
@@ -93,20 +68,30 @@ def _kept(reports: Path) -> Iterator[HistoryEntry]:
 
 
 _LOCK = Lock()
-_ANSWERS: dict[Place, tuple[float, Answer]] = {}
+_ASKING = ThreadPoolExecutor(max_workers=4, thread_name_prefix="registry")
+_QUESTIONS: dict[Place, tuple[float, Future[Answer]]] = {}
 
 
 def _remote(place: Place) -> Answer:
-    """Ask in a process of its own: W&B's client keeps threads, a service and its first settings."""
+    """Wait a few seconds for the answer of this minute; the question goes on, for those who look later."""
+    try:
+        return _question(place).result(timeout=_PATIENCE_SECONDS)
+    except TimeoutError:
+        return _away(place, _unavailable(f"it has given no answer within {_PATIENCE_SECONDS} seconds"))
+
+
+def _question(place: Place) -> Future[Answer]:
     with _LOCK:
-        asked, answer = _ANSWERS.get(place, (0.0, None))
-        if answer is None or time.monotonic() - asked > _FRESH_SECONDS:
-            answer = _asked_now(place)
-            _ANSWERS[place] = (time.monotonic(), answer)
-        return answer
+        for asked, question in [_QUESTIONS[place]] if place in _QUESTIONS else []:
+            if not question.done() or time.monotonic() - asked < _FRESH_SECONDS:
+                return question
+        question = _ASKING.submit(_asked_now, place)
+        _QUESTIONS[place] = (time.monotonic(), question)
+        return question
 
 
 def _asked_now(place: Place) -> Answer:
+    """Ask in a process of its own: W&B's client keeps threads, a service and its first settings."""
     try:
         return Told(history=[from_json(line, HistoryEntry) for line in _answer_of_process(place)])
     except SincereError as error:
@@ -133,9 +118,9 @@ def _run(command: Sequence[str], environment: Mapping[str, str], output: IO[str]
         command, cwd=PROJECT, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        return process.wait(timeout=_PATIENCE_SECONDS)
+        return process.wait(timeout=_LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _unavailable(f"it gave no answer within {_PATIENCE_SECONDS} seconds") from None
+        raise _unavailable(f"it gave no answer within {_LONGEST_SECONDS} seconds") from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

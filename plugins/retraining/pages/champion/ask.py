@@ -6,7 +6,7 @@ import sys
 
 from ml.errors import SincereError
 from ml.records import to_json
-from retraining.pages.champion.answer import place_here, read_history
+from retraining.pages.champion.place import place_here, read_history
 
 
 def main() -> int:

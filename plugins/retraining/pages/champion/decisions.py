@@ -18,7 +18,7 @@ from ml.records import (
     from_json,
 )
 from ml.store import Store
-from retraining.pages.champion.answer import History
+from retraining.pages.champion.place import History
 
 JUDGED = ("promote", "inconclusive", "keep", "blocked")
 _Z95 = 1.959964  # a standard normal variable is within it 95 % of the time

@@ -11,8 +11,9 @@ from fastapi.responses import Response
 from ml.records import HistoryEntry
 from ml.store import Store
 from retraining.pages.access import dags_of_kind
-from retraining.pages.champion.answer import Answer, Away, ask_registry, place_here
+from retraining.pages.champion.answer import Answer, Away, ask_registry
 from retraining.pages.champion.decisions import JUDGED, WORDS, NobodyYet, Reign, reign_of
+from retraining.pages.champion.place import place_here
 from retraining.pages.champion.promotions import COLOURS, alarms
 from retraining.pages.layout import page
 from retraining.pages.run_links import RunLink, RunLinks

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ml.records import ChampionFigures, HistoryEntry
 from ml.store import Store
 from retraining.pages.access import RETRAINING, has_tag
-from retraining.pages.champion.answer import Away, History, ask_registry, place_here
+from retraining.pages.champion.answer import Away, ask_registry
 from retraining.pages.champion.decisions import (
     JUDGED,
     WORDS,
@@ -24,6 +24,7 @@ from retraining.pages.champion.decisions import (
     matches,
     reign_of,
 )
+from retraining.pages.champion.place import History, place_here
 from retraining.pages.charts import Point, line_chart
 from retraining.pages.layout import page
 from retraining.pages.run_links import RunLinks
