@@ -128,6 +128,43 @@ class ValidationReport:
 
 
 @record
+class Measured:
+    """What an expectation measured, as a number."""
+
+    value: float
+
+
+@record
+class NotMeasured:
+    """The expectation compares no number, or could not be checked."""
+
+
+@record
+class ObservedCheck:
+    """One expectation in one run, for people; `docs` is the folder of its Data Docs beside the run's reports.
+
+    `note` says what a failure means.
+    """
+
+    docs: str
+    check: DataCheck
+    required: str
+    note: str
+    value: Annotated[Measured | NotMeasured, BY_NAME]
+
+
+@record
+class DataQuality:
+    """What a step's expectations found in one run, passed or not; `snapshot` is the CSV's sha256, `time` UTC."""
+
+    run_id: str
+    time: str
+    snapshot: str
+    rows: int
+    checks: tuple[ObservedCheck, ...]
+
+
+@record
 class Split:
     """One part of the data; `digest` is the digest of its stored rows."""
 
@@ -650,23 +687,6 @@ class ToldSettings:
     triggered_by: str
     dry_run: bool
     force: bool
-
-
-@record
-class ExplainedCheck:
-    """An expectation's check, what it required, and what a failure means."""
-
-    check: DataCheck
-    required: str
-    note: str
-
-
-@record
-class SuiteResult:
-    """What a suite of expectations found; `docs` is the folder of its Data Docs in the run's reports."""
-
-    docs: str
-    checks: tuple[ExplainedCheck, ...]
 
 
 @record

@@ -14,9 +14,10 @@ from ml.data.change import describe_since
 from ml.data.contamination import foresee_contamination
 from ml.data.expectations import explain, read_suites, run_suite
 from ml.data.normalise import normalise
+from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, write_exploration
 from ml.data.rows import ROWS_SCHEMA, store_part
-from ml.data.validate import keep_findings, require
+from ml.data.validate import require
 from ml.errors import DataError, LineageError
 from ml.records import RawSnapshot, SplitName, Splits, ValidationReport, digest
 from ml.run import Run
@@ -53,6 +54,7 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 
     suites = read_suites(config.validate)
     findings = run_suite(suites.splits, _figures(parts, text_ids, targets), run.report_folder / SPLITS_DOCS)
+    keep_quality(run, "split", {SPLITS_DOCS: findings}, snapshot=snapshot.sha256, rows=len(targets))
     write_exploration(
         run.report_folder / "exploration.html",
         findings={
@@ -63,7 +65,6 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
         tables=[("The whole file", rows), *tables.items()],
         note=f"{note} {describe_since(report.since)}",
     )
-    keep_findings(run, {SPLITS_DOCS: findings})
     require(findings, suites.splits, f"{run.run_id}/{SPLITS_DOCS}/index.html")
     checks = [*report.checks, *(finding.check for finding in findings)]
     train, validation, test = (store_part(run.store, name, tables[name]) for name in _PARTS)

@@ -4,7 +4,7 @@ If there is a champion and its CSV is in the store, the step also checks the cha
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -14,14 +14,13 @@ from ml.config import Config
 from ml.data import text_measures
 from ml.data.change import describe_since, find_champions_snapshot, measure_change
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
+from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
 from ml.errors import DataError
 from ml.records import (
     ChampionSnapshot,
-    ExplainedCheck,
     RawSnapshot,
     SnapshotElsewhere,
-    SuiteResult,
     ValidationReport,
 )
 from ml.run import Run
@@ -43,13 +42,13 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     if isinstance(since, ChampionSnapshot) and worst_severity(findings[WHOLE_DOCS]) != "critical":
         change = measure_change(run, since, table)
         findings[CHANGE_DOCS] = run_suite(suites.change, change, run.report_folder / CHANGE_DOCS)
+    keep_quality(run, "validate", findings, snapshot=snapshot.sha256, rows=table.num_rows)
     write_exploration(
         run.report_folder / "exploration.html",
         findings=findings,
         tables=[("The whole file", table)],
         note=describe_since(since),
     )
-    keep_findings(run, findings)
     for docs, some in findings.items():
         require(some, suites.change if docs == CHANGE_DOCS else suites.raw, f"{run.run_id}/{docs}/index.html")
     everything = [finding for some in findings.values() for finding in some]
@@ -62,13 +61,6 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
         worst_severity=worst_severity(everything),
         checks=tuple(finding.check for finding in everything),
     )
-
-
-def keep_findings(run: Run, findings: Mapping[str, Sequence[Finding]]) -> None:
-    """Keep what the suites found for the run's page, each by the folder of its Data Docs."""
-    for docs, some in findings.items():
-        checks = (ExplainedCheck(check=each.check, required=each.required, note=each.note) for each in some)
-        run.keep_for_page(SuiteResult(docs=docs, checks=tuple(checks)), name=docs)
 
 
 def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:

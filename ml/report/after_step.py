@@ -6,7 +6,7 @@ from typing import cast
 
 from ml.errors import SincereError
 from ml.judge.kept_decisions import evidence_of
-from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest
+from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest, to_json
 from ml.registry.history import conclusions
 from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
 from ml.report.verdict import (
@@ -21,6 +21,7 @@ from ml.report.verdict import (
     write_verdict,
 )
 from ml.run import Run
+from ml.store.files import write_whole
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
@@ -30,6 +31,7 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
     match record:
         case Change(changed=False):
             _write_end(run, record)
+            _keep_entries(run)
         case Comparison():
             _write_page(run, record)
         case Decision():
@@ -44,6 +46,7 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
                 _tell(run, text, of_promotion(decision, record))
             else:
                 _write_conclusions(run)
+            _keep_entries(run)
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
@@ -57,9 +60,15 @@ def report_rollback(run: Run, rollback: Rollback) -> None:
     """Write the verdict of a rollback."""
     _tell(run, rollback_text(rollback), of_rollback(rollback))
     run.keep_for_page(rollback)
-    for entry in run.registry.history():
-        if (entry.run_id, entry.verdict) == (run.run_id, "rollback"):
-            run.keep_for_page(entry)
+    _keep_entries(run)
+
+
+def _keep_entries(run: Run) -> None:
+    """Keep what the history says of the run beside its reports, for those who ask while the registry is away."""
+    with suppress(SincereError):
+        for entry in run.registry.history():
+            if entry.run_id == run.run_id:
+                write_whole(run.report_folder / "history" / f"{entry.decision}.json", to_json(entry))
 
 
 def _write_end(run: Run, change: Change) -> None:

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
-from retraining.outcome.run_outcome import kept_record, leave_note
+from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
 from retraining.report_link import ReportLink
@@ -217,7 +217,7 @@ class RollbackOperator(StepOperator):
         finally:
             for told in filter(None, [kept_record(context["run_id"], "RunOutcome")]):
                 leave_note(context["ti"], told)
-        extra = champion_extra(context, "rolled back", kept_record(context["run_id"], "HistoryEntry"))
+        extra = champion_extra(context, "rolled back", kept_entry(context["run_id"], "rollback"))
         context["outlet_events"][self.champion].extra = extra
         return rollback
 

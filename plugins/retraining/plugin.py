@@ -16,6 +16,27 @@ class RetrainingPlugin(AirflowPlugin):
     # Addresses without a leading slash begin at Airflow's base URL, whatever its path is.
     external_views = [  # noqa: RUF012, the base class declares a list
         {
+            "name": "Models",
+            "href": f"{PREFIX[1:]}/models",
+            "destination": "nav",
+            "nav_top_level": True,
+            "icon": f"{PREFIX[1:]}/static/models.svg",
+            "icon_dark_mode": f"{PREFIX[1:]}/static/models_dark.svg",
+            "url_route": "models",
+        },
+        {
+            "name": "Promotions",
+            "href": f"{PREFIX[1:]}/dags/{{DAG_ID}}/promotions",
+            "destination": "dag",
+            "url_route": "promotions",
+        },
+        {
+            "name": "Data quality",
+            "href": f"{PREFIX[1:]}/dags/{{DAG_ID}}/data",
+            "destination": "dag",
+            "url_route": "data-quality",
+        },
+        {
             "name": "Report",
             "href": f"{PREFIX[1:]}/dags/{{DAG_ID}}/runs/{{RUN_ID}}/",
             "destination": "dag_run",

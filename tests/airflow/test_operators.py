@@ -279,9 +279,9 @@ def test_a_rollback_tells_which_version_is_the_champion_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     entry = {"version": "v1", "precision": 0.8, "recall": 0.7, "f1": 0.75, "verdict": "rollback"}
-    page = home / "reports" / "manual__1" / "page"
-    page.mkdir(parents=True)
-    (page / "HistoryEntry.json").write_text(json.dumps(entry))
+    history = home / "reports" / "manual__1" / "history"
+    history.mkdir(parents=True)
+    (history / "d1.json").write_text(json.dumps(entry))
     monkeypatch.setenv("ML_PYTHON", _answer(tmp_path, {"record": "Rollback"}))
     operator, context = RollbackOperator(champion=Asset("quora_champion")), _context(version="v1", reason="slow")
     type(operator).execute.__wrapped__(operator, context)

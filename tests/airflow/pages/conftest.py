@@ -75,3 +75,20 @@ def stranger(_app, home: Path) -> Iterator[TestClient]:
     """A client that is not logged in."""
     with TestClient(_app) as client:
         yield client
+
+
+@pytest.fixture
+def run_of(airflow_db) -> object:
+    """Give a DAG a run in Airflow's database."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunType
+    from sqlalchemy import delete
+
+    def add(dag_id: str, run_id: str) -> None:
+        with create_session() as session:
+            session.add(DagRun(dag_id=dag_id, run_id=run_id, run_type=DagRunType.MANUAL))
+
+    yield add
+    with create_session() as session:
+        session.execute(delete(DagRun))

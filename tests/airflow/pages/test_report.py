@@ -11,17 +11,20 @@ from fastapi.testclient import TestClient
 from ml.records import (
     Curves,
     DataCheck,
-    ExplainedCheck,
+    DataQuality,
     ModelVersion,
+    NotMeasured,
+    ObservedCheck,
     Promotion,
     RawSnapshot,
     RunOutcome,
-    SuiteResult,
     ToldSettings,
     TrackedRun,
     digest,
+    to_json,
 )
 from ml.run import Run
+from ml.store.files import write_whole
 from tests.airflow.pages.places import DAG, Client
 from tests.judge.examples import EVIDENCE, PROBE, RIVAL, compare, judged, open_run
 
@@ -37,9 +40,15 @@ TOLD = ToldSettings(
 )
 
 
-def check(name: str, *, passed: bool) -> ExplainedCheck:
+def check(name: str, *, passed: bool, docs: str = "data_docs") -> ObservedCheck:
     found = DataCheck(name=name, column="table", severity="warning", passed=passed, observed="0.42")
-    return ExplainedCheck(check=found, required="at most 0.05", note="a part of the export is missing")
+    note = "a part of the export is missing"
+    return ObservedCheck(docs=docs, check=found, required="at most 0.05", note=note, value=NotMeasured())
+
+
+def keep_checks(run: Run, *checks: ObservedCheck) -> None:
+    quality = DataQuality(run_id=RUN_ID, time="2026-01-04", snapshot="1" * 64, rows=5, checks=checks)
+    write_whole(run.report_folder / "data_quality" / "validate.json", to_json(quality))
 
 
 def promotion(*, promoted: bool) -> Promotion:
@@ -66,9 +75,12 @@ def ended(run: Run) -> Run:
     run.keep_for_page(
         Curves(recall=(0.0, 0.5, 1.0), precision=dict.fromkeys(("candidate", "champion", "baseline"), (1.0, 0.8, 0.1)))
     )
-    change = (check("ids that vanished", passed=False), check("growth", passed=True))
-    run.keep_for_page(SuiteResult(docs="data_docs_change", checks=change), name="data_docs_change")
-    run.keep_for_page(SuiteResult(docs="data_docs", checks=(check("label balance", passed=True),)), name="data_docs")
+    keep_checks(
+        run,
+        check("ids that vanished", passed=False, docs="data_docs_change"),
+        check("growth", passed=True, docs="data_docs_change"),
+        check("label balance", passed=True),
+    )
     return run
 
 
@@ -210,7 +222,7 @@ def test_nothing_of_a_record_becomes_markup(client: TestClient, run: Run) -> Non
     run.keep_for_page(replace(TOLD, preset=HOSTILE, different={HOSTILE: HOSTILE}, triggered_by=HOSTILE))
     run.keep_for_page(replace(DECISION, alarms=(HOSTILE,), remarks=(HOSTILE,)))
     hostile = replace(check(HOSTILE, passed=False), required=HOSTILE, note=HOSTILE)
-    run.keep_for_page(SuiteResult(docs="data_docs", checks=(hostile,)), name="data_docs")
+    keep_checks(run, hostile)
     response = client.get(ADDRESS)
     assert "<script>alert" not in response.text
     assert "49" not in response.text.replace("249", "")

@@ -29,23 +29,6 @@ def reports(home: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def run_of() -> object:
-    """Give a DAG a run in Airflow's database."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
-    from airflow.utils.types import DagRunType
-    from sqlalchemy import delete
-
-    def add(dag_id: str, run_id: str) -> None:
-        with create_session() as session:
-            session.add(DagRun(dag_id=dag_id, run_id=run_id, run_type=DagRunType.MANUAL))
-
-    yield add
-    with create_session() as session:
-        session.execute(delete(DagRun))
-
-
 def test_the_link_leads_to_the_page_of_the_run() -> None:
     key = SimpleNamespace(dag_id=DAG, run_id=RUN_ID)
     assert ReportLink().get_link(None, ti_key=key) == f"{RUNS}/manual__2026-11-23T10%3A00%3A00%2B00%3A00/"

@@ -22,7 +22,6 @@ from ml.records import (
     Rollback,
     ServingCosts,
     Splits,
-    SuiteResult,
     ToldSettings,
     TrainedModel,
     ValidationReport,
@@ -158,14 +157,14 @@ def _cost_rows(costs: ServingCosts) -> Sequence[tuple[str, str]]:
 
 def _data(kept: Kept) -> Contents:
     """Return the change since the champion's file, and what else of the data did not hold."""
-    others = [*kept.all(SuiteResult, "data_docs"), *kept.all(SuiteResult, "data_docs_splits")]
-    checks = [check for suite in others for check in suite.checks]
+    checks = [check for step in ("validate", "split") for check in kept.quality(step)]
+    others = [check for check in checks if check.docs != "data_docs_change"]
     return {
         "reports": [words_of(report) for report in kept.all(ValidationReport)],
         "snapshots": kept.all(RawSnapshot),
-        "change": [check for suite in kept.all(SuiteResult, "data_docs_change") for check in suite.checks],
-        "failed": [check for check in checks if not check.check.passed],
-        "checked": len(checks),
+        "change": [check for check in checks if check.docs == "data_docs_change"],
+        "failed": [check for check in others if not check.check.passed],
+        "checked": len(others),
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ml.errors import LineageError
-from ml.records import TrackedRun, from_json
+from ml.records import DataQuality, ObservedCheck, TrackedRun, from_json
 from retraining.pages.run_folder import is_report
 
 R = TypeVar("R")
@@ -17,9 +17,14 @@ class Kept:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def all(self, kind: type[R], name: str = "") -> list[R]:
-        """Return the record of a kind, or of that name, as a list of one or none."""
-        return list(self._read(self._folder / "page" / f"{name or kind.__name__}.json", kind))
+    def all(self, kind: type[R]) -> list[R]:
+        """Return the record of a kind, as a list of one or none."""
+        return list(self._read(self._folder / "page" / f"{kind.__name__}.json", kind))
+
+    def quality(self, step: str) -> list[ObservedCheck]:
+        """Return what the expectations of a step found."""
+        file = self._folder / "data_quality" / f"{step}.json"
+        return [check for quality in self._read(file, DataQuality) for check in quality.checks]
 
     def tracked_runs(self) -> list[TrackedRun]:
         """Return the addresses in Weights & Biases, in the order of the steps."""

@@ -17,8 +17,21 @@ function takeColourMode() {
   else delete document.documentElement.dataset.theme;
 }
 
-takeColourMode();
-if (ui) new MutationObserver(takeColourMode).observe(ui.document.documentElement, { attributeFilter: ["class"] });
+// A theme of one's own ([api] theme) has other colours than Airflow's.
+const THEIRS = { page: "bg", text: "fg", muted: "fg-muted" };
+
+function takeColours() {
+  takeColourMode();
+  if (!ui) return;
+  const theirs = ui.getComputedStyle(ui.document.documentElement);
+  for (const [ours, name] of Object.entries(THEIRS)) {
+    const colour = theirs.getPropertyValue(`--chakra-colors-${name}`);
+    if (colour) document.documentElement.style.setProperty(`--${ours}`, colour);
+  }
+}
+
+takeColours();
+if (ui) new MutationObserver(takeColours).observe(ui.document.documentElement, { attributeFilter: ["class"] });
 
 // The frame may not open windows or leave itself, but Airflow's own page may go to another of its places.
 document.addEventListener("click", (event) => {
