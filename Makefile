@@ -29,6 +29,8 @@ export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
+# A plugin's tabs stand on every DAG; this hides them where the DAG is not of this kind, and wraps what has no room.
+export AIRFLOW__API__THEME := {"globalCss": {":is(a[href*='/plugin/promotions'], a[href*='/plugin/data-quality']):not([href*='/dags/retrain_'])": {"display": "none"}, "a[href*='/plugin/report']:not([href*='/dags/retrain_'], [href*='/dags/rollback_'])": {"display": "none"}, "div:has(> a[href*='/dags/'][href*='/plugin/'])": {"flexWrap": "wrap"}}}
 
 # A terminal shows what the steps say; of Airflow itself errors only, and not the traceback below a step's own error.
 retrain: export AIRFLOW__LOGGING__LOGGING_LEVEL := ERROR

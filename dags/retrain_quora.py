@@ -6,6 +6,7 @@ from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
 from retraining.notifier import ChampionAlarm
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
+from retraining.outcome.tasks import verdict_tasks
 from retraining.params import retraining_params
 from retraining.schedule import RUN_TYPES, retraining_schedule
 
@@ -52,6 +53,8 @@ SOURCE_CONNECTIONS = {
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
       With the Param `dry_run`, nothing is written to the registry.
+    - **verdict** picks the task of the way in which the run ended, from *promoted* to *failed*: in each column of the
+      grid one of them is not skipped. The run's note says it with the reason.
 
     Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
 
@@ -81,7 +84,8 @@ def retrain_quora() -> None:
     probe = StepOperator(step="probe", records=[comparison]).output
     decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
     approved = ApproveOperator(records=[comparison, decision, probe]).output
-    PromoteOperator(champion=CHAMPION, records=[comparison, approved, probe])
+    promote = PromoteOperator(champion=CHAMPION, records=[comparison, approved, probe])
+    promote >> verdict_tasks()
 
 
 retrain_quora()

@@ -21,7 +21,8 @@ from pathlib import Path
 from ml import __version__
 from ml.config import Config
 from ml.config.environment import home_of, registry_of
-from ml.config.load import load_config
+from ml.config.load import load_config, preset_of
+from ml.config.redaction import public_differences
 from ml.config.source_address import scheme_of
 from ml.errors import (
     ConfigError,
@@ -33,11 +34,12 @@ from ml.errors import (
     foreseen,
     passes_by_itself,
 )
-from ml.records import Decision, NoChampion, Record, digest, read_any, to_json
+from ml.records import Decision, NoChampion, Record, ToldSettings, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
+from ml.report.record_words import words_of
 from ml.run import Run
 from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_approval, run_rollback, run_step
 from ml.store import Store
@@ -52,6 +54,8 @@ _ENVIRONMENT = {
     "WANDB_ERROR_REPORTING": "false",
 }
 
+
+logger = logging.getLogger(__name__)
 
 _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
@@ -143,6 +147,7 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, arguments.step):
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
+        _tell_taken(_keep_told(arguments, config, run), *records)
     _hand_on(arguments, run_step(arguments.step, config, run, records, _tracker()))
 
 
@@ -150,7 +155,13 @@ def _approve(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, "approve"):
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
+        _tell_taken(*records)
     _hand_on(arguments, run_approval(config, run, records, _tracker()))
+
+
+def _tell_taken(*records: Record | ToldSettings) -> None:
+    for taken in records:
+        logger.info("takes: %s", words_of(taken))
 
 
 def _hand_on(arguments: argparse.Namespace, result: Record) -> None:
@@ -158,6 +169,20 @@ def _hand_on(arguments: argparse.Namespace, result: Record) -> None:
         print(to_json(result))
     else:
         write_whole(arguments.output, to_json(result))
+
+
+def _keep_told(arguments: argparse.Namespace, config: Config, run: Run) -> ToldSettings:
+    """Keep what the run was told for its page."""
+    preset = preset_of(arguments.config)
+    told = ToldSettings(
+        preset=preset,
+        different=public_differences(config, load_config(preset)),
+        triggered_by=run.triggered_by,
+        dry_run=run.dry_run,
+        force=run.force,
+    )
+    run.keep_for_page(told)
+    return told
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -181,6 +206,7 @@ def _run_all_steps(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, "snapshot"):
         config = _config(arguments)
+        logger.info("takes: %s", words_of(_keep_told(arguments, config, run)))
     try:
         run_all(config, run, _tracker())
     except SincereError:
@@ -229,6 +255,7 @@ def _replay(arguments: argparse.Namespace) -> None:
 
 
 def _roll_back(arguments: argparse.Namespace) -> None:
+    logger.info("takes: version %s, reason: %s", arguments.to or "the predecessor", arguments.reason)
     rollback = run_rollback(_run(arguments), to=arguments.to, reason=arguments.reason)
     if arguments.output is not None:
         write_whole(arguments.output, to_json(rollback))

@@ -21,6 +21,19 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
+Outcome = Literal[
+    "promoted",
+    "kept",
+    "inconclusive",
+    "blocked",
+    "unchanged",
+    "rejected",
+    "pending",
+    "failed",
+    "dry run",
+    "decided",
+    "rolled back",
+]
 
 BY_NAME = Discriminator("record")
 
@@ -112,6 +125,43 @@ class ValidationReport:
     passed: bool
     worst_severity: Severity
     checks: tuple[DataCheck, ...]
+
+
+@record
+class Measured:
+    """What an expectation measured, as a number."""
+
+    value: float
+
+
+@record
+class NotMeasured:
+    """The expectation compares no number, or could not be checked."""
+
+
+@record
+class ObservedCheck:
+    """One expectation in one run, for people; `docs` is the folder of its Data Docs beside the run's reports.
+
+    `note` says what a failure means.
+    """
+
+    docs: str
+    check: DataCheck
+    required: str
+    note: str
+    value: Annotated[Measured | NotMeasured, BY_NAME]
+
+
+@record
+class DataQuality:
+    """What a step's expectations found in one run, passed or not; `snapshot` is the CSV's sha256, `time` UTC."""
+
+    run_id: str
+    time: str
+    snapshot: str
+    rows: int
+    checks: tuple[ObservedCheck, ...]
 
 
 @record
@@ -677,6 +727,46 @@ class HistoryEntry:
     gains: Annotated[Gains | NoGains, BY_NAME]
     source: Source = UnknownSource()
     approval: Approval = ApprovalUnneeded()
+
+
+@record
+class ToldSettings:
+    """What a run was told: its preset, the settings that differ from it by name, in the form that others may see."""
+
+    preset: str
+    different: dict[str, str]
+    triggered_by: str
+    dry_run: bool
+    force: bool
+
+
+@record
+class Curves:
+    """Precision at each of the recalls, by role: the highest threshold with at least this recall. All in [0, 1]."""
+
+    recall: tuple[float, ...]
+    precision: dict[str, tuple[float, ...]]
+
+
+@record
+class TrackedRun:
+    """The address of a step's run in Weights & Biases."""
+
+    step: str
+    url: str
+
+
+@record
+class RunOutcome:
+    """How a run ended, or how far it came: in one word, and why. `lines` say the rest, such as what to do.
+
+    `decided` is a run whose decision is not carried out yet. `step` is the step that said so.
+    """
+
+    outcome: Outcome
+    step: str
+    reason: str
+    lines: tuple[str, ...]
 
 
 Record = (

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ml.records import to_json
 from ml.registry import Registry
 from ml.store import Store
+from ml.store.files import write_whole
 
 Observer = Callable[[int, Mapping[str, float]], None]
 
@@ -37,3 +40,7 @@ class Run:
     def report_folder(self) -> Path:
         """The folder of this run's reports."""
         return self.reports / self.run_id
+
+    def keep_for_page(self, record: Any, *, name: str = "") -> None:
+        """Put a record where the run's page in Airflow's UI finds it: by the name of its kind, or by another."""
+        write_whole(self.report_folder / "page" / f"{name or type(record).__name__}.json", to_json(record) + "\n")

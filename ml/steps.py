@@ -40,6 +40,7 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
+from ml.report.record_words import words_of
 from ml.report.rollback_choices import write_rollback_choices
 from ml.run import Run
 from ml.store.files import write_whole
@@ -117,6 +118,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         report_step(run, taken, record)
         if isinstance(record, Promotion) and record.promoted:
             write_rollback_choices(run, config.retention.predecessors)
+        logger.info("gives: %s", words_of(record))
         tracked.conclude(record)
     return record
 

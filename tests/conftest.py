@@ -16,6 +16,7 @@ os.environ.update(
     GX_ANALYTICS_ENABLED="false",
     AIRFLOW_HOME=_AIRFLOW_HOME.name,
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__API_AUTH__JWT_SECRET="0123456789abcdef" * 4,
 )
 
 

@@ -30,6 +30,13 @@ def load_config(name: str, overrides: Iterable[str] = ()) -> Config:
     return read_settings(tree)
 
 
+def preset_of(name: str) -> str:
+    """Return the preset that a file extends in the end; one that extends none has those of `local`."""
+    while name.endswith(".toml"):
+        name = str(_parse(Path(name).expanduser(), name).get("extends", "local"))
+    return name
+
+
 def read_settings(tree: Any) -> Config:
     """Turn a tree of values into settings; a missing setting has its default. Raises ConfigError."""
     return _validate(Config, tree)

@@ -1,5 +1,6 @@
 """The settings as other people may see them: without passwords, and without folders of this machine."""
 
+import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,17 @@ def public_settings(config: Config) -> dict[str, Any]:
     for suite in ("raw_suite", "splits_suite", "change_suite"):
         settings["validate"][suite] = Path(settings["validate"][suite]).name
     return settings
+
+
+def public_differences(config: Config, preset: Config) -> dict[str, str]:
+    """Return each setting that differs from the preset's, by a name such as `train.epochs`, in its public form."""
+    asked, usual = public_settings(config), public_settings(preset)
+    return {
+        f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
+        for section, settings in asked.items()
+        for key, value in settings.items()
+        if value != usual[section][key]
+    }
 
 
 def source_name(source: SourceConfig) -> str:

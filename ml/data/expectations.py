@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ml.config import ValidateConfig
 from ml.errors import ConfigError
 from ml.fingerprint import suite_path
-from ml.records import DataCheck, Severity
+from ml.records import DataCheck, Measured, NotMeasured, Severity
 from ml.store.files import rename_whole
 
 _OBSERVED_CHARACTERS = 80
@@ -79,6 +79,7 @@ class Finding:
     check: DataCheck
     required: str
     note: str
+    value: Measured | NotMeasured
 
     def line(self) -> str:
         """The finding in one line for a log."""
@@ -255,6 +256,7 @@ def explain(suite: Suite, checks: Sequence[DataCheck]) -> tuple[Finding, ...]:
             check=check,
             required=_required(each["type"], each["kwargs"], suite.parameters),
             note=each["meta"]["notes"],
+            value=NotMeasured(),
         )
         for check in checks
         if (each := expectations.get(check.name))
@@ -297,7 +299,15 @@ def _finding(result: Any, rows: pd.DataFrame, parameters: Mapping[str, float]) -
         ),
         required=_required(expectation.type, expectation.kwargs, parameters),
         note=expectation.meta["notes"],
+        value=_value(result.result or {}),
     )
+
+
+def _value(result: Mapping[str, Any]) -> Measured | NotMeasured:
+    value = result.get("observed_value")
+    if isinstance(value, Real) and math.isfinite(value):
+        return Measured(value=float(value))
+    return NotMeasured()
 
 
 def _unchecked(column: str, rows: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from ml.data.change import describe_since
 from ml.data.contamination import foresee_contamination
 from ml.data.expectations import explain, read_suites, run_suite
 from ml.data.normalise import normalise
+from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, write_exploration
 from ml.data.rows import ROWS_SCHEMA, store_part
 from ml.data.validate import require
@@ -53,6 +54,7 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 
     suites = read_suites(config.validate)
     findings = run_suite(suites.splits, _figures(parts, text_ids, targets), run.report_folder / SPLITS_DOCS)
+    keep_quality(run, "split", {SPLITS_DOCS: findings}, snapshot=snapshot.sha256, rows=len(targets))
     write_exploration(
         run.report_folder / "exploration.html",
         findings={

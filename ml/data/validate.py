@@ -14,9 +14,15 @@ from ml.config import Config
 from ml.data import text_measures
 from ml.data.change import describe_since, find_champions_snapshot, measure_change
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
+from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
 from ml.errors import DataError
-from ml.records import ChampionSnapshot, RawSnapshot, SnapshotElsewhere, ValidationReport
+from ml.records import (
+    ChampionSnapshot,
+    RawSnapshot,
+    SnapshotElsewhere,
+    ValidationReport,
+)
 from ml.run import Run
 
 logger = logging.getLogger(__name__)
@@ -36,6 +42,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     if isinstance(since, ChampionSnapshot) and worst_severity(findings[WHOLE_DOCS]) != "critical":
         change = measure_change(run, since, table)
         findings[CHANGE_DOCS] = run_suite(suites.change, change, run.report_folder / CHANGE_DOCS)
+    keep_quality(run, "validate", findings, snapshot=snapshot.sha256, rows=table.num_rows)
     write_exploration(
         run.report_folder / "exploration.html",
         findings=findings,

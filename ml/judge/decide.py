@@ -47,7 +47,6 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     )
     for alarm in decision.alarms:
         logger.warning("alarm: %s", alarm)
-    logger.info("%s: %s", verdict, reason)
     keep_decision(run.store, decision, config.policy, evidence, probe)
     return decision
 

@@ -3,7 +3,6 @@
 A second training of the same inputs would be a second draw against the same test rows.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,8 +33,6 @@ from ml.registry.history import conclusions, judged_with, refuse_unrecorded_move
 from ml.run import Run
 
 _INPUTS = "CSV, settings and code"
-
-logger = logging.getLogger(__name__)
 
 
 def detect(config: Config, run: Run, snapshot: RawSnapshot) -> Change:
@@ -72,7 +69,6 @@ def _compare(run: Run, inputs: Inputs) -> Change:
     for entry in conclusions(history, run.run_id):
         if entry.decision != digest(change):
             change = replace(change, changed=False, reason=f"This run has come to a verdict before: {entry.verdict}.")
-    logger.info("%s", change.reason)
     if has_ended_before and not change.changed:
         _record(run, change, history, before)
     return change

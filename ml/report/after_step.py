@@ -5,8 +5,10 @@ from contextlib import suppress
 from typing import cast
 
 from ml.errors import SincereError
-from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, digest
+from ml.judge.kept_decisions import evidence_of
+from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest, to_json
 from ml.registry.history import conclusions
+from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
 from ml.report.verdict import (
     decision_text,
     failure_text,
@@ -19,51 +21,75 @@ from ml.report.verdict import (
     write_verdict,
 )
 from ml.run import Run
+from ml.store.files import write_whole
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
     """Write the page and the verdict for the record of a step; `taken` are the records that the step was given."""
     by_kind = {type(each): each for each in taken}
+    run.keep_for_page(record)
     match record:
         case Change(changed=False):
-            _write_end(run, digest(record), unchanged_text(record, dry_run=run.dry_run))
+            _write_end(run, record)
+            _keep_entries(run)
         case Comparison():
             _write_page(run, record)
         case Decision():
             comparison = cast(Comparison, by_kind[Comparison])
             _write_page(run, comparison, record)
-            write_verdict(run, decision_text(run, comparison, record, outcome_before(record)))
+            run.keep_for_page(evidence_of(run.store, record))
+            _tell(run, decision_text(run, comparison, record, outcome_before(record)), of_decision(record))
         case Promotion():
             comparison, decision = cast(Comparison, by_kind[Comparison]), cast(Decision, by_kind[Decision])
             if record.decision == digest(decision):
-                write_verdict(run, decision_text(run, comparison, decision, outcome_after(record)))
+                text = decision_text(run, comparison, decision, outcome_after(record))
+                _tell(run, text, of_promotion(decision, record))
             else:
                 _write_conclusions(run)
+            _keep_entries(run)
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
     """Write the verdict of a run that ended in this step or is pending; one that had concluded keeps its own."""
     if step == "promote" or not _had_concluded(run):
-        write_verdict(run, failure_text(step, taken, error, pending=run.store.contains("pending", run.run_id)))
+        pending = run.store.contains("pending", run.run_id)
+        _tell(run, failure_text(step, taken, error, pending=pending), of_error(step, error, pending=pending))
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:
     """Write the verdict of a rollback."""
-    write_verdict(run, rollback_text(rollback))
+    _tell(run, rollback_text(rollback), of_rollback(rollback))
+    run.keep_for_page(rollback)
+    _keep_entries(run)
 
 
-def _write_end(run: Run, grounds: str, text: str) -> None:
-    """Write the text, unless the run has concluded otherwise before."""
+def _keep_entries(run: Run) -> None:
+    """Keep what the history says of the run beside its reports, for those who ask while the registry is away."""
+    with suppress(SincereError):
+        for entry in run.registry.history():
+            if entry.run_id == run.run_id:
+                write_whole(run.report_folder / "history" / f"{entry.decision}.json", to_json(entry))
+
+
+def _write_end(run: Run, change: Change) -> None:
+    """Tell of a run without work, unless the run has concluded otherwise before."""
     entries = conclusions(run.registry.history(), run.run_id)
-    if any(entry.decision != grounds for entry in entries):
+    if any(entry.decision != digest(change) for entry in entries):
         _write_conclusions(run)
     else:
-        write_verdict(run, text)
+        _tell(run, unchanged_text(change, dry_run=run.dry_run), of_change(change))
 
 
 def _write_conclusions(run: Run) -> None:
     for entry in conclusions(run.registry.history(), run.run_id):
         write_conclusion(run, entry)
+        run.keep_for_page(of_entry(entry))
+
+
+def _tell(run: Run, text: str, outcome: RunOutcome) -> None:
+    """Write the verdict for people who read files, and keep it for the run's page."""
+    write_verdict(run, text)
+    run.keep_for_page(outcome)
 
 
 def _had_concluded(run: Run) -> bool:

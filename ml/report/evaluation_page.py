@@ -13,6 +13,7 @@ from ml.metrics import row_losses
 from ml.page import Section, fragment, write_page
 from ml.records import Comparison, Decision, Evidence, NoEvidence
 from ml.report import plots
+from ml.report.curves import curves_of
 from ml.report.figures import RATES, columns_by_role, data_warnings, evaluations_by_role, figure_rows
 from ml.run import Run
 from ml.store import Store
@@ -73,6 +74,7 @@ def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) 
     Equal inputs give equal pages.
     """
     scores = read_scores(run.store, comparison)
+    run.keep_for_page(curves_of(scores, columns_by_role(comparison)))
     sections = [
         *(section for decision in decided for section in _decision_sections(run.store, decision)),
         _figures_section(comparison, scores),

@@ -39,7 +39,7 @@ def unchanged_text(change: Change, *, dry_run: bool) -> str:
             _headline(verdict, change.reason, dry_run=dry_run),
             "",
             "Nothing was trained. To train all the same: --force, or the DAG's Param `force`.",
-            _alias(f"{champion_name(change.champion)}, as before"),
+            alias_line(f"{champion_name(change.champion)}, as before"),
         ]
     )
 
@@ -52,7 +52,7 @@ def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome:
             "",
             *_grounds(comparison, decision),
             "",
-            _alias(outcome),
+            alias_line(outcome),
             *_not_asked(decision),
             f"report: reports/{run.run_id}/evaluation.html",
         ]
@@ -85,7 +85,7 @@ def rollback_text(rollback: Rollback) -> str:
     """Return the text of a rollback."""
     target, previous = rollback.target.version, rollback.previous.version
     return "\n".join(
-        [_headline("rollback", rollback.reason, dry_run=False), "", _alias(f"{target} (before: {previous})")]
+        [_headline("rollback", rollback.reason, dry_run=False), "", alias_line(f"{target} (before: {previous})")]
     )
 
 
@@ -109,7 +109,7 @@ def write_verdict(run: Run, text: str) -> None:
 
 def write_conclusion(run: Run, entry: HistoryEntry) -> None:
     """Write the verdict of a concluded run from its history entry, unless it is written already."""
-    headline, outcome = _headline(entry.verdict, entry.reason, dry_run=False), _alias(_outcome_of(entry))
+    headline, outcome = _headline(entry.verdict, entry.reason, dry_run=False), alias_line(outcome_of_entry(entry))
     written = read_verdict(run.report_folder).split("\n") if has_verdict(run) else []
     if not ("\n".join(written).startswith(headline) and outcome in written):
         write_verdict(run, "\n".join([headline, "", "The run had come to this verdict before.", outcome]))
@@ -133,11 +133,13 @@ def newest_verdict(reports: Path) -> str:
     return read_verdict(verdicts[-1].parent)
 
 
-def _alias(outcome: str) -> str:
+def alias_line(outcome: str) -> str:
+    """Say where the champion's alias points."""
     return f"{CHAMPION_ALIAS}: {outcome}"
 
 
-def _outcome_of(entry: HistoryEntry) -> str:
+def outcome_of_entry(entry: HistoryEntry) -> str:
+    """Say where the alias pointed after an entry of the history."""
     before = champion_name(entry.previous)
     if entry.promoted:
         return f"{entry.version} (before: {before})"

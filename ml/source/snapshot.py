@@ -31,7 +31,6 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
     record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
     _check_quarantine(record, config.source)
-    logger.info("snapshot %s: %d rows, %d bytes from %s", sha256[:12], record.rows, record.bytes, source)
     return record
 
 

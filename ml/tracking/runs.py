@@ -18,7 +18,7 @@ from typing import Any
 from ml.config import Config
 from ml.config.redaction import public_name, public_settings
 from ml.fingerprint import code_version
-from ml.records import Comparison, Decision, Promotion, Record
+from ml.records import Comparison, Decision, Promotion, Record, TrackedRun
 from ml.registry.wandb.address import Address, parse_address
 from ml.run import Run
 from ml.store.locks import locked
@@ -94,6 +94,8 @@ class WandbTracker:
                 self._remove(run_id)
             else:
                 self._known_entity.write_text(run.entity, encoding="utf-8")
+                address = TrackedRun(step=step, url=str(run.url).partition("?")[0])
+                pipeline_run.keep_for_page(address, name=f"tracked-{step}")
                 return run
         settings = self._settings(config)
         if not settings.entity and self._known_entity.exists():

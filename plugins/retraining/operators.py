@@ -16,11 +16,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
+from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
-from retraining.reports import ReportsLink
+from retraining.report_link import ReportLink
 from retraining.schedule import NO_BACKFILL, schedule_zone
 from retraining.source import refuse_config, source_of, with_credentials, with_date
+from retraining.task_log import TaskLog
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
@@ -34,6 +36,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(hours=1),
 }
 
+_TAKES = "takes: "  # how python -m ml STEP begins a line about what it was given
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ class StepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("config", "records")
-    operator_extra_links = (ReportsLink(),)
+    operator_extra_links = (ReportLink(),)
     ui_color = "#dbe7f3"
 
     def __init__(
@@ -66,14 +69,16 @@ class StepOperator(BaseOperator):
         self.config = config
         self.connections = {**_WANDB, **(connections or {})}
         self._running: list[StepProcess] = []
+        self._task_logs: list[TaskLog] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
+        self._task_logs = [TaskLog(context["ti"])]
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
             output = Path(folder, "output.json")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
             command += ["--output", str(output)]
-            raise_for_status(self.step, self._run(command))
+            self._raise_for_status(self._run(command))
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
 
@@ -87,12 +92,28 @@ class StepOperator(BaseOperator):
         environment = allowed(os.environ) | from_connections(self.connections) | zone
         try:
             self._running = [StepProcess(command, environment=environment, folder=PROJECT)]
-            return self._running[0].follow(lambda line: self.log.info("%s", line))
+            return self._running[0].follow(self._tell)
         except OSError as error:
             raise AirflowFailException(f"step {self.step} cannot be started: {error.strerror}; see ML_PYTHON") from None
         except KeyboardInterrupt:  # a terminal's Ctrl-C does not reach the step's own session
             self.on_kill()
             raise AirflowFailException(f"step {self.step} was interrupted") from None
+
+    def _tell(self, line: str) -> None:
+        """Log a line of the step; what it takes are words that the terminal of `make retrain` has had already."""
+        (logger if line.startswith(_TAKES) else self.log).info("%s", line)
+        self._add_to_log(line)
+
+    def _add_to_log(self, line: str, level: str = "info") -> None:
+        for log in self._task_logs:
+            log.add(line, level)
+
+    def _raise_for_status(self, status: int) -> None:
+        try:
+            raise_for_status(self.step, status)
+        except AirflowException as error:
+            self._add_to_log(str(error), "error")
+            raise
 
     def _allowed_command(self, context: Context, folder: Path) -> list[str]:
         """Return the command; raises AirflowFailException for what a trigger may not ask."""
@@ -102,6 +123,7 @@ class StepOperator(BaseOperator):
             return self._command(context, folder)
         except SincereError as error:
             logger.error("%s", error)
+            self._add_to_log(str(error), "error")
             raise AirflowFailException(str(error)) from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:
@@ -177,17 +199,12 @@ class PromoteOperator(StepOperator):
         self.champion = champion
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step, log what happened, and add the asset's event if the candidate was promoted."""
+        """Run the step, and add the asset's event if the candidate was promoted."""
         promotion = super().execute(context)
         if promotion["promoted"]:
-            version = promotion["candidate"]["version"]
-            extra = {"version": version, "decision": promotion["decision"]}
-            context["outlet_events"][_promotions(self.champion)].add(self.champion, extra=extra)
-            logger.info("promoted: version %s is the champion now", version)
-        elif promotion["candidate"]["record"] == "Unregistered":
-            logger.info("dry run: the verdict is %s, nothing was written to the registry", promotion["verdict"])
-        else:
-            logger.info("not promoted: the verdict is %s, the champion stays as it is", promotion["verdict"])
+            figures = {**self.records[0]["candidate"], "version": promotion["candidate"]["version"]}
+            event = context["outlet_events"][_promotions(self.champion)]
+            event.add(self.champion, extra=champion_extra(context, "promoted", figures))
         return promotion
 
 
@@ -196,6 +213,18 @@ class RollbackOperator(StepOperator):
 
     def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
         super().__init__(step="rollback", config="", outlets=[champion], **kwargs)
+        self.champion = champion
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Roll back, and say in the asset's event which version is the champion again."""
+        try:
+            rollback = super().execute(context)
+        finally:
+            for told in filter(None, [kept_record(context["run_id"], "RunOutcome")]):
+                leave_note(context["ti"], told)
+        extra = champion_extra(context, "rolled back", kept_entry(context["run_id"], "rollback"))
+        context["outlet_events"][self.champion].extra = extra
+        return rollback
 
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
@@ -233,6 +262,12 @@ def evaluation_seconds(splits: Mapping[str, Any], trained: Mapping[str, Any]) ->
     """
     rows = sum(part["rows"] for part in splits["parts"] if part["name"] == "test")
     return 3600 + 4 * float(rows / max(trained["examples_per_second"], 0.01))
+
+
+def champion_extra(context: Context, verdict: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an event of the champion's asset says: version, figures on its test rows, verdict, and the page."""
+    told = {name: figures[name] for name in ("version", "precision", "recall")}
+    return {**told, "verdict": verdict, "report": f"{run_url(context['ti'])}/plugin/report"}
 
 
 def _program() -> list[str]:

@@ -9,9 +9,11 @@ import pytest
 from airflow.sdk import DAG, CronTriggerTimetable
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
+from retraining.outcome.run_outcome import ENDED, FAILED
 
 PROJECT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
+ENDS = (*ENDED, *FAILED)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,15 @@ def test_the_arrows_are_those_of_the_pipeline(dag: DAG) -> None:
         "probe": ["approve", "decide", "promote"],
         "decide": ["approve"],
         "approve": ["promote"],
-        "promote": [],
+        "promote": ["verdict"],
+        "verdict": sorted(ENDS),
+        **{end: [] for end in ENDS},
     }
+
+
+def test_the_verdict_is_told_whatever_failed_and_is_not_told_twice(dag: DAG) -> None:
+    assert dag.get_task("verdict").trigger_rule == "all_done"
+    assert {dag.get_task(task).retries for task in ("verdict", *ENDS)} == {0}
 
 
 def test_it_runs_weekly_once_at_a_time_without_catching_up(dag: DAG) -> None:
@@ -91,7 +100,8 @@ def test_what_runs_models_on_many_rows_goes_where_the_gpu_is(dag: DAG) -> None:
 
 
 def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> None:
-    assert {task.task_id: (task.execution_timeout, task.retries) for task in dag.tasks} == {
+    steps = [task for task in dag.tasks if task.task_id not in ("verdict", *ENDS)]
+    assert {task.task_id: (task.execution_timeout, task.retries) for task in steps} == {
         "snapshot": (timedelta(hours=3), 3),
         "detect": (timedelta(hours=1), 3),
         "validate": (timedelta(hours=1), 3),

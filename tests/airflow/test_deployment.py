@@ -53,14 +53,42 @@ def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
 def test_only_workers_are_given_what_steps_need_to_reach_others(services: dict[str, Any]) -> None:
     handed_on = {
         *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "KAGGLE_API_TOKEN"),
-        *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "TFHUB_CACHE_DIR", "WANDB_API_KEY", "AIRFLOW_CONN_AWS_DEFAULT"),
+        *("TFHUB_CACHE_DIR", "AIRFLOW_CONN_AWS_DEFAULT"),
     }
-    with_all = [name for name, service in services.items() if handed_on <= service.get("environment", {}).keys()]
-    with_any = [name for name, service in services.items() if handed_on & service.get("environment", {}).keys()]
-    assert with_all == with_any == ["worker", "worker-gpu"]
+    assert _parts_with(services, handed_on) == ["worker", "worker-gpu"]
     worker = services["worker"]["environment"]
     own = {name for name in worker if SECRET_VARIABLES.search(name)} - services["scheduler"]["environment"].keys()
     assert {name: worker[name] for name in own} == dict.fromkeys(own)  # passed on, never written down
+
+
+def test_who_reads_the_registry_can_reach_it(services: dict[str, Any]) -> None:
+    handed_on = {
+        "WANDB_API_KEY",
+        "WANDB_BASE_URL",
+        "AIRFLOW_CONN_WANDB_DEFAULT",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+    }
+    assert _parts_with(services, handed_on) == ["api-server", "worker", "worker-gpu"]
+
+
+def _parts_with(services: dict[str, Any], handed_on: set[str]) -> list[str]:
+    """Return the services that have all of these variables; no other has any."""
+    with_all = [name for name, service in services.items() if handed_on <= service.get("environment", {}).keys()]
+    assert with_all == [name for name, service in services.items() if handed_on & service.get("environment", {}).keys()]
+    return with_all
+
+
+def test_tabs_are_hidden_where_a_dag_is_of_another_kind(services: dict[str, Any]) -> None:
+    from airflow.api_fastapi.common.types import Theme
+    from retraining.plugin import RetrainingPlugin
+
+    theme = services["api-server"]["environment"]["AIRFLOW__API__THEME"]
+    assert f"\nexport AIRFLOW__API__THEME := {theme}\n" in (PROJECT / "Makefile").read_text(encoding="utf-8")
+    selectors = " ".join(Theme.model_validate_json(theme).globalCss)
+    tabs = [view["url_route"] for view in RetrainingPlugin.external_views if view["destination"] != "nav"]
+    assert [tab for tab in tabs if f"a[href*='/plugin/{tab}']" not in selectors] == []
 
 
 def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> None:

@@ -48,7 +48,15 @@ def _context(**params: Any) -> dict[str, Any]:
         "params": EMPTY | params,
         "run_id": "manual__1",
         "dag_run": dag_run,
-        "ti": SimpleNamespace(log_url=f"{RUN_URL}/tasks/train?try_number=1"),
+        "ti": SimpleNamespace(
+            log_url=f"{RUN_URL}/tasks/train?try_number=1",
+            dag_id="retrain_quora",
+            run_id="manual__1",
+            task_id="train",
+            map_index=-1,
+            try_number=1,
+            xcom_push=lambda key, value: None,
+        ),
         "outlet_events": OutletEventAccessors(),
     }
 
@@ -264,12 +272,30 @@ def test_only_a_promotion_tells_those_who_wait_for_a_champion(
 ) -> None:
     candidate = {"record": "ModelVersion", "version": "v1", "model": "m1"}
     record = {"promoted": promoted, "verdict": "keep", "candidate": candidate, "decision": "d1"}
+    comparison = {"candidate": {"precision": 0.84, "recall": 0.83, "f1": 0.83}}
     (tmp_path / "promotion.json").write_text(json.dumps(record))
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f'cp {tmp_path}/promotion.json "${{@: -1}}"'))
-    operator, context = PromoteOperator(champion=Asset("quora_champion")), _context()
+    operator, context = PromoteOperator(champion=Asset("quora_champion"), records=[comparison]), _context()
     type(operator).execute.__wrapped__(operator, context)
     accessor = context["outlet_events"][AssetAlias("quora_champion_promotions")]
     assert [event.dest_asset_key.name for event in accessor.asset_alias_events] == events
+    told = {"version": "v1", "precision": 0.84, "recall": 0.83, "verdict": "promoted"}
+    told["report"] = f"{RUN_URL}/plugin/report"
+    assert [event.extra for event in accessor.asset_alias_events] == [told for _ in events]
+
+
+def test_a_rollback_tells_which_version_is_the_champion_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    entry = {"version": "v1", "precision": 0.8, "recall": 0.7, "f1": 0.75, "verdict": "rollback"}
+    history = home / "reports" / "manual__1" / "history"
+    history.mkdir(parents=True)
+    (history / "d1.json").write_text(json.dumps(entry))
+    monkeypatch.setenv("ML_PYTHON", _answer(tmp_path, {"record": "Rollback"}))
+    operator, context = RollbackOperator(champion=Asset("quora_champion")), _context(version="v1", reason="slow")
+    type(operator).execute.__wrapped__(operator, context)
+    told = {"version": "v1", "precision": 0.8, "recall": 0.7, "verdict": "rolled back"}
+    assert context["outlet_events"][Asset("quora_champion")].extra == {**told, "report": f"{RUN_URL}/plugin/report"}
 
 
 @pytest.mark.parametrize(("version", "target"), [("v3", ["--to=v3"]), (None, [])])

@@ -32,7 +32,7 @@ def run(production: Production, tmp_path_factory: pytest.TempPathFactory) -> dic
     production.call("PATCH", DAG, is_paused=False).raise_for_status()
     response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
     response.raise_for_status()
-    address = f"{DAG}/dagRuns/{response.json()['dag_run_id']}"
+    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
 
     def over() -> dict[str, Any] | None:
         run = production.get(address)
@@ -54,6 +54,13 @@ def test_a_run_ends_with_a_champion(production: Production, run: dict[str, Any])
     assert (production.state / "registry" / "versions" / "v1").is_dir()
 
 
+def test_the_runs_note_and_the_champions_asset_say_what_came_of_it(production: Production, run: dict[str, Any]) -> None:
+    assert production.get(f"{DAG}/dagRuns/{run['dag_run_id']}")["note"].startswith("**Promoted**: There is no champion")
+    (event,) = production.get("/api/v2/assets/events")["asset_events"]
+    assert (event["extra"]["version"], event["extra"]["verdict"]) == ("v1", "promoted")
+    assert event["extra"]["report"].endswith("/plugin/report")
+
+
 def test_training_and_evaluation_went_to_the_queue_of_the_gpu(production: Production, run: dict[str, Any]) -> None:
     tasks = production.get(f"{DAG}/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
     assert {task["task_id"]: task["queue"] for task in tasks if task["queue"] != "default"} == {
@@ -68,8 +75,8 @@ def test_the_log_of_a_worker_is_shown(production: Production, run: dict[str, Any
 
 
 def test_who_may_read_the_dag_sees_the_verdict(production: Production, run: dict[str, Any]) -> None:
-    address = f"/retraining/reports/{run['dag_run_id']}/"
-    assert "PROMOTE: " in production.call("GET", address).text
+    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
+    assert "<h1>Promoted</h1>" in production.call("GET", address).text
     assert requests.get(production.url + address, timeout=30).status_code == 401
 
 

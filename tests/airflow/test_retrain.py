@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from retraining.outcome.run_outcome import ENDED, FAILED
 
 from ml.source.sample import write_sample
+from ml.steps import STEPS
 from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
 from tests.wandb_server import WandbServer, serving
@@ -108,6 +110,37 @@ def test_only_the_promotion_told_those_who_wait_for_a_champion(place: Path) -> N
         assert database.execute(query).fetchall() == [("quora_champion",)]
 
 
+def _logs(place: Path, run: int) -> dict[str, list[str]]:
+    """The lines of each task's log in the UI, of the n-th run."""
+    folders = sorted((place / "my state" / "airflow" / "logs" / "dag_id=retrain_quora").iterdir())
+    files = {file.parent.name.removeprefix("task_id="): file for file in folders[run].rglob("attempt=1.log")}
+    return {task: [json.loads(line)["event"] for line in file.read_text().splitlines()] for task, file in files.items()}
+
+
+def test_each_tasks_log_begins_with_what_it_took_and_ends_with_what_it_gave(first: object, place: Path) -> None:
+    logs = _logs(place, 0)
+    for step in STEPS:
+        assert logs[step][0].startswith("takes: settings of local: source.uri = "), step
+        assert logs[step][-1].startswith("gives: "), step
+    taken = [line.partition(" ")[2] for line in logs["split"] if line.startswith("takes: ")]
+    assert taken[1:] == [logs[step][-1].partition(" ")[2] for step in ("snapshot", "validate")]
+
+
+def test_the_terminal_is_told_once_what_the_log_has(first: "subprocess.CompletedProcess[str]") -> None:
+    assert "takes: " not in first.stdout
+    assert first.stdout.count("gives: ") == len(STEPS)
+
+
+def test_the_champions_asset_says_how_good_it_is_and_where_to_look(first: object, place: Path) -> None:
+    with sqlite3.connect(place / "my state" / "airflow" / "airflow.db") as database:
+        ((extra,),) = database.execute("select extra from asset_event").fetchall()
+    told = json.loads(extra)
+    assert (told["version"], told["verdict"]) == ("v1", "promoted")
+    assert 0 <= told["precision"] <= 1
+    assert 0 <= told["recall"] <= 1
+    assert re.fullmatch(r"http://localhost:8080/dags/retrain_quora/runs/manual__[^/]+/plugin/report", told["report"])
+
+
 @pytest.fixture(scope="module")
 def stopped(first: object, retrain: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
     """Retrain on a CSV in which far too many questions are labelled insincere."""
@@ -126,6 +159,23 @@ def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do
     data_docs = re.search(r"\S.*/data_docs/index\.html", stopped.stdout)
     assert data_docs
     assert "Traceback" not in stopped.stdout + stopped.stderr
+
+
+@pytest.mark.usefixtures("second", "stopped")
+def test_the_log_of_a_task_that_failed_ends_with_why(place: Path) -> None:
+    log = "\n".join(_logs(place, 2)["validate"])
+    assert "label_balance" in log
+    assert log.endswith("step validate stopped with status 65: the lines above say why")
+
+
+@pytest.mark.usefixtures("second", "stopped")
+def test_note_and_grid_tell_the_runs_apart(place: Path) -> None:
+    with sqlite3.connect(place / "my state" / "airflow" / "airflow.db") as database:
+        notes = database.execute("select content from dag_run_note order by dag_run_id").fetchall()
+        asked = "select task_id, state from task_instance where state != 'skipped' order by run_id, task_id"
+        ends = [row for row in database.execute(asked).fetchall() if row[0] in (*ENDED, *FAILED)]
+    assert [note.partition(": ")[0] for (note,) in notes] == ["**Promoted**", "**Unchanged**", "**Rejected**"]
+    assert ends == [("promoted", "success"), ("unchanged", "success"), ("rejected", "failed")]
 
 
 @pytest.mark.usefixtures("second", "stopped")

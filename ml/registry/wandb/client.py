@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ml.errors import ConfigError, RegistryDamaged, RegistryRefused, RegistryUnavailable, SincereError
-from ml.progress import progress
 from ml.registry.wandb.address import Address
 from ml.registry.wandb.login import has_login, login_settings
 
@@ -132,6 +131,8 @@ class Client:
 
     def download(self, artifact: Any, folder: Path) -> None:
         """Download all files of a version into a folder."""
+        from ml.progress import progress  # where pages ask the registry, there is no tqdm
+
         files = list(artifact.files(per_page=200))
         with progress(f"download {artifact.version}", sum(file.size for file in files), "B", scaled=True) as bar:
             for file in files:

@@ -1,0 +1,1 @@
+"""How a run ended, to be seen in Airflow's grid and in the note of the run."""

@@ -1,0 +1,37 @@
+"""Where a DAG keeps its state and its registry, and how that is read; a process of its own imports this, too."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ml.config.environment import home_of, registry_of
+from ml.records import HistoryEntry
+from ml.registry import CHAMPION_ALIAS
+from ml.registry.history import refuse_lost_champion
+from ml.registry.open import open_registry
+from ml.store import Store
+from retraining import PROJECT
+
+History = Sequence[HistoryEntry]
+
+
+class Place(NamedTuple):
+    """Where a DAG of this kind keeps its state, and the address of its registry."""
+
+    home: Path
+    registry: str
+
+
+def place_here() -> Place:
+    """Return the places that the environment names."""
+    home = home_of(os.environ, PROJECT)
+    return Place(home, registry_of(os.environ, home))
+
+
+def read_history(place: Place) -> History:
+    """Return the history, oldest first; raises SincereError if the registry is away, or has lost its champion."""
+    registry = open_registry(place.registry, Store(place.home / "store"))
+    history = registry.history()
+    refuse_lost_champion(history, registry.resolve(CHAMPION_ALIAS), "the registry")
+    return history
