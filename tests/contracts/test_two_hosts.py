@@ -1,6 +1,6 @@
 """Two processes that see neither each other's processes nor mounts share a home, as two hosts do a volume.
 
-To run the same on a real volume, such as NFS, which is mounted twice:
+To run the same on a real volume, such as NFS with `lookupcache=positive`, which is mounted twice:
     SINCERE_SHARED_FOLDERS=/mnt/left:/mnt/right python -m pytest tests/contracts/test_two_hosts.py
 """
 
@@ -15,7 +15,7 @@ import pytest
 
 from ml.registry import CHAMPION_ALIAS
 from ml.store import Store
-from ml.store.files import tree_digest
+from ml.store.files import tree_digest, write_whole
 from ml.store.locks import locked, try_lock
 from tests.doomed import PROJECT
 from tests.judge.examples import open_run
@@ -117,6 +117,16 @@ def test_what_one_host_writes_is_whole_for_the_other(homes):
     assert {(len(content), len(set(content))) for content in seen} == {(100_000, 1)}
     assert (right / "file").read_text()[0] == "f"
     assert sorted(map(int, store.names("splits"))) == list(range(60))
+
+
+def test_a_host_that_found_nothing_finds_what_the_other_then_makes(homes):
+    left, right = homes
+    places = [Path("file"), Path("folder", "file")]
+    (left / "folder").mkdir()
+    assert [(right / place).exists() for place in places] == [False, False]
+    for place in places:
+        write_whole(left / place, "made")
+    assert [(right / place).exists() for place in places] == [True, True]
 
 
 def test_two_hosts_that_register_promote_and_prune_at_once_both_end_right(homes):
