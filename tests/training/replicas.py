@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +75,7 @@ class Trained(NamedTuple):
         return self.apart == 0 and max(self.weights, self.losses) < TOLERANCES[self.numbers.partition("+")[0]]
 
 
-def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> list[Trained]:
+def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[Trained]:
     """Train in each number format, in a process of its own, since logical devices are for ever.
 
     A format that ends in `+xla` is compiled.
@@ -84,9 +84,11 @@ def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> list[Trai
     settings = json.loads((encoder / "config.json").read_text())
     (encoder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 1}))
     command = [sys.executable, "-m", "tests.training.replicas", str(encoder), str(replicas), *formats]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [Trained(*json.loads(line)) for line in done.stdout.splitlines()]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            yield Trained(*json.loads(line))
+    assert process.returncode == 0
 
 
 def print_trained(encoder: str, replicas: str, *formats: str) -> None:
@@ -108,12 +110,13 @@ def print_trained(encoder: str, replicas: str, *formats: str) -> None:
 def main() -> None:
     """Print a line for each number of replicas and each format; fail if a replica or a result is off."""
     formats = [f"{each}{xla}" for each in TOLERANCES for xla in ("", "+xla")]
+    wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        results = [(replicas, each) for replicas in (2, 4) for each in trained_on(replicas, Path(folder), formats)]
-    for replicas, each in results:
-        print(replicas, "replicas,", each, "right" if each.is_right else "WRONG")
-    if len(results) != 2 * len(formats) or not all(each.is_right for _, each in results):
-        sys.exit(1)
+        for replicas in (2, 4):
+            for each in trained_on(replicas, Path(folder), formats):
+                print(replicas, "replicas,", each, "right" if each.is_right else "WRONG", flush=True)
+                wrong += not each.is_right
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_tf32_is_on_only_while_it_is_allowed_also_after_an_error(allowed):
 )
 def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(tmp_path, replicas, formats):
     """A part of what `python -m tests.training.replicas` trains."""
-    results = trained_on(replicas, tmp_path, formats)
+    results = list(trained_on(replicas, tmp_path, formats))
     assert [each.numbers for each in results] == list(formats)
     assert {each.variables for each in results} == {76}
     assert [each for each in results if not each.is_right] == []
