@@ -5,6 +5,7 @@ No digest depends on a place: a suite and an encoder count by their content.
 
 import ast
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -34,6 +35,8 @@ _LIBRARIES = (
     "tf-keras",
     "tf-models-official",
     "numpy",
+    "pandas",
+    "pyarrow",
     "scikit-learn",
     "scipy",
 )
@@ -106,8 +109,12 @@ def weights_files(source: str) -> Sequence[Path]:
 
 @cache
 def library_versions() -> str:
-    """Return the sha256, in hex, of the versions of the libraries that compute weights, scores and figures."""
-    return _digest_of("\n".join(f"{name} {_version(name)}" for name in _LIBRARIES))
+    """Return the sha256, in hex, of the versions of the libraries that compute rows, weights, scores and figures.
+
+    Python's version of Unicode says which texts are the same, and so who goes to which part.
+    """
+    unicode = f"unicode {unicodedata.unidata_version}"
+    return _digest_of("\n".join([unicode, *(f"{name} {_version(name)}" for name in _LIBRARIES)]))
 
 
 @cache

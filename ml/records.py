@@ -437,9 +437,14 @@ class PairedCosts:
 
 @record
 class UnmeasuredCosts:
-    """There is a champion, but the two could not be timed side by side, twice; `reason` says what happened."""
+    """There is a champion, but the two could not be timed side by side, twice; `reason` says what happened.
+
+    `candidate` has the costs of the candidate alone; `champion_artifact_bytes` is the size of the champion's files.
+    """
 
     reason: str
+    candidate: ServingCosts
+    champion_artifact_bytes: int
 
 
 @record

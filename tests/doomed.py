@@ -19,6 +19,7 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[1]
 
+_NAME_THE_HOST = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
 
 
@@ -65,10 +66,16 @@ class Processes:
 
 
 @contextmanager
-def doomed_processes(*modules: str) -> Iterator[Processes]:
-    """Yield processes that have imported these modules; they end with the context."""
+def doomed_processes(*modules: str, host: str | None = None) -> Iterator[Processes]:
+    """Yield processes that have imported these modules; they end with the context.
+
+    With `host` they see this name of the machine.
+    """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "tests.doomed", *modules]
+    if host is not None:
+        named = ["unshare", "--uts", sys.executable, "-c", _NAME_THE_HOST, host]
+        command = [*named, *command]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
         yield Processes(server)

@@ -1,7 +1,7 @@
 """Run the services of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis but no containers.
 
-Each service has the command and the environment that the file gives it. Only addresses and folders differ, and each
-Celery worker has a name, because all workers share a host here.
+Each service has the command and the environment that the file gives it. Only addresses and folders differ, the schedule
+is every minute, and each Celery worker has a name, because all workers share a host here.
 """
 
 import os
@@ -30,6 +30,7 @@ SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "the password of the admin",
 }
 _VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+EVERY_MINUTE = "* * * * *"
 _STARTED_FIRST = ("postgres", "redis", "init")
 
 
@@ -98,6 +99,8 @@ class _Parts:
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
         self.services = compose_services({**SECRETS, "SINCERE_SOURCES": str(folder.parent)})
         self._folder = folder
+        dags = shutil.copytree(PROJECT / "dags", folder / "dags")
+        _run_every_minute(dags / "retrain_quora.py")
         self._places = {
             "@postgres/": f"@127.0.0.1:{ports['postgres']}/",
             "//redis:6379/": f"//127.0.0.1:{ports['redis']}/",
@@ -109,8 +112,9 @@ class _Parts:
             "PYTHONPATH": str(PROJECT),
             "SINCERE_HOME": str(folder / "state"),
             "TF_USE_LEGACY_KERAS": "1",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "SINCERE_SCHEDULE": EVERY_MINUTE,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
             "AIRFLOW__API__PORT": ports["api"],
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": ports["worker_log"],
@@ -145,6 +149,11 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) ->
             return found
         time.sleep(0.5)
     raise AssertionError(f"{what} was not ready after {seconds} s: {_last_lines(logs)}")
+
+
+def _run_every_minute(dag: Path) -> None:
+    text = dag.read_text(encoding="utf-8")
+    dag.write_text(text.replace('schedule="@weekly"', f'schedule="{EVERY_MINUTE}"'), encoding="utf-8")
 
 
 def _token(url: str) -> str | None:

@@ -1,5 +1,7 @@
 """The digests of a run's inputs."""
 
+import pytest
+
 from ml.config import PROJECT, Config, EncoderConfig, RetentionConfig, SourceConfig, TrainConfig, ValidateConfig
 from ml.fingerprint import code_digest, code_version, inputs_of, library_versions, training_digest
 from ml.records import NoChampion
@@ -60,9 +62,14 @@ def test_a_suite_counts_by_its_content_wherever_it_lies(tmp_path):
     assert all_inputs(Config(validate=ValidateConfig(raw_suite=str(copy)))) == all_inputs(Config())
 
 
-def test_another_version_of_a_library_counts(monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [("importlib.metadata.version", lambda name: "0.0.1"), ("unicodedata.unidata_version", "1.1.5")],
+    ids=["a package", "Unicode"],
+)
+def test_another_version_of_a_library_counts(monkeypatch, place, other):
     before = all_inputs(Config())
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+    monkeypatch.setattr(place, other)
     library_versions.cache_clear()
 
     assert all_inputs(Config()).libraries != before.libraries

@@ -220,6 +220,18 @@ class PolicyConfig:
     max_latency_ratio: CostRatio = Field(default=1.5, description="Latency divided by the champion's, at most.")
     max_memory_ratio: CostRatio = Field(default=1.25, description="Peak memory divided by the champion's, at most.")
     max_size_ratio: CostRatio = Field(default=1.25, description="Size of the files divided by the champion's, at most.")
+    max_question_seconds: float = Field(
+        default=2.0, gt=0, le=900, description="Latency of one question where the champion's is not measured, at most."
+    )
+    max_batch_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        le=900,
+        description="Latency of 256 questions where the champion's is not measured, at most.",
+    )
+    max_memory_gib: float = Field(
+        default=16.0, gt=0, le=10_000, description="Peak memory where the champion's is not measured, at most."
+    )
     cooldown_hours: float = Field(default=24.0, ge=0, le=8760, description="Hours between two promotions, at least.")
     hysteresis_f1_gain: Share = Field(default=0.005, description="Added to min_f1_gain after a rollback.")
     approval: Literal["never", "borderline", "always"] = Field(

@@ -40,7 +40,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
         test=comparison.candidate.test,
         triggered_by=run.triggered_by,
         alarms=alarms(comparison.rival, config.policy),
-        remarks=remarks(comparison, config.policy),
+        remarks=remarks(comparison, probe, config.policy),
         probe=digest(probe),
         past=past,
         approval=approval,

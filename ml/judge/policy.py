@@ -33,6 +33,7 @@ from ml.records import (
     RareSlice,
     Rival,
     RuleCheck,
+    ServingCosts,
     Slice,
     SourceName,
     UnknownSource,
@@ -116,7 +117,11 @@ def judge(
     """
     candidate, rival = comparison.candidate, comparison.rival
     _refuse_other_rows(candidate, comparison.baseline)
-    guards = (*_floors(candidate, policy), _baseline_check(candidate, comparison.baseline, policy))
+    guards = (
+        *_floors(candidate, policy),
+        _baseline_check(candidate, comparison.baseline, policy),
+        *_calibration_checks_of(candidate, policy),
+    )
     if isinstance(rival, NoChampion):
         return _judge_first(guards)
     _refuse_other_rows(candidate, rival.evaluation)
@@ -144,12 +149,30 @@ def alarms(rival: Rival | NoChampion, policy: PolicyConfig) -> tuple[str, ...]:
     )
 
 
-def remarks(comparison: Comparison, policy: PolicyConfig) -> tuple[str, ...]:
-    """A sentence for each model whose operating point wastes F1 beside the champion's best on the same rows."""
+def remarks(comparison: Comparison, probe: Probe, policy: PolicyConfig) -> tuple[str, ...]:
+    """A sentence for each operating point that wastes F1, and one for costs that were not measured."""
     if isinstance(comparison.rival, NoChampion):
         return ()
-    champion = comparison.rival.evaluation
-    wasteful = {f"champion {comparison.rival.champion.version}": champion, "the candidate": comparison.candidate}
+    return (
+        *_waste_remarks(comparison.candidate, comparison.rival, policy),
+        *_cost_remarks(probe, comparison.rival.champion.version),
+    )
+
+
+def _cost_remarks(probe: Probe, champion: str) -> tuple[str, ...]:
+    if not isinstance(probe.costs, UnmeasuredCosts):
+        return ()
+    return (
+        f"the costs beside champion {champion} could not be measured, twice ({probe.costs.reason}): give the machine"
+        f" memory for two models, or see whether {champion} still serves; the candidate's own costs had to stay within"
+        " `max_question_seconds`, `max_batch_seconds` and `max_memory_gib`",
+    )
+
+
+def _waste_remarks(candidate: Evaluation, rival: Rival, policy: PolicyConfig) -> tuple[str, ...]:
+    """Compare each model's F1 with the best of the champion's scores on the same rows."""
+    champion = rival.evaluation
+    wasteful = {f"champion {rival.champion.version}": champion, "the candidate": candidate}
     return tuple(
         f"{name} has F1 {each.f1:.4f} at its operating point; the champion's scores reach {champion.best_f1:.4f} at"
         f" threshold {champion.best_threshold:.4f}: `threshold.rebase` chooses the point anew"
@@ -183,20 +206,12 @@ def _stages(
     comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig, *, leave: _Leave
 ) -> tuple[_Stage, ...]:
     """Return the stages, in order, of a candidate that must beat a champion; `guards` hold without a champion too."""
-    candidate = comparison.candidate
     guards = (
         *guards,
-        *calibration_checks(
-            error=candidate.calibration_error,
-            slope=candidate.calibration_slope,
-            log_loss=candidate.log_loss,
-            positive_share=candidate.positives / candidate.rows,
-            policy=policy,
-        ),
         _unseen_check(rival, leave),
         _completeness_check(evidence),
         _slices_check(evidence, policy),
-        *_cost_checks(evidence.probe, evidence.past, policy),
+        *_cost_checks(evidence.probe, policy),
     )
     past = evidence.past
     certainty, hysteresis = (_certainty_check(evidence, policy, leave),), (_hysteresis_check(evidence, policy, leave),)
@@ -260,6 +275,16 @@ def _baseline_check(candidate: Evaluation, baseline: Evaluation, policy: PolicyC
     )
 
 
+def _calibration_checks_of(candidate: Evaluation, policy: PolicyConfig) -> _Checks:
+    return calibration_checks(
+        error=candidate.calibration_error,
+        slope=candidate.calibration_slope,
+        log_loss=candidate.log_loss,
+        positive_share=candidate.positives / candidate.rows,
+        policy=policy,
+    )
+
+
 def calibration_checks(
     *, error: float, slope: float, log_loss: float, positive_share: float, policy: PolicyConfig
 ) -> tuple[RuleCheck, ...]:
@@ -289,7 +314,7 @@ def calibration_checks(
 
 def _constant_loss(share: float) -> float:
     """The lowest log loss, in nats, of one score for all rows: the entropy of their labels."""
-    return -share * math.log(share) - (1 - share) * math.log1p(-share)
+    return -sum(each * math.log(each) for each in (share, 1 - share) if each)
 
 
 def _unseen_check(rival: Rival, leave: _Leave) -> RuleCheck:
@@ -348,21 +373,11 @@ def _describe_slices(failed: list[str], measured: Mapping[str, Interval]) -> str
     return f"{f'{len(failed)} failed' if failed else 'lowest'}: {worst} {change}"
 
 
-def _cost_checks(probe: Probe, past: Past, policy: PolicyConfig) -> _Checks:
-    """Check each serving cost; the checks fail if the costs were not measured for both models.
-
-    Where they could not be measured there is one check that says why, and a person may waive it.
-    """
+def _cost_checks(probe: Probe, policy: PolicyConfig) -> _Checks:
+    """Check each serving cost beside the champion's; the checks fail for a probe that knew of no champion."""
     costs = probe.costs
     if isinstance(costs, UnmeasuredCosts):
-        return (
-            RuleCheck(
-                rule="costs of serving",
-                observed=f"not measured: {costs.reason}{', but forced' if past.forced else ''}",
-                required="measured for both; else run again, or with force",
-                passed=past.forced,
-            ),
-        )
+        return _alone_checks(costs, policy)
     if not isinstance(costs, PairedCosts):
         unmeasured = (_QUESTION_LATENCY, _BATCH_LATENCY, _MEMORY, _SIZE)
         return tuple(
@@ -370,25 +385,51 @@ def _cost_checks(probe: Probe, past: Past, policy: PolicyConfig) -> _Checks:
             for cost in unmeasured
         )
     return (
-        _cost_check(_QUESTION_LATENCY, costs, costs.question_ratio, policy.max_latency_ratio),
-        _cost_check(_BATCH_LATENCY, costs, costs.batch_ratio, policy.max_latency_ratio),
-        _cost_check(_MEMORY, costs, _plain_ratio(costs, _MEMORY), policy.max_memory_ratio),
-        _cost_check(_SIZE, costs, _plain_ratio(costs, _SIZE), policy.max_size_ratio),
+        _cost_check(
+            _QUESTION_LATENCY, *_both(costs, _QUESTION_LATENCY), costs.question_ratio, policy.max_latency_ratio
+        ),
+        _cost_check(_BATCH_LATENCY, *_both(costs, _BATCH_LATENCY), costs.batch_ratio, policy.max_latency_ratio),
+        _plain_check(_MEMORY, *_both(costs, _MEMORY), policy.max_memory_ratio),
+        _plain_check(_SIZE, *_both(costs, _SIZE), policy.max_size_ratio),
     )
 
 
-def _cost_check(cost: _Cost, costs: PairedCosts, ratio: float, limit: float) -> RuleCheck:
-    candidate, champion = (getattr(each, cost.field) / cost.unit_size for each in (costs.candidate, costs.champion))
+def _alone_checks(costs: UnmeasuredCosts, policy: PolicyConfig) -> _Checks:
+    """Hold the candidate's own costs against absolute bounds, since the champion's are not known; files have a size."""
+    alone = costs.candidate
+    return (
+        _bound_check(_QUESTION_LATENCY, alone, policy.max_question_seconds),
+        _bound_check(_BATCH_LATENCY, alone, policy.max_batch_seconds),
+        _bound_check(_MEMORY, alone, policy.max_memory_gib * 2**30),
+        _plain_check(_SIZE, alone.artifact_bytes, costs.champion_artifact_bytes, policy.max_size_ratio),
+    )
+
+
+def _bound_check(cost: _Cost, costs: ServingCosts, bound: float) -> RuleCheck:
+    observed = getattr(costs, cost.field)
     return RuleCheck(
         rule=cost.rule,
-        observed=f"{ratio:.2f} x champion's {champion:.1f} {cost.unit}",
-        required=f"at most {limit:g} x, or +{cost.allowance:g} {cost.unit}",
-        passed=ratio <= limit or candidate - champion <= cost.allowance,
+        observed=f"{observed / cost.unit_size:.1f} {cost.unit}, the champion's {_UNMEASURED}",
+        required=f"at most {bound / cost.unit_size:g} {cost.unit}",
+        passed=observed <= bound,
     )
 
 
-def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
-    return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
+def _both(costs: PairedCosts, cost: _Cost) -> tuple[float, float]:
+    return getattr(costs.candidate, cost.field), getattr(costs.champion, cost.field)
+
+
+def _plain_check(cost: _Cost, candidate: float, champion: float, limit: float) -> RuleCheck:
+    return _cost_check(cost, candidate, champion, candidate / champion, limit)
+
+
+def _cost_check(cost: _Cost, candidate: float, champion: float, ratio: float, limit: float) -> RuleCheck:
+    return RuleCheck(
+        rule=cost.rule,
+        observed=f"{ratio:.2f} x champion's {champion / cost.unit_size:.1f} {cost.unit}",
+        required=f"at most {limit:g} x, or +{cost.allowance:g} {cost.unit}",
+        passed=ratio <= limit or candidate - champion <= cost.allowance * cost.unit_size,
+    )
 
 
 def _source_checks(comparison: Comparison, past: Past, leave: _Leave) -> _Checks:

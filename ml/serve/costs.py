@@ -5,6 +5,7 @@ median of these ratios: on a busy machine latencies vary fourfold within a minut
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -20,8 +21,25 @@ BATCH_ROUNDS = 5
 _Seconds = list[list[float]]
 
 
-def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCosts | PairedCosts:
-    """Measure one server, or the candidate's and the champion's servers side by side.
+def measure_alone(server: Server, texts: Sequence[str]) -> ServingCosts:
+    """Measure the costs of one server."""
+    of_question, of_batch = _time([server], texts)
+    return _costs(server, of_question[0], of_batch[0])
+
+
+def measure_side_by_side(candidate: Server, champion: Server, texts: Sequence[str]) -> PairedCosts:
+    """Measure the costs of two servers that take turns."""
+    of_question, of_batch = _time([candidate, champion], texts)
+    return PairedCosts(
+        candidate=_costs(candidate, of_question[0], of_batch[0]),
+        champion=_costs(champion, of_question[1], of_batch[1]),
+        question_ratio=_median_ratio(*of_question),
+        batch_ratio=_median_ratio(*of_batch),
+    )
+
+
+def _time(servers: Sequence[Server], texts: Sequence[str]) -> tuple[_Seconds, _Seconds]:
+    """Time single questions, and batches, on each server.
 
     The texts are repeated until they fill a batch of 256. First answers are not timed, since a server still allocates
     memory for them.
@@ -35,15 +53,7 @@ def measure_costs(servers: Sequence[Server], texts: Sequence[str]) -> ServingCos
         bar.update()
         of_batch = take_turns(servers, [batch] * BATCH_ROUNDS)
         bar.update()
-    costs = [_costs(*each) for each in zip(servers, of_question, of_batch, strict=True)]
-    if len(costs) == 1:
-        return costs[0]
-    return PairedCosts(
-        candidate=costs[0],
-        champion=costs[1],
-        question_ratio=_median_ratio(*of_question),
-        batch_ratio=_median_ratio(*of_batch),
-    )
+    return of_question, of_batch
 
 
 def take_turns(servers: Sequence[Server], batches: Sequence[Sequence[str]]) -> _Seconds:
@@ -62,8 +72,13 @@ def _costs(server: Server, of_question: list[float], of_batch: list[float]) -> S
         question_seconds=median(of_question),
         batch_seconds=median(of_batch),
         peak_memory_bytes=server.peak_memory_bytes,
-        artifact_bytes=sum(path.stat().st_size for path in server.folder.rglob("*") if path.is_file()),
+        artifact_bytes=artifact_bytes(server.folder),
     )
+
+
+def artifact_bytes(folder: Path) -> int:
+    """Return the size of all files of a model."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _median_ratio(candidate: list[float], champion: list[float]) -> float:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ml.metrics import FloatArray, IntArray
 from ml.records import Comparison, NoChampion, PairedCosts, Probe, Rival, ServingCosts, UnmeasuredCosts, digest
 from ml.registry import Registry
 from ml.run import Run
-from ml.serve.costs import measure_costs
+from ml.serve.costs import artifact_bytes, measure_alone, measure_side_by_side
 from ml.serve.server_process import DOES_NOT_SERVE, Server, refuse, serve
 from ml.store import Store
 
@@ -39,6 +40,13 @@ _BATCH_TEXTS = 32
 LARGEST_DIFFERENCE = 1e-4
 
 
+class _NoTurns(NamedTuple):
+    """The candidate and the champion in this folder could not be timed side by side, for this reason."""
+
+    champion: Path
+    reason: str
+
+
 def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
     """Serve the candidate in a process without this code, and time it beside the champion.
 
@@ -51,11 +59,8 @@ def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
         difference = float(np.abs(_answers(server, texts) - known).max())
         if difference > LARGEST_DIFFERENCE:
             refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
-        costs = _measure_costs(server, run.registry, comparison.rival, texts)
-    if isinstance(costs, UnmeasuredCosts):
-        logger.warning("the costs beside the champion's were not measured (%s): trying once more", costs.reason)
-        with serve(folder) as server:
-            costs = _measure_costs(server, run.registry, comparison.rival, texts)
+        measured = _measure_costs(server, run.registry, comparison.rival, texts)
+    costs = _measure_again(folder, measured, texts) if isinstance(measured, _NoTurns) else measured
     return Probe(
         model=comparison.candidate.model,
         comparison=digest(comparison),
@@ -89,13 +94,30 @@ def _answers(server: Server, texts: Sequence[str]) -> FloatArray:
 
 def _measure_costs(
     candidate: Server, registry: Registry, rival: Rival | NoChampion, texts: Sequence[str]
-) -> ServingCosts | PairedCosts | UnmeasuredCosts:
-    """Measure the candidate beside the champion, after the champion did the same work, or alone without a champion."""
+) -> ServingCosts | PairedCosts | _NoTurns:
+    """Measure the candidate beside the champion, or alone without a champion."""
     if isinstance(rival, NoChampion):
-        return measure_costs([candidate], texts)
+        return measure_alone(candidate, texts)
+    return _take_turns(candidate, registry.fetch(rival.champion.version), texts)
+
+
+def _take_turns(candidate: Server, champion: Path, texts: Sequence[str]) -> PairedCosts | _NoTurns:
+    """Measure the candidate beside the champion in this folder, after the champion did the same work."""
     try:
-        with serve(registry.fetch(rival.champion.version)) as champion:
-            _answers(champion, texts)
-            return measure_costs([candidate, champion], texts)
+        with serve(champion) as server:
+            _answers(server, texts)
+            return measure_side_by_side(candidate, server, texts)
     except (ServingError, OutOfResources) as error:
-        return UnmeasuredCosts(reason=error.what.removeprefix(DOES_NOT_SERVE))
+        return _NoTurns(champion, error.what.removeprefix(DOES_NOT_SERVE))
+
+
+def _measure_again(folder: Path, failed: _NoTurns, texts: Sequence[str]) -> PairedCosts | UnmeasuredCosts:
+    """Try the two side by side once more, then the candidate alone: if it does not serve alone, it is at fault."""
+    logger.warning("the costs beside the champion's were not measured (%s): trying once more", failed.reason)
+    with serve(folder) as server:
+        again = _take_turns(server, failed.champion, texts)
+    if isinstance(again, PairedCosts):
+        return again
+    with serve(folder) as server:
+        alone = measure_alone(server, texts)
+    return UnmeasuredCosts(reason=again.reason, candidate=alone, champion_artifact_bytes=artifact_bytes(again.champion))

@@ -1,6 +1,9 @@
 """The services of docker-compose.yaml, with PostgreSQL, Redis and Celery, run the DAG to a verdict."""
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,23 +25,56 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
         yield production
 
 
-@pytest.fixture(scope="module")
-def run(production: Production, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Trigger a run as a person does, and return it when it has ended."""
-    folder = tmp_path_factory.mktemp("input")
-    write_sample(folder / "questions.csv", rows=1500, seed=1)
-    asked = {"source": str(folder / "questions.csv"), "config": str(write_tiny_config(folder))}
-    until(lambda: production.call("GET", DAG).ok, seconds=60, what="the DAG", logs=production.logs)
-    production.call("PATCH", DAG, is_paused=False).raise_for_status()
-    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
-    response.raise_for_status()
-    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
+def ended(production: Production, run_id: str) -> dict[str, Any]:
+    """Return a run when it has ended."""
 
     def over() -> dict[str, Any] | None:
-        run = production.get(address)
+        run: dict[str, Any] = production.get(f"{DAG}/dagRuns/{run_id}")
         return run if run["state"] in ("success", "failed") else None
 
-    return until(over, seconds=400, what="the run", logs=production.logs)
+    run: dict[str, Any] = until(over, seconds=600, what="the run", logs=production.logs)
+    return run
+
+
+def next_scheduled(production: Production, *before: str) -> dict[str, Any]:
+    """Return the first run that the scheduler itself has started beside those, when it has ended."""
+
+    def started() -> str | None:
+        runs = production.get(f"{DAG}/dagRuns")["dag_runs"]
+        due = sorted(run["dag_run_id"] for run in runs if run["run_type"] == "scheduled")
+        return next((run_id for run_id in due if run_id not in before), None)
+
+    return ended(production, until(started, seconds=150, what="a scheduled run", logs=production.logs))
+
+
+@pytest.fixture(scope="module")
+def without_source(production: Production) -> dict[str, Any]:
+    """The run of a schedule that nobody has told its source."""
+    until(lambda: production.call("GET", DAG).ok, seconds=60, what="the DAG", logs=production.logs)
+    production.call("PATCH", DAG, is_paused=False).raise_for_status()
+    return next_scheduled(production)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config, and with the same CSV for each of three days, since midnight may be near."""
+    folder = tmp_path_factory.mktemp("input")
+    write_tiny_config(folder)
+    for days in (-1, 0, 1):
+        day = datetime.now(UTC) + timedelta(days=days)
+        (folder / f"{day:%Y-%m-%d}").mkdir()
+        write_sample(folder / f"{day:%Y-%m-%d}" / "questions.csv", rows=1500, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(production: Production, without_source: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The first scheduled run after Airflow's Variables say what the schedule runs on."""
+    told = {"sincere_config": str(place / "tiny.toml"), "sincere_source": f"{place}/{{{{ ds }}}}/questions.csv"}
+    for key, value in told.items():
+        production.call("POST", "/api/v2/variables", key=key, value=value).raise_for_status()
+    known = production.get(f"{DAG}/dagRuns")["dag_runs"]
+    return next_scheduled(production, *(run["dag_run_id"] for run in known))
 
 
 def test_all_parts_are_healthy(production: Production) -> None:
@@ -49,9 +85,38 @@ def test_all_parts_are_healthy(production: Production) -> None:
     assert until(healthy, seconds=60, what="every part", logs=production.logs)
 
 
-def test_a_run_ends_with_a_champion(production: Production, run: dict[str, Any]) -> None:
-    assert run["state"] == "success"
+def test_a_scheduled_run_without_a_source_fails_at_once_and_says_what_to_set(
+    production: Production, without_source: dict[str, Any]
+) -> None:
+    assert (without_source["run_type"], without_source["state"]) == ("scheduled", "failed")
+    tasks = production.get(f"{DAG}/dagRuns/{without_source['dag_run_id']}/taskInstances")["task_instances"]
+    assert {task["task_id"] for task in tasks if task["state"] == "failed"} == {"snapshot"}
+    assert [task["try_number"] for task in tasks if task["task_id"] == "snapshot"] == [1]
+    verdict = production.call("GET", f"/retraining/dags/retrain_quora/runs/{without_source['dag_run_id']}/").text
+    assert "set SINCERE_SOURCE" in verdict
+
+
+def test_a_scheduled_run_reads_the_file_of_its_date_and_ends_with_a_champion(
+    production: Production, run: dict[str, Any]
+) -> None:
+    assert (run["run_type"], run["state"], run["conf"]) == ("scheduled", "success", {})
     assert (production.state / "registry" / "versions" / "v1").is_dir()
+    (entry, *_) = (production.state / "registry" / "history.jsonl").read_text().splitlines()
+    promotion = json.loads(entry)
+    assert (promotion["verdict"], promotion["triggered_by"]) == ("promote", "Airflow, scheduled run")
+    assert promotion["source"]["name"] == "file:questions.csv"
+
+
+def test_a_person_triggers_a_run_and_the_same_file_again_is_no_work(
+    production: Production, run: dict[str, Any], place: Path
+) -> None:
+    asked = {"source": str(next(place.glob("*/questions.csv")))}
+    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
+    response.raise_for_status()
+    again = ended(production, response.json()["dag_run_id"])
+    assert (again["run_type"], again["state"]) == ("manual", "success")
+    verdict = production.call("GET", f"/retraining/dags/retrain_quora/runs/{again['dag_run_id']}/").text
+    assert "UNCHANGED: Nothing has changed." in verdict
 
 
 def test_the_runs_note_and_the_champions_asset_say_what_came_of_it(production: Production, run: dict[str, Any]) -> None:

@@ -227,8 +227,8 @@ def test_a_figure_on_its_floor_reaches_it():
     assert judge_first(precision=0.5).checks[0].passed
 
 
-def test_a_first_run_needs_floors_and_baseline_only():
-    judgement = judge_first(calibration_error=0.9)
+def test_a_first_run_needs_floors_baseline_and_calibration_only():
+    judgement = judge_first()
 
     assert judgement.verdict == "promote"
     assert [check.rule for check in judgement.checks] == [
@@ -236,11 +236,22 @@ def test_a_first_run_needs_floors_and_baseline_only():
         "recall floor",
         "average precision floor",
         "gain over baseline",
+        "calibration error",
+        "calibration slope",
+        "log loss",
     ]
 
 
 @pytest.mark.parametrize(
-    ("figures", "rule"), [({"recall": 0.39}, "recall floor"), ({"average_precision": 0.53}, "gain over baseline")]
+    ("figures", "rule"),
+    [
+        ({"recall": 0.39}, "recall floor"),
+        ({"average_precision": 0.53}, "gain over baseline"),
+        ({"calibration_error": 0.051}, "calibration error"),
+        ({"log_loss": 0.2271, "calibration_slope": 0.0}, "calibration slope and log loss"),
+        ({"calibration_slope": 0.27}, "calibration slope"),
+    ],
+    ids=["recall", "baseline", "calibration error", "a constant score", "logits five times"],
 )
 def test_a_first_run_that_fails_a_guard_is_blocked(figures, rule):
     judgement = judge_first(**figures)
@@ -308,16 +319,58 @@ def test_costs_that_were_measured_of_one_model_alone_block():
     assert check_named("peak memory", judgement).observed == "not measured"
 
 
-def test_costs_that_could_not_be_measured_are_said_once_with_the_reason_and_can_be_waived():
-    probe = replace(probed(compare(CANDIDATE, RIVAL)), costs=UnmeasuredCosts(reason="its process ended"))
-    unmeasured = replace(EVIDENCE, probe=probe)
-    judgement = judge_against_champion(unmeasured)
+def unmeasured(**costs):
+    """Make a probe that served the candidate at these costs, but not beside the champion."""
+    alone = UnmeasuredCosts(
+        reason="its process ended", candidate=replace(COSTS, **costs), champion_artifact_bytes=COSTS.artifact_bytes
+    )
+    return replace(probed(compare(CANDIDATE, RIVAL)), costs=alone)
 
-    assert judgement.verdict == "blocked"
-    assert [check.rule for check in judgement.checks if not check.passed] == ["costs of serving"]
-    assert check_named("costs of serving", judgement).observed == "not measured: its process ended"
-    assert "run again, or with force" in check_named("costs of serving", judgement).required
-    assert judge_against_champion(replace(unmeasured, past=replace(EVIDENCE.past, forced=True))).verdict == "promote"
+
+def test_costs_that_could_not_be_measured_beside_the_champions_hold_nobody_back_within_absolute_bounds():
+    judgement = judge_against_champion(replace(EVIDENCE, probe=unmeasured()))
+
+    assert judgement.verdict == "promote"
+    costs = ("latency of one question", "latency of 256 questions", "peak memory", "artifact size")
+    assert [(check.observed, check.required) for check in judgement.checks if check.rule in costs] == [
+        ("12.0 ms, the champion's not measured", "at most 2000 ms"),
+        ("1500.0 ms, the champion's not measured", "at most 600000 ms"),
+        ("800.0 MiB, the champion's not measured", "at most 16384 MiB"),
+        ("1.00 x champion's 90.0 MiB", "at most 1.25 x, or +1 MiB"),
+    ]
+
+
+def test_why_costs_were_not_measured_and_what_to_do_is_said_once():
+    (remark,) = remarks(compare(CANDIDATE, RIVAL), unmeasured(), POLICY)
+
+    assert remark.startswith(
+        "the costs beside champion v1 could not be measured, twice (its process ended): give the machine memory for two"
+        " models, or see whether v1 still serves;"
+    )
+
+
+@pytest.mark.parametrize(
+    ("costs", "rule"),
+    [
+        ({"question_seconds": 2.1}, "latency of one question"),
+        ({"batch_seconds": 601.0}, "latency of 256 questions"),
+        ({"peak_memory_bytes": 17 * 2**30}, "peak memory"),
+        ({"artifact_bytes": 113 * 2**20}, "artifact size"),
+    ],
+)
+def test_a_candidate_beyond_an_absolute_bound_is_blocked_though_the_champions_costs_are_not_known(costs, rule):
+    judgement = judge_against_champion(replace(EVIDENCE, probe=unmeasured(**costs)))
+
+    assert (judgement.verdict, judgement.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("max_question_seconds", 0.01), ("max_batch_seconds", 1.0), ("max_memory_gib", 0.5)]
+)
+def test_the_absolute_bounds_are_configurable(setting, value):
+    evidence = replace(EVIDENCE, probe=unmeasured())
+
+    assert judge_against_champion(evidence, replace(POLICY, **{setting: value})).verdict == "blocked"
 
 
 def test_a_version_that_was_rolled_back_from_is_blocked_however_good_it_is():
@@ -436,7 +489,7 @@ def test_the_fullest_decision_that_there_can_be_fits_into_a_record():
         past=past,
         triggered_by="Airflow, manual run by somebody.with.a.long.name@company.example.com",
         alarms=("champion v1000: average precision 0.1000 is under 0.5000",) * 3,
-        remarks=remarks(comparison, replace(policy, max_f1_waste=0.0)),
+        remarks=remarks(comparison, unmeasured(), replace(policy, max_f1_waste=0.0)),
     )
 
     assert sum(not check.passed for check in checks) == 15
@@ -512,12 +565,12 @@ def test_the_champions_own_weights_may_be_re_based_to_another_threshold_alone():
 def test_an_operating_point_that_wastes_f1_is_named_for_each_model():
     wasteful = replace(RIVAL, evaluation=replace(CHAMPION, f1=0.338, best_f1=0.552, best_threshold=0.41))
 
-    assert remarks(compare(CANDIDATE, wasteful, f1=0.35), POLICY) == tuple(
+    assert remarks(compare(CANDIDATE, wasteful, f1=0.35), EVIDENCE.probe, POLICY) == tuple(
         f"{name} at its operating point; the champion's scores reach 0.5520 at threshold 0.4100:"
         " `threshold.rebase` chooses the point anew"
         for name in ("champion v1 has F1 0.3380", "the candidate has F1 0.3500")
     )
-    assert remarks(compare(CANDIDATE, RIVAL), POLICY) == ()
+    assert remarks(compare(CANDIDATE, RIVAL), EVIDENCE.probe, POLICY) == ()
 
 
 @pytest.mark.parametrize(

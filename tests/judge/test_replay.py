@@ -22,7 +22,7 @@ SCORES = {
     "champion": np.array([0.8, 0.7, 0.3, 0.2, 0.1], np.float32),
     "baseline": np.array([0.5, 0.3, 0.3, 0.2, 0.1], np.float32),
 }
-POLICY = PolicyConfig(min_precision=0.5, max_calibration_error=1.0, resamples=100)
+POLICY = PolicyConfig(min_precision=0.5, max_calibration_error=1.0, min_gain_over_base_rate=-1.0, resamples=100)
 
 
 @pytest.fixture

@@ -36,6 +36,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+def test_a_loaded_model_scores_without_tf32(folder):
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    load_model(folder)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @pytest.fixture(scope="module")
 def model(folder) -> LoadedModel:
     return load_model(folder)

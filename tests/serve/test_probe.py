@@ -14,8 +14,9 @@ from ml.config import Config
 from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import Scores, keep_scores
 from ml.records import ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
-from ml.serve.costs import measure_costs
+from ml.serve.costs import artifact_bytes, measure_side_by_side
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
+from ml.serve.server_process import refuse
 from ml.store.files import tree_digest
 from tests.judge.examples import RIVAL, compare, open_run, store_model
 
@@ -143,14 +144,34 @@ def test_without_a_champion_the_candidate_is_measured_alone(run, comparison):
     assert isinstance(probe(Config(), run, comparison).costs, ServingCosts)
 
 
-def test_where_the_champion_does_not_serve_twice_the_record_says_why_no_costs_were_measured(run, comparison, caplog):
-    against = replace(comparison, rival=register(run, store_model(run.store, "no model")))
+def test_beside_a_champion_that_does_not_serve_twice_the_candidate_is_measured_alone_and_the_record_says_why(
+    run, comparison, caplog
+):
+    rival = register(run, store_model(run.store, "no model"))
+    against = replace(comparison, rival=rival)
     keep(run, against, SCORES)
 
     costs = probe(Config(), run, against).costs
 
-    assert costs == UnmeasuredCosts(reason="its process ended with status 1 (OSError)")
+    assert isinstance(costs, UnmeasuredCosts)
+    assert costs.reason == "its process ended with status 1 (OSError)"
+    assert costs.candidate.artifact_bytes == artifact_bytes(run.store.open("models", comparison.candidate.model))
+    assert 0 < costs.candidate.question_seconds <= costs.candidate.batch_seconds
+    assert costs.champion_artifact_bytes == artifact_bytes(run.registry.fetch(rival.champion.version))
     assert caplog.text.count("trying once more") == 1
+
+
+def test_a_candidate_that_does_not_serve_alone_either_is_at_fault(run, comparison, monkeypatch):
+    against = replace(comparison, rival=register(run, store_model(run.store, "no model")))
+    keep(run, against, SCORES)
+    monkeypatch.setattr("ml.serve.probe.measure_alone", _break)
+
+    with pytest.raises(ServingError, match="alone"):
+        probe(Config(), run, against)
+
+
+def _break(server, texts):
+    refuse("alone")
 
 
 @pytest.mark.parametrize("error", [ServingError, OutOfResources])
@@ -159,12 +180,12 @@ def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monke
     keep(run, against, SCORES)
     attempts = iter([error("killed", where="", fix="")])
 
-    def break_once(servers, texts):
+    def break_once(candidate, champion, texts):
         for broken in attempts:
             raise broken
-        return measure_costs(servers, texts)
+        return measure_side_by_side(candidate, champion, texts)
 
-    monkeypatch.setattr("ml.serve.probe.measure_costs", break_once)
+    monkeypatch.setattr("ml.serve.probe.measure_side_by_side", break_once)
 
     assert isinstance(probe(Config(), run, against).costs, PairedCosts)
 

@@ -1,11 +1,16 @@
 """Train on one device and on several logical ones, and compare all variables of all replicas.
 
-python -m tests.training.replicas ENCODER REPLICAS FORMAT…: in a process of its own, since logical devices are
-for ever.
+python -m tests.training.replicas            2 and 4 replicas, each number format, with and without XLA: some minutes
 """
 
+import json
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,8 +20,12 @@ from ml.encoder.pretrained import read_encoder
 from ml.training.batches import Batch
 from ml.training.hardware import Precision, Runtime, choose_strategy
 from ml.training.training_step import Trainer
+from tests.tiny import WORDS, write_tiny_encoder
 
+PROJECT = Path(__file__).parents[2]
 STEPS = 50
+# How far weights and losses of one device and of several may be apart, in the format's own digits.
+TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 0.1, "mixed_float16": 0.1}
 # Strong enough that a kernel without it is seen at once: each step takes up to 1 % of all kernels.
 SETTINGS = TrainConfig(dropout=0.0, learning_rate=1e-2, weight_decay=1.0, head_learning_rate_factor=10.0)
 
@@ -48,23 +57,67 @@ def train(
     return losses, [[part.numpy() for part in strategy.experimental_local_results(each)] for each in variables]
 
 
-def main(encoder: str, replicas: str, *numbers: str) -> None:
-    """Print for each number format how many of the variables differ between replicas, and the largest differences.
+class Trained(NamedTuple):
+    """How many variables there are, how many differ between replicas, and the largest differences to one device.
 
-    The differences are to one device, of weights and moments, and of losses. A format that ends in `+xla` is compiled.
+    `weights` are weights and moments.
     """
+
+    numbers: str
+    variables: int
+    apart: int
+    weights: float
+    losses: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether all replicas are equal, and give what one device gives."""
+        return self.apart == 0 and max(self.weights, self.losses) < TOLERANCES[self.numbers.partition("+")[0]]
+
+
+def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[Trained]:
+    """Train in each number format, in a process of its own, since logical devices are for ever.
+
+    A format that ends in `+xla` is compiled.
+    """
+    encoder = write_tiny_encoder(folder / "encoder", WORDS)
+    settings = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 1}))
+    command = [sys.executable, "-m", "tests.training.replicas", str(encoder), str(replicas), *formats]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            yield Trained(*json.loads(line))
+    assert process.returncode == 0
+
+
+def print_trained(encoder: str, replicas: str, *formats: str) -> None:
+    """Print the fields of `Trained` for each format."""
     devices = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * int(replicas))
     tf.config.experimental.enable_op_determinism()
     tf.random.set_seed(0)
-    for number in numbers:
-        precision, _, xla = number.partition("+")
+    for each in formats:
+        precision, _, xla = each.partition("+")
         single_losses, single = train(encoder, precision, bool(xla), 1)
         losses, mirrored = train(encoder, precision, bool(xla), int(replicas))
         apart = sum(not np.array_equal(parts[0], part) for parts in mirrored for part in parts[1:])
         far = max(float(np.abs(one[0] - parts[0]).max()) for one, parts in zip(single, mirrored, strict=True))
-        print(number, len(mirrored), apart, far, float(np.abs(np.subtract(losses, single_losses)).max()))
+        losses_far = float(np.abs(np.subtract(losses, single_losses)).max())
+        print(json.dumps([each, len(mirrored), apart, far, losses_far]), flush=True)
+
+
+def main() -> None:
+    """Print a line for each number of replicas and each format; fail if a replica or a result is off."""
+    formats = [f"{each}{xla}" for each in TOLERANCES for xla in ("", "+xla")]
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for replicas in (2, 4):
+            for each in trained_on(replicas, Path(folder), formats):
+                print(replicas, "replicas,", each, "right" if each.is_right else "WRONG", flush=True)
+                wrong += not each.is_right
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print_trained(*sys.argv[1:]) if sys.argv[1:] else main()

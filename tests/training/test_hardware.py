@@ -1,14 +1,8 @@
-import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import tensorflow as tf
 
-from ml.training.hardware import choose_precision, choose_widths
-
-PROJECT = Path(__file__).parents[2]
+from ml.training.hardware import choose_precision, choose_widths, tf32
+from tests.training.replicas import trained_on
 
 
 @pytest.mark.parametrize(
@@ -34,26 +28,22 @@ def test_widths_are_few_and_never_beyond_the_tokens_of_a_text(tokens, widths):
     assert choose_widths(tokens) == widths
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tf32_is_on_only_while_it_is_allowed_also_after_an_error(allowed):
+    with pytest.raises(KeyError), tf32(allowed=allowed):
+        assert tf.config.experimental.tensor_float_32_execution_enabled() is allowed
+        raise KeyError
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @pytest.mark.parametrize(
-    ("replicas", "numbers"),
-    [
-        # Numbers in the format's own digits: how far one device and several may be apart.
-        (2, {"float32+xla": 1e-5, "mixed_bfloat16": 0.1}),
-        (4, {"float32": 1e-5, "mixed_float16": 0.1}),
-    ],
+    ("replicas", "formats"),
+    [(2, ("float32+xla", "mixed_bfloat16+xla")), (4, ("float32", "mixed_float16"))],
+    ids=["2, compiled", "4"],
 )
-def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(
-    tiny_encoder, tmp_path, replicas, numbers
-):
-    encoder = shutil.copytree(tiny_encoder, tmp_path / "encoder")
-    config = json.loads((encoder / "config.json").read_text())
-    (encoder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
-    command = [sys.executable, "-m", "tests.training.replicas", str(encoder), str(replicas), *numbers]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in lines] == list(numbers)
-    for number, variables, apart, weights, losses in lines:
-        assert (number, variables, apart) == (number, "76", "0")
-        assert float(weights) < numbers[number]
-        assert float(losses) < numbers[number]
+def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(tmp_path, replicas, formats):
+    """A part of what `python -m tests.training.replicas` trains."""
+    results = list(trained_on(replicas, tmp_path, formats))
+    assert [each.numbers for each in results] == list(formats)
+    assert {each.variables for each in results} == {76}
+    assert [each for each in results if not each.is_right] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from ml.config import Config, EncoderConfig, ThresholdConfig, TrainConfig
 from ml.errors import ConfigError, DataError, LineageError
@@ -140,6 +141,21 @@ def test_a_trained_model_is_stored_whole_and_tells_the_classes_apart(trained, ti
     layers = json.loads((training / "training.json").read_text())["layers"]
     assert next(iter(layers)) == "word_embeddings"
     assert layers["head"] == 17
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_training_may_use_tf32_and_nothing_after_it(tiny_encoder, run, monkeypatch, allowed):
+    seen = []
+
+    def stop(*_, **__):
+        seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
+        raise KeyError
+
+    monkeypatch.setattr("ml.training.train.fit", stop)
+    with pytest.raises(KeyError):
+        train(make_config(tiny_encoder, replace(SETTINGS, tf32=allowed)), run, store_splits(run.store))
+    seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
+    assert seen == [allowed, False]
 
 
 def test_a_training_begins_with_probabilities_about_the_share_of_positives(tiny_encoder, run):
