@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
-from ml.errors import SincereError
+from ml.errors import PermanentError, SincereError
 from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, digest
 from ml.registry.history import conclusions
 from ml.report.verdict import (
@@ -13,6 +13,7 @@ from ml.report.verdict import (
     has_verdict,
     outcome_after,
     outcome_before,
+    read_verdict,
     rollback_text,
     unchanged_text,
     write_conclusion,
@@ -45,6 +46,17 @@ def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exceptio
     """Write the verdict of a run that ended in this step or is pending; one that had concluded keeps its own."""
     if step == "promote" or not _had_concluded(run):
         write_verdict(run, failure_text(step, taken, error, pending=run.store.contains("pending", run.run_id)))
+
+
+def report_end(run: Run, step: str, error: SincereError) -> None:
+    """Write the verdict of a step that was refused, or killed before it wrote its own; one that it wrote stays.
+
+    A decision stays too, if it is the step `promote` that was killed.
+    """
+    written = read_verdict(run.report_folder) if has_verdict(run) else ""
+    wrote_itself = isinstance(error, PermanentError) and written.startswith(f"FAILED: the step {step} ")
+    if not (wrote_itself or (written and step == "promote")):
+        report_failure(run, step, (), error)
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:
