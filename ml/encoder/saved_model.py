@@ -1,6 +1,6 @@
 """Read what a SavedModel says of itself, without TensorFlow: names, assets and shapes, from saved_model.pb.
 
-The fields are those of saved_model, meta_graph and saved_object_graph.proto in tensorflow/core/protobuf, in the format of
+The fields are those of saved_model, meta_graph and saved_object_graph.proto in tensorflow/core/protobuf, in the form of
 https://protobuf.dev/programming-guides/encoding/.
 """
 
