@@ -12,9 +12,11 @@ import logging
 import os
 import re
 import secrets
+import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,11 +30,14 @@ from ml.errors import (
     ConfigError,
     DataError,
     LineageError,
+    OutOfResources,
+    PermanentError,
     PlaceError,
     RegistryDamaged,
     SincereError,
+    TransientError,
     foreseen,
-    passes_by_itself,
+    raise_if_passing,
 )
 from ml.records import Decision, NoChampion, Record, ToldSettings, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
@@ -59,6 +64,11 @@ logger = logging.getLogger(__name__)
 
 _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
+_OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,10 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_command(arguments)
     except BrokenPipeError:  # who read the output has gone; nor is there anybody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13  # SIGPIPE, as a shell says it
-    except KeyboardInterrupt:
+        return _OF_A_SHELL + signal.SIGPIPE
+    except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
-        return 128 + 2  # SIGINT
+        return _OF_A_SHELL + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
 
 
 def _run_command(arguments: argparse.Namespace) -> int:
@@ -208,11 +218,35 @@ def _run_all_steps(arguments: argparse.Namespace) -> None:
         config = _config(arguments)
         logger.info("takes: %s", words_of(_keep_told(arguments, config, run)))
     try:
-        run_all(config, run, _tracker())
-    except SincereError:
+        with _told_to_end():
+            run_all(config, run, _tracker())
+    except (SincereError, KeyboardInterrupt):
         logging.getLogger("ml").info("the same command with --run-id %s goes on from here", run.run_id)
         raise
     print(read_verdict(run.report_folder))
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let SIGTERM, which systemd and containers send, interrupt the run, so that it leaves a verdict."""
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report_end(arguments: argparse.Namespace) -> None:
+    from ml.report.after_step import report_end
+
+    killed = arguments.status == TransientError.exit_status or not 0 <= arguments.status <= _OF_A_SHELL
+    kind = OutOfResources if killed else PermanentError
+    error = kind(arguments.what, where=arguments.where, fix=arguments.fix)
+    report_end(_run(arguments), arguments.step, error)
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
@@ -376,8 +410,7 @@ def _read_record(path: Path) -> Record:
     try:
         return read_any(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and passes_by_itself(error):
-            raise
+        raise_if_passing(error)
         reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise DataError(f"{path.name} cannot be read: {reason}", where="--input", fix="name a step's output") from None
 
@@ -409,6 +442,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
+    _add_ended(commands.add_parser("ended", help="write the verdict of a run whose step was killed or refused"))
     verdict = commands.add_parser("verdict", help="print the newest verdict, its checks and where its reports are")
     verdict.set_defaults(run=_show_verdict)
     history = commands.add_parser("history", help="print all verdicts and rollbacks as a table")
@@ -476,6 +510,15 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="to a version, too, that was never promoted")
     _add_run_identity(command)
     command.set_defaults(run=_roll_back, dry_run=False)
+
+
+def _add_ended(command: argparse.ArgumentParser) -> None:
+    command.add_argument("step", choices=[*STEPS, "rollback"])
+    command.add_argument("--status", type=int, required=True, help="75: it may be tried again; negative: a signal")
+    for name in ("what", "where", "fix"):
+        command.add_argument(f"--{name}", required=True, metavar="TEXT")
+    _add_run_identity(command)
+    command.set_defaults(run=_report_end, dry_run=False, force=False)
 
 
 def _add_registry(command: argparse.ArgumentParser) -> None:

@@ -27,8 +27,11 @@ _FIXES = {
     errno.EISDIR: "use a file, where a folder stands in the way now",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.ELOOP: "mend the symbolic links that lead to each other",
+    errno.EFBIG: "use a file system without this limit, or raise it (ulimit -f)",
 }
 _LONGEST_PLACE = 120
+# Libraries written in Rust give no errno, but this text.
+_RUST_ERRNO = re.compile(r"\(os error ([0-9]{1,4})\)")
 
 # TensorFlow's own errors, by the names of their classes, since importing them would import TensorFlow.
 _GAVE_OUT = {"ResourceExhaustedError", "UnavailableError", "AbortedError", "DeadlineExceededError"}
@@ -37,6 +40,7 @@ _GAVE_OUT_WORDS = re.compile(
     "out of memory|OOM|failed to alloc|ALLOC_FAILED|Dst tensor|No space left|Input/output error|Stale file|timed out",
     re.IGNORECASE,
 )
+_FULL_DISK = os.strerror(errno.ENOSPC)
 
 
 class SincereError(Exception):
@@ -107,6 +111,10 @@ class OutOfResources(TransientError):
     """Memory, a disk or a device gave out, or a process was killed for it."""
 
 
+class Interrupted(TransientError):
+    """A person or the system asked the process to end."""
+
+
 class PlaceError(PermanentError):
     """A file or a folder cannot be used as it is."""
 
@@ -125,9 +133,11 @@ def foreseen(error: BaseException, home: Path) -> Iterator[SincereError]:
 def _as_ours(error: BaseException, home: Path) -> Iterator[SincereError]:
     if isinstance(error, SincereError):
         yield error
-    elif isinstance(error, OSError) and error.errno is not None:
+    elif isinstance(error, OSError) and _errno(error):
         yield _of_system(error, home)
-    elif isinstance(error, (MemoryError, TimeoutError, ConnectionError)) or _gave_out(error):
+    elif _gave_out(error) and _FULL_DISK in str(error):
+        yield _of_system(OSError(errno.ENOSPC, _FULL_DISK), home)
+    elif _is_passing(error):
         yield OutOfResources(
             f"memory, a disk, a device or a connection gave out ({type(error).__name__})",
             where="this machine",
@@ -135,9 +145,29 @@ def _as_ours(error: BaseException, home: Path) -> Iterator[SincereError]:
         )
 
 
-def passes_by_itself(error: OSError) -> bool:
-    """Whether the same call may succeed later."""
-    return error.errno in _PASSING
+def passes_by_itself(error: BaseException) -> bool:
+    """Say whether the same call may succeed later: a disk, memory or a connection gave out."""
+    return any(_is_passing(each) for each in _chain(error))
+
+
+def raise_if_passing(error: BaseException) -> None:
+    """Raise the error again if it passes by itself; call this before you turn it into one that waits for a person."""
+    if passes_by_itself(error):
+        raise error
+
+
+def _is_passing(error: BaseException) -> bool:
+    if isinstance(error, SincereError):
+        return isinstance(error, TransientError)
+    if isinstance(error, OSError) and _errno(error):
+        return _errno(error) in _PASSING
+    return isinstance(error, (MemoryError, TimeoutError, ConnectionError)) or _gave_out(error)
+
+
+def _errno(error: OSError) -> int:
+    """Return the number of the system's error; 0 if it is not known."""
+    told = _RUST_ERRNO.search(str(error))
+    return error.errno or int(told[1] if told else 0)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -150,8 +180,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _of_system(error: OSError, home: Path) -> SincereError:
-    code = error.errno or 0
-    kind = OutOfResources if passes_by_itself(error) else PlaceError
+    code = _errno(error)
+    kind = OutOfResources if code in _PASSING else PlaceError
     usual = "try again later" if kind is OutOfResources else "check the place, and the rights of this user there"
     return kind(os.strerror(code), where=_place(error.filename, home), fix=_FIXES.get(code, usual))
 

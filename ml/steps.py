@@ -16,7 +16,7 @@ from typing import cast
 
 from ml.champion.retention import mark_underway
 from ml.config import Config, RetentionConfig, config_digest
-from ml.errors import LineageError, PermanentError, SincereError, foreseen
+from ml.errors import Interrupted, LineageError, PermanentError, SincereError, foreseen
 from ml.fingerprint import inputs_of
 from ml.records import (
     Answer,
@@ -209,6 +209,10 @@ def report_if_failed(run: Run, step: str, taken: Sequence[Record] = ()) -> Itera
     """A step that fails leaves a verdict that says why; what was foreseen becomes an error of ours."""
     try:
         yield
+    except KeyboardInterrupt:
+        how = "start the same run again: it goes on from what is kept"
+        _report(run, step, taken, Interrupted("the process was asked to end", where="this machine", fix=how))
+        raise
     except Exception as error:
         ours = next(foreseen(error, run.reports.parent), error)
         _report(run, step, taken, ours)

@@ -3,10 +3,13 @@
 A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
 `python -m tests.doomed MODULE…` imports the modules, then reads one job per line and forks a process for each job. So
 each job has a fresh process and does not wait for imports. TensorFlow survives a fork as long as it has not been used.
+
+The processes have mounts of their own where the kernel allows it: a job may run on a small disk.
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +39,7 @@ class Death:
 
 
 NEVER = Death(number=0)
+OWN_MOUNTS = ("unshare", "--mount")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Ended:
 
     status: int
     changes: tuple[str, ...]
+    said: str = ""
 
 
 class Processes:
@@ -64,6 +69,22 @@ class Processes:
             changes.append(line.removeprefix("change "))
         return Ended(int(line.removeprefix("ended ")), tuple(changes))
 
+    def run_on_full_disk(self, home: Path, command: Sequence[str], spare: int, *, serve: bool = True) -> Ended:
+        """Run a command on a home that lies on a disk with so many bytes to spare; then the home is what was left."""
+        disk, said = home.with_name("disk"), home.with_name("said")
+        disk.mkdir(exist_ok=True)
+        job = {"home": str(home), "command": list(command), "death": asdict(NEVER), "serve": serve}
+        print(json.dumps({**job, "disk": str(disk), "spare": spare, "said": str(said)}), file=self._server.stdin)
+        self._server.stdin.flush()
+        while not (line := self._server.stdout.readline()).startswith("ended "):
+            pass
+        return Ended(int(line.removeprefix("ended ")), (), said.read_text(encoding="utf-8"))
+
+
+def mounts_are_allowed() -> bool:
+    """Whether this user may have mounts that no other process sees."""
+    return not subprocess.run([*OWN_MOUNTS, "true"], check=False, capture_output=True).returncode
+
 
 @contextmanager
 def doomed_processes(*modules: str, host: str | None = None) -> Iterator[Processes]:
@@ -74,8 +95,9 @@ def doomed_processes(*modules: str, host: str | None = None) -> Iterator[Process
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-m", "tests.doomed", *modules]
     if host is not None:
-        named = ["unshare", "--uts", sys.executable, "-c", _NAME_THE_HOST, host]
-        command = [*named, *command]
+        command = ["unshare", "--uts", sys.executable, "-c", _NAME_THE_HOST, host, *command]
+    elif mounts_are_allowed():
+        command = [*OWN_MOUNTS, *command]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
         yield Processes(server)
@@ -90,9 +112,37 @@ def _serve(modules: Sequence[str]) -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            os._exit(_run(json.loads(line), report))
+            os._exit(_run_or_fill(json.loads(line), report))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.write(report, f"ended {status}\n".encode())
+
+
+def _run_or_fill(job: dict[str, Any], report: int) -> int:
+    return _run_on_disk(job, report) if "disk" in job else _run(job, report)
+
+
+def _run_on_disk(job: dict[str, Any], report: int) -> int:
+    """Run the job on a copy of its home in a small file system, and put what that holds then in the home's place."""
+    home, disk = Path(job["home"]), Path(job["disk"])
+    _mount("-t", "tmpfs", "-o", "size=1g", "tmpfs", str(disk))
+    shutil.copytree(home, disk, dirs_exist_ok=True)
+    status = os.statvfs(disk)
+    used = (status.f_blocks - status.f_bfree) * status.f_frsize
+    _mount("-o", f"remount,size={used + job['spare']}", str(disk))
+    os.dup2(os.open(job["said"], os.O_CREAT | os.O_TRUNC | os.O_WRONLY), 2)
+    worker = os.fork()
+    if worker == 0:
+        command = [each.replace(str(home), str(disk)) for each in job["command"]]
+        os._exit(_run({**job, "home": str(disk), "command": command}, report))
+    ended = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+    shutil.rmtree(home)
+    shutil.copytree(disk, home)
+    subprocess.run(["umount", str(disk)], check=True)
+    return ended
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
 
 
 def _run(job: dict[str, Any], report: int) -> int:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -390,3 +392,19 @@ def test_a_number_of_5000_digits_is_refused_and_not_repeated(option, tmp_path, c
     with pytest.raises(SystemExit, match="2"):
         main(["sample", option, "9" * 5000, "--output", str(tmp_path / "a.csv")])
     assert len(capsys.readouterr().err) < 1000
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_told_to_end_leaves_a_verdict(tmp_path, number, status):
+    environment = {**os.environ, "SINCERE_HOME": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        source = f"http://127.0.0.1:{never_answers.getsockname()[1]}/a.csv"
+        command = [sys.executable, "-m", "ml", "run", "--source", source, "--run-id", "told"]
+        with subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True) as each:
+            connection, _ = never_answers.accept()
+            each.send_signal(number)
+            said = each.communicate(timeout=60)[1]
+            connection.close()
+    assert (each.returncode, "Traceback" in said) == (status, False)
+    verdict = (tmp_path / "reports" / "told" / "verdict.txt").read_text()
+    assert verdict.startswith("NOT FINISHED: the step snapshot was interrupted.")

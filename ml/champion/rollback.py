@@ -1,15 +1,13 @@
 """Point the champion's alias back at a version that was judged before, after this version has loaded and scored."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import cast, get_args
 
 from ml.errors import ConfigError, LineageError
-from ml.records import ChampionUnmeasured, HistoryEntry, ModelVersion, NoChampion, NoGains, Rollback, Verdict, digest
+from ml.records import HistoryEntry, ModelVersion, NoChampion, Rollback, Verdict, digest
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.alias_move import Move, forget_move, kept_moves, move_champion, record_cut_off
-from ml.registry.history import is_last_moved, predecessor, was_promoted
+from ml.registry.history import is_last_moved, judged_again, predecessor, was_promoted
 from ml.run import Run
 from ml.serve.probe import probe_model
 
@@ -110,16 +108,12 @@ def _made(registry: Registry, entry: HistoryEntry) -> Rollback:
 
 def _entry(run_id: str, history: Sequence[HistoryEntry], rollback: Rollback) -> HistoryEntry:
     """Make the history entry; its figures are those of the target's last entry."""
-    return replace(
+    return judged_again(
         _judged(history, rollback.target.version),
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run_id,
-        promoted=True,
+        run_id,
         verdict="rollback",
         reason=rollback.reason,
         previous=rollback.previous,
         decision=digest(rollback),
         triggered_by=rollback.triggered_by,
-        watch=ChampionUnmeasured(),
-        gains=NoGains(),
     )

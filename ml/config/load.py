@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ml.config import Config, PolicyConfig
-from ml.errors import ConfigError, passes_by_itself
+from ml.errors import ConfigError, raise_if_passing
 
 PRESETS = Path(__file__).parent / "presets"
 _LONGEST_CHAIN = 10
@@ -97,8 +97,7 @@ def _parse(path: Path, name: str) -> dict[str, Any]:
         reason = str(error)[:_LONGEST_VALUE]
         raise ConfigError(f"not readable as TOML: {reason}", where=path.name, fix="correct the file") from None
     except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and passes_by_itself(error):
-            raise
+        raise_if_passing(error)
         presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.toml")))
         reason = f"cannot be read: {error.strerror}" if isinstance(error, PermissionError) else "does not exist"
         raise ConfigError(

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from great_expectations.data_context.types.base import (
 from pydantic import BaseModel, Field, ValidationError
 
 from ml.config import ValidateConfig
-from ml.errors import ConfigError
+from ml.errors import ConfigError, raise_if_passing
 from ml.fingerprint import suite_path
 from ml.records import DataCheck, Measured, NotMeasured, Severity
 from ml.store.files import rename_whole
@@ -118,11 +119,15 @@ def _read(name: str) -> dict[str, Any]:
         _check_known(suite, path.name)
     except ConfigError:
         raise
-    except OSError:
+    except OSError as error:
+        raise_if_passing(error)
         raise ConfigError(
-            "there is no such suite", where=f"config [validate], {path.name}", fix="check the path"
+            f"the suite cannot be read: {error.strerror}",
+            where=f"config [validate], {path.name}",
+            fix="check the path and its rights",
         ) from None
     except Exception as error:
+        raise_if_passing(error)
         raise ConfigError(
             f"the suite cannot be read ({type(error).__name__}: {str(error)[:200]})",
             where=path.name,
@@ -197,9 +202,36 @@ def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ..
     The results contain only counts, never values: so no user text gets into records or pages.
     """
     with _whole_folder(docs) as folder:
-        findings = _run(suite, rows, _context(folder))
+        with _nothing_swallowed():
+            findings = _run(suite, rows, _context(folder))
         _make_readable_offline(folder)
     return findings
+
+
+class _Swallowed(logging.Filter):
+    """Keeps the errors that a logger is told of, and lets none of its messages out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[BaseException] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = sys.exc_info()[1]
+        self.errors += [error] if error is not None else []
+        return False
+
+
+@contextmanager
+def _nothing_swallowed() -> Iterator[None]:
+    """Raise what Great Expectations only logs, with traceback and paths: a page that it could not write."""
+    swallowed, log = _Swallowed(), logging.getLogger("great_expectations.render.renderer.site_builder")
+    log.addFilter(swallowed)
+    try:
+        yield
+    finally:
+        log.removeFilter(swallowed)
+    for error in swallowed.errors:
+        raise error
 
 
 @contextmanager

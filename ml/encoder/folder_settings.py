@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ml.encoder.weights import BertSizes, Pooling
-from ml.errors import ConfigError
+from ml.errors import ConfigError, raise_if_passing
 
 Settings = dict[str, Any]
 
@@ -146,7 +146,8 @@ def read_json(path: Path, absent: Settings | None = None) -> Settings:
         return absent
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        raise_if_passing(error)
         tree = None
     if not isinstance(tree, dict):
         raise ConfigError(
@@ -192,7 +193,8 @@ def _check_modules(folder: Path) -> None:
     try:
         modules = json.loads(path.read_text(encoding="utf-8"))
         types = [str(modules[place]["type"]).rpartition(".")[2] for place in range(len(modules))]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+        raise_if_passing(error)
         types = []
     if not types:
         _refuse("not a list of modules with their types", path.name)

@@ -14,7 +14,7 @@ from tensorflow_hub.resolver import tfhub_cache_dir
 
 from ml.config import SourceConfig
 from ml.config.source_address import public_address
-from ml.errors import ConfigError, PermanentError
+from ml.errors import ConfigError, PermanentError, raise_if_passing
 from ml.source.download import download
 from ml.source.web import open_http
 from ml.store.files import rename_whole
@@ -59,6 +59,7 @@ def _extract(archive: Path, module: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(module, filter="data")
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise_if_passing(error)
         raise _refused(f"what came is not a whole archive of a module ({type(error).__name__})") from None
     if not _is_module(module):
         raise _refused("the archive holds no saved_model.pb")

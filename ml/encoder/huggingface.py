@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from ml.config.redaction import PACKAGE
 from ml.encoder.folder_settings import TokenizerSettings, read_pooling, read_sizes, read_tokenizer
 from ml.encoder.weights import BertSizes, PretrainedBert, check_vocabulary, read_vocabulary
-from ml.errors import ConfigError
+from ml.errors import ConfigError, raise_if_passing
 from ml.fingerprint import weights_files
 
 WEIGHTS_FILE = "model.safetensors"
@@ -65,8 +65,10 @@ class _Tensors:
 
     def __init__(self, path: Path) -> None:
         try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError):
+            with path.open("rb"):  # safetensors says of each file that it cannot open that it is missing
+                tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise_if_passing(error)
             raise ConfigError(
                 f"{path.name} is missing or damaged", where="[encoder] source", fix="fetch the weights again"
             ) from None

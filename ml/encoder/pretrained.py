@@ -68,5 +68,5 @@ def build_tokenizer(pretrained: PretrainedEncoder, max_tokens: int) -> Tokenizer
     Raises ConfigError if `max_tokens` is larger than the number of the encoder's positions.
     """
     if isinstance(pretrained, PretrainedBert):
-        check_positions(pretrained, max_tokens)
+        check_positions(pretrained.sizes.positions, max_tokens)
     return Tokenizer(pretrained.vocabulary, lower_case=pretrained.lower_case, max_tokens=max_tokens)

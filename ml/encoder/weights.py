@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.errors import ConfigError
+from ml.errors import ConfigError, raise_if_passing
 
 # The dense tanh layer on the first token that BERT was pretrained with; the first token as it is; the mean of all.
 Pooling = Literal["pooler", "first token", "mean"]
@@ -47,9 +47,10 @@ def read_vocabulary(path: Path) -> tuple[str, ...]:
     """Read the tokens of a vocabulary file, one per line; raises ConfigError if it is missing or not UTF-8."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError:
+    except OSError as error:
+        raise_if_passing(error)
         raise ConfigError(
-            "the encoder has no vocabulary",
+            f"the encoder has no vocabulary that can be read: {error.strerror}",
             where=f"[encoder] source, file {path.name}",
             fix="put the vocabulary that the encoder was trained with beside its weights",
         ) from None

@@ -111,8 +111,8 @@ def judge(
 ) -> Judgement:
     """Judge a candidate by itself and, if there is a champion, against the champion.
 
-    If a person has `approved` the candidate, this lifts what the run's force lifts, but for costs that were not
-    measured, and the question whether the gain is sure. Raises LineageError if the models were measured on different
+    If a person has `approved` the candidate, this lifts what the run's force lifts, and the question whether the gain
+    is sure. Raises LineageError if the models were measured on different
     rows, or if there is a champion but no evidence.
     """
     candidate, rival = comparison.candidate, comparison.rival

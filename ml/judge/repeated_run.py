@@ -5,7 +5,6 @@ A second training of the same inputs would be a second draw against the same tes
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import cast
 
 from ml.config import Config
@@ -13,14 +12,12 @@ from ml.encoder.check import check_encoder
 from ml.fingerprint import inputs_of
 from ml.records import (
     Champion,
-    ChampionUnmeasured,
     Change,
     HistoryEntry,
     Inputs,
     Judged,
     ModelVersion,
     NoChampion,
-    NoGains,
     NothingWithdrawn,
     NotJudged,
     RawSnapshot,
@@ -29,7 +26,7 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.alias_move import record_cut_off
-from ml.registry.history import conclusions, judged_with, refuse_unrecorded_move, withdrawn
+from ml.registry.history import conclusions, judged_again, judged_with, refuse_unrecorded_move, withdrawn
 from ml.run import Run
 
 _INPUTS = "CSV, settings and code"
@@ -103,17 +100,13 @@ def _record(run: Run, change: Change, history: Sequence[HistoryEntry], before: S
         return
     gone = change.withdrawn
     of_gone = [entry for entry in history if isinstance(gone, ModelVersion) and entry.version == gone.version]
-    entry = replace(
+    entry = judged_again(
         (of_gone or before)[-1],
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        run_id=run.run_id,
-        promoted=False,
+        run.run_id,
         verdict="unchanged",
         reason=change.reason,
         previous=change.champion,
         decision=digest(change),
         triggered_by=run.triggered_by,
-        watch=ChampionUnmeasured(),
-        gains=NoGains(),
     )
     run.registry.record(entry, change)

@@ -1,8 +1,10 @@
 """Store the scores behind a comparison: with them, its report can be drawn and its candidate judged again."""
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,10 +38,17 @@ def scores_of(store: Store, model: str, test: str, score: Callable[[], FloatArra
     name = _name(model, test)
     if not store.contains("scores", name):
         with store.staging() as folder:
-            np.save(folder / "scores.npy", score(), allow_pickle=False)
+            _save(folder / "scores.npy", score())
             store.commit(folder, "scores", name)
     scores: FloatArray = np.load(store.open("scores", name) / "scores.npy", allow_pickle=False)
     return scores
+
+
+def _save(path: Path, scores: FloatArray) -> None:
+    """Write a file as np.save does, which hides behind an error of its own that the disk is full."""
+    content = io.BytesIO()
+    np.save(content, scores, allow_pickle=False)
+    path.write_bytes(content.getvalue())
 
 
 def forget_scores(store: Store, models: Iterable[str], test: str) -> None:

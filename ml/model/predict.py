@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401, registers the operations of the tokenizer
 from numpy.typing import NDArray
 
-from ml.errors import ConfigError, DataError, LineageError
+from ml.errors import ConfigError, DataError, LineageError, raise_if_passing
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
 from ml.source.csv_rows import ENCODING, Records
@@ -80,6 +80,7 @@ def load_model(folder: Path) -> LoadedModel:
         description = from_json((folder / "model.json").read_text(encoding="utf-8"), ModelDescription)
         saved_model = tf.saved_model.load(plain_path(folder / "saved_model"))
     except (OSError, ValueError) as error:
+        raise_if_passing(error)
         raise LineageError(
             f"the model cannot be loaded ({type(error).__name__})",
             where=f"model {folder.name[:12]}, saved_model and model.json",

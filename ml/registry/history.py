@@ -5,14 +5,18 @@ In every function, `history` has the entries oldest first.
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal, TypedDict, Unpack
 
 from ml.errors import RegistryDamaged
 from ml.records import (
     Champion,
+    ChampionUnmeasured,
     HistoryEntry,
     Inputs,
     ModelVersion,
     NoChampion,
+    NoGains,
     NoPromotion,
     NothingWithdrawn,
     PastPromotion,
@@ -25,6 +29,16 @@ from ml.registry import CHAMPION_ALIAS
 _LOST = ("inconclusive", "keep", "blocked")
 
 History = Sequence[HistoryEntry]
+Repeated = Literal["unchanged", "rollback"]
+
+
+class _What(TypedDict):
+    """What an entry says beside the figures of an earlier one."""
+
+    reason: str
+    previous: Champion
+    decision: str
+    triggered_by: str
 
 
 def last_moved(history: History) -> Sequence[str]:
@@ -70,6 +84,23 @@ def concluded(history: History, entry: HistoryEntry) -> Sequence[HistoryEntry]:
 def conclusions(history: History, run_id: str) -> Sequence[HistoryEntry]:
     """Return the entry with the verdict of the run; empty if there is none. A rollback is no verdict."""
     return [entry for entry in history if entry.run_id == run_id and entry.verdict != "rollback"][:1]
+
+
+def judged_again(entry: HistoryEntry, run_id: str, *, verdict: Repeated, **what: Unpack[_What]) -> HistoryEntry:
+    """Return an entry of now about the version that an earlier entry judged, with the figures of then.
+
+    Nothing was measured: there are no gains, and no champion's figures. A rollback moves the alias.
+    """
+    return replace(
+        entry,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        run_id=run_id,
+        promoted=verdict == "rollback",
+        verdict=verdict,
+        watch=ChampionUnmeasured(),
+        gains=NoGains(),
+        **what,
+    )
 
 
 def last_promotion(history: History) -> PastPromotion | NoPromotion:

@@ -9,7 +9,6 @@ How aliases.json and history.jsonl vouch for each other: see local_memory.py.
 """
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +17,14 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from ml.errors import LineageError, RegistryConflict, RegistryDamaged, RegistryUnavailable
+from ml.errors import (
+    LineageError,
+    RegistryConflict,
+    RegistryDamaged,
+    RegistryRefused,
+    RegistryUnavailable,
+    passes_by_itself,
+)
 from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
 from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
@@ -227,7 +233,7 @@ class LocalRegistry:
     @contextmanager
     def _staged(self, artifact: Path) -> Iterator[Path]:
         staged = self._new_staging()
-        shutil.copytree(artifact, staged / "artifact", copy_function=_link_or_copy)
+        _link_or_copy(artifact, staged / "artifact")
         yield staged
         self._empty_staging()
 
@@ -256,18 +262,30 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RegistryUnavailable(
-            f"the registry's folder did not answer: {error.strerror}",
-            where=_WHERE,
-            fix="see that SINCERE_REGISTRY names a folder that can be read and written, then try again",
-        ) from None
+        raise _not_answered(error) from None
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def _not_answered(error: OSError) -> RegistryUnavailable | RegistryRefused:
+    kind = RegistryUnavailable if passes_by_itself(error) else RegistryRefused
+    return kind(
+        f"the registry's folder did not answer: {error.strerror or type(error).__name__}",
+        where=_WHERE,
+        fix="see that SINCERE_REGISTRY names a folder that can be read and written, then try again",
+    )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Give a folder's files a second place, without a copy where the file system can do that."""
+    target.mkdir()
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir()
+            continue
+        try:
+            place.hardlink_to(path)
+        except OSError:
+            shutil.copy2(path, place)
 
 
 def _number(name: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
-from ml.errors import SincereError
+from ml.errors import PermanentError, SincereError
 from ml.judge.kept_decisions import evidence_of
 from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest, to_json
 from ml.registry.history import conclusions
@@ -15,6 +15,7 @@ from ml.report.verdict import (
     has_verdict,
     outcome_after,
     outcome_before,
+    read_verdict,
     rollback_text,
     unchanged_text,
     write_conclusion,
@@ -54,6 +55,17 @@ def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exceptio
     if step == "promote" or not _had_concluded(run):
         pending = run.store.contains("pending", run.run_id)
         _tell(run, failure_text(step, taken, error, pending=pending), of_error(step, error, pending=pending))
+
+
+def report_end(run: Run, step: str, error: SincereError) -> None:
+    """Write the verdict of a step that was refused, or killed before it wrote its own; one that it wrote stays.
+
+    A decision stays too, if it is the step `promote` that was killed.
+    """
+    written = read_verdict(run.report_folder) if has_verdict(run) else ""
+    wrote_itself = isinstance(error, PermanentError) and written.startswith(f"FAILED: the step {step} ")
+    if not (wrote_itself or (written and step == "promote")):
+        report_failure(run, step, (), error)
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:

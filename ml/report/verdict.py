@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml.errors import DataError, OutOfResources, RegistryConflict, SincereError, TransientError
+from ml.errors import DataError, Interrupted, OutOfResources, RegistryConflict, SincereError, TransientError
 from ml.records import (
     ApprovalWanted,
     Change,
@@ -122,7 +122,7 @@ def has_verdict(run: Run) -> bool:
 
 def read_verdict(report_folder: Path) -> str:
     """Read the verdict in a run's folder of reports."""
-    return (report_folder / _NAME).read_text(encoding="utf-8").rstrip("\n")
+    return (report_folder / _NAME).read_text(encoding="utf-8", errors="replace").rstrip("\n")
 
 
 def newest_verdict(reports: Path) -> str:
@@ -156,6 +156,8 @@ def _failure_headline(step: str, pending: Sequence[Decision], error: Exception) 
         return f"PROMOTION PENDING: {pending[-1].reason}"
     if isinstance(error, RegistryConflict):
         return "NOT PROMOTED: the alias was moved meanwhile."
+    if isinstance(error, Interrupted):
+        return f"NOT FINISHED: the step {step} was interrupted."
     if isinstance(error, OutOfResources):
         return f"NOT FINISHED: the step {step} ran out of what it needs, and may be tried again."
     if isinstance(error, TransientError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml.config import SourceConfig
 from ml.config.source_address import local_path, public_address, scheme_of
-from ml.errors import ConfigError, DataError, SourceUnavailable
+from ml.errors import ConfigError, DataError, SourceUnavailable, raise_if_passing
 from ml.source.download import OpenFrom, download
 from ml.source.kaggle import kaggle_address
 from ml.source.object_stores import open_bucket
@@ -61,6 +61,7 @@ def _local_file(uri: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         what = "there is no such file"
     except (OSError, ValueError) as error:
+        raise_if_passing(error)
         what = f"the file cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
     raise DataError(
         what,

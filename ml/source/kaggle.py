@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from ml.config import SourceConfig
-from ml.errors import ConfigError, DataError
+from ml.errors import ConfigError, DataError, raise_if_passing
 from ml.source.download import BrokenOff, NotInTime, within
 from ml.source.web import check_status, transport_errors
 
@@ -88,7 +88,8 @@ def _access_token() -> str:
         return _text(Path(named)) if len(named) <= _LONGEST_PATH and Path(named).is_file() else named
     try:
         token, _ = get_access_token_from_env()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        raise_if_passing(error)
         raise _unreadable("Kaggle's access_token", "make a new one in the account's settings at Kaggle") from None
     return (token or "").strip()
 
@@ -119,7 +120,8 @@ def _oauth_credentials() -> Any:
 
     try:
         return KaggleCredentials.load(client=KaggleClient(user_agent="sincere"))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise_if_passing(error)
         raise _unreadable("Kaggle's credentials.json", "log in again: kaggle auth login") from None
 
 
@@ -146,7 +148,8 @@ def _json(file: Path) -> dict[str, Any]:
 def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        raise_if_passing(error)
         raise _unreadable(
             f"the file {file.name} with Kaggle's credentials", "see whether this user may read it"
         ) from None

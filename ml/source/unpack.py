@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ml.config import SourceConfig
-from ml.errors import DataError
+from ml.errors import DataError, raise_if_passing
 from ml.progress import progress
 from ml.source.download import CHUNK_BYTES, check_size
 from ml.source.other_formats import other_format
@@ -30,7 +30,6 @@ _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"}
 _DAMAGE = (
     EOFError,
     IndexError,
-    MemoryError,
     NotImplementedError,
     OverflowError,
     RuntimeError,
@@ -62,6 +61,7 @@ def _archive_errors(source: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        raise_if_passing(error)
         raise _broken(error, source) from None
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # to seek before the start is EINVAL

@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from ml.config import SourceConfig
-from ml.errors import ConfigError, DataError
+from ml.errors import ConfigError, DataError, raise_if_passing
 from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom, OtherFile, Promise
 from ml.source.other_formats import html_instead_of_csv
 
@@ -55,7 +55,8 @@ def _ask(address: str, headers: Mapping[str, str], timeout_seconds: float) -> re
         return requests.get(address, headers=headers, stream=True, timeout=timeout_seconds)
     except requests.RequestException:
         raise
-    except OSError:  # whose text bears the path
+    except OSError as error:  # whose text bears the path
+        raise_if_passing(error)
         raise _no_certificates("REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE") from None
 
 

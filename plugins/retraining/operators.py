@@ -12,9 +12,15 @@ from threading import Timer
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
 from retraining import PROJECT
+from retraining.ending import has_told, tell_end
 from retraining.environment import allowed, from_connections
 from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
@@ -78,7 +84,10 @@ class StepOperator(BaseOperator):
             output = Path(folder, "output.json")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
             command += ["--output", str(output)]
-            self._raise_for_status(self._run(command))
+            status = self._run(command, context)
+            if not has_told(status):
+                self._leave_verdict(context, _end_of(self.step, status), status=status)
+            self._raise_for_status(status)
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
 
@@ -87,17 +96,31 @@ class StepOperator(BaseOperator):
         for process in self._running:
             process.terminate()
 
-    def _run(self, command: list[str]) -> int:
-        zone = {"SINCERE_TIMEZONE": schedule_zone()}
-        environment = allowed(os.environ) | from_connections(self.connections) | zone
+    def _run(self, command: list[str], context: Context) -> int:
         try:
-            self._running = [StepProcess(command, environment=environment, folder=PROJECT)]
+            self._running = [StepProcess(command, environment=self._environment(), folder=PROJECT)]
             return self._running[0].follow(self._tell)
         except OSError as error:
-            raise AirflowFailException(f"step {self.step} cannot be started: {error.strerror}; see ML_PYTHON") from None
+            what = f"step {self.step} cannot be started: {error.strerror}"
+            self._leave_verdict(context, _told(what, "ML_PYTHON", "name an interpreter that is there"))
+            raise AirflowFailException(f"{what}; see ML_PYTHON") from None
         except KeyboardInterrupt:  # a terminal's Ctrl-C does not reach the step's own session
             self.on_kill()
+            self._leave_verdict(context, _told(f"step {self.step} was interrupted", "the terminal", "start a new run"))
             raise AirflowFailException(f"step {self.step} was interrupted") from None
+        except AirflowTaskTimeout:
+            self._running[0].end()
+            fix = "see why it took so long; it may be tried again"
+            self._leave_verdict(context, _told(f"step {self.step} exceeded its time limit", "Airflow", fix), status=75)
+            raise
+
+    def _environment(self) -> dict[str, str]:
+        zone = {"SINCERE_TIMEZONE": schedule_zone()}
+        return allowed(os.environ) | from_connections(self.connections) | zone
+
+    def _leave_verdict(self, context: Context, error: Mapping[str, str], *, status: int = 65) -> None:
+        """Write the verdict that the step itself could not write."""
+        tell_end(self.step, _run_identity(context), error, status=status, environment=self._environment())
 
     def _tell(self, line: str) -> None:
         """Log a line of the step; what it takes are words that the terminal of `make retrain` has had already."""
@@ -124,6 +147,7 @@ class StepOperator(BaseOperator):
         except SincereError as error:
             logger.error("%s", error)
             self._add_to_log(str(error), "error")
+            self._leave_verdict(context, _told(error.what, error.where, error.fix))
             raise AirflowFailException(str(error)) from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:
@@ -239,20 +263,39 @@ def raise_for_status(step: str, status: int) -> None:
     """Raise the exception that makes Airflow retry, or the one that does not; a negative status is a killing signal."""
     if status == 0:
         return
-    if status > _OF_A_SHELL:
-        status = _OF_A_SHELL - status
+    killed_by = _signal(status)
     if status == TEMPORARY_FAILURE:
         again = "promotion pending" if step == "promote" else f"step {step} met trouble that may pass"
         kind, message = AirflowException, f"{again} (see above); it may be tried again"
-    elif status < 0:
+    elif killed_by:
         kind, message = (
             AirflowException,
-            f"step {step} was killed by signal {-status}; 9 mostly means too little memory",
+            f"step {step} was killed by signal {killed_by}; 9 mostly means too little memory",
         )
     else:
         kind, message = AirflowFailException, f"step {step} stopped with status {status}: the lines above say why"
     logger.error(message)
     raise kind(message)
+
+
+def _told(what: str, where: str, fix: str) -> Mapping[str, str]:
+    return {"what": what, "where": where, "fix": fix}
+
+
+def _end_of(step: str, status: int) -> Mapping[str, str]:
+    """Say how a step ended that could not say it itself."""
+    if _signal(status):
+        return _told(
+            f"step {step} was killed by signal {_signal(status)}; 9 mostly means too little memory",
+            "the machine that it ran on",
+            "it may be tried again; if it is killed again, give it more memory or smaller batches",
+        )
+    return _told(f"step {step} stopped with status {status}", "its process", "see the log of its task")
+
+
+def _signal(status: int) -> int:
+    """Return the signal that killed a process, which a shell says in its own way; 0 if none did."""
+    return -status if status < 0 else max(status - _OF_A_SHELL, 0)
 
 
 def evaluation_seconds(splits: Mapping[str, Any], trained: Mapping[str, Any]) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+_SECONDS_TO_END = 10
+
 
 class StepProcess:
     """A command in its own session, so that a signal to its process group reaches its children too."""
@@ -30,6 +32,16 @@ class StepProcess:
             tell(line.rstrip())
         self._process.stdout.close()  # not after an interruption, since the step may still write while it ends
         return self._process.wait()
+
+    def end(self) -> None:
+        """Ask the process and its children to end, and kill them if they do not within some seconds."""
+        self.terminate()
+        try:
+            self._process.communicate(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
 
     def terminate(self) -> None:
         """Ask the process and its children to end."""

@@ -1,5 +1,8 @@
-"""Promotions during an outage of the registry: a test puts a file at the place of the registry's folder."""
+"""Promotions during an outage of the registry: a test puts sockets in place of its files, which cannot be opened."""
 
+import os
+import shutil
+import stat
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -30,9 +33,11 @@ def outage(home):
     registry, aside = home / "registry", home / "aside"
     if registry.exists():
         registry.rename(aside)
-    registry.touch()
+    registry.mkdir()
+    for name in ("champion.lock", "lock", "aliases.json", "history.jsonl"):
+        os.mknod(registry / name, stat.S_IFSOCK | 0o600)
     yield
-    registry.unlink()
+    shutil.rmtree(registry)
     if aside.exists():
         aside.rename(registry)
 

@@ -237,6 +237,27 @@ def test_a_run_cut_off_between_alias_and_history_is_recorded_once_when_started_a
     assert read_verdict(run.report_folder).endswith("production: v2 (before: v1)")
 
 
+@pytest.mark.parametrize("figures", [{}, {"precision": 0.1}], ids=["promote", "keep"])
+def test_a_run_cut_off_between_alias_and_history_that_decides_otherwise_ends_as_it_began(tmp_path, figures):
+    champion = promote_first(tmp_path)
+    run = open_run(tmp_path)
+    comparison, other = compare_with(champion, run), compare_with(champion, run, "third", **figures)
+    with pytest.raises(KeyboardInterrupt):
+        promote(
+            Config(), replace(run, registry=CutOff(run.registry)), comparison, judged(comparison), probed(comparison)
+        )
+
+    promotion = run_step("promote", Config(), run, (other, judged(other), probed(other)))
+
+    assert (promotion.promoted, promotion.decision) == (True, digest(judged(comparison)))
+    assert [(entry.run_id, entry.decision) for entry in run.registry.history()][1:] == [
+        ("run-1", digest(judged(comparison)))
+    ]
+    assert run.registry.resolve(CHAMPION_ALIAS).model == comparison.candidate.model
+    assert read_verdict(run.report_folder).endswith("production: v2 (before: v1)")
+    assert run.store.names("pending") == run.store.names("moves") == []
+
+
 def test_of_two_processes_with_one_run_id_one_records_and_both_say_the_same(tmp_path):
     champion = promote_first(tmp_path)
     run = open_run(tmp_path)

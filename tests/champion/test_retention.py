@@ -9,6 +9,7 @@ from ml.config import Config, RetentionConfig
 from ml.errors import LineageError, PromotionPending, RegistryDamaged
 from ml.registry.open import open_registry
 from ml.steps import run_step
+from tests.champion.test_pending_promotions import outage
 from tests.judge.examples import compare_next, judged, open_run, probed, store_model
 
 CONFIG = Config(retention=RetentionConfig(predecessors=1))
@@ -78,12 +79,8 @@ def test_the_model_of_a_pending_promotion_stays(tmp_path):
     waits = promote_next(tmp_path, "waits", "run-1", precision=0.1)
     run = open_run(tmp_path, "run-2")
     comparison = compare_next(run, "waits", precision=0.1)
-    (tmp_path / "registry").rename(tmp_path / "aside")
-    (tmp_path / "registry").touch()
-    with pytest.raises(PromotionPending):
+    with outage(tmp_path), pytest.raises(PromotionPending):
         run_step("promote", CONFIG, run, (comparison, judged(comparison), probed(comparison)))
-    (tmp_path / "registry").unlink()
-    (tmp_path / "aside").rename(tmp_path / "registry")
 
     promote_next(tmp_path, "next", "run-3")
 

@@ -1,4 +1,4 @@
-"""A step is killed at any point and run again: the end state is the same as after an undisturbed run."""
+"""A step is killed at any point, or its disk is full, and run again: it ends as an undisturbed run does."""
 
 import fcntl
 import hashlib
@@ -22,7 +22,7 @@ from ml.fingerprint import inputs_of
 from ml.records import RawSnapshot, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.source.sample import write_sample
-from tests.doomed import NEVER, PROJECT, Death, doomed_processes
+from tests.doomed import NEVER, PROJECT, Death, doomed_processes, mounts_are_allowed
 from tests.judge.examples import compare_next, judged, open_run, probed
 from tests.tiny import write_tiny_config
 
@@ -43,6 +43,9 @@ CHANCE = re.compile(
 )
 
 EMPTY = "an empty folder"
+CHECKPOINT = re.compile("store/checkpoints/[0-9a-f]{64}/[0-9]+/state")  # from which the training goes on
+VERDICT = re.compile("reports/[^/]*/verdict.txt")
+PAGE = 4096
 
 
 def state(home):
@@ -65,6 +68,11 @@ def half_written(home, before, after):
     final = {name: content for name, content in state(home).items() if not re.search(r"/staging|\.part|lock$", name)}
     unknown = [name for name, content in final.items() if content not in (before.get(name), after.get(name), EMPTY)]
     return [name for name in unknown if not (is_json(home / name) or is_array(home / name))]
+
+
+def pages(home):
+    """Return how many pages of a disk a home takes."""
+    return sum(1 + path.lstat().st_size // PAGE for path in home.rglob("*"))
 
 
 def is_array(path):
@@ -93,8 +101,9 @@ class Pipeline:
         write_sample(place / "rows.csv", rows=1500, seed=1)
         self.home = place / "home"
         self.home.mkdir()
-        self.before, self.after, self.changes = {}, {}, {}
+        self.before, self.after, self.changes, self.untouched, self.pages = {}, {}, {}, {}, {}
         for step in TAKES:
+            self.untouched[step] = shutil.copytree(self.home, self._place / f"untouched-{step}")
             if step == "train":
                 self.killed_training = self.run(step, self.home, Death(what="os.rename store/models"))
                 self.half_trained = state(self.home)
@@ -102,15 +111,22 @@ class Pipeline:
 
     def run(self, step, home, death=NEVER):
         """Run a step on a home, and write its record into the home."""
+        return self._processes.run(home, self._command(step, home), death)
+
+    def run_on_full_disk(self, step, home, spare):
+        return self._processes.run_on_full_disk(home, self._command(step, home), spare)
+
+    def _command(self, step, home):
         settings = ["--config", str(self._config), "--source", str(self._place / "rows.csv"), "--run-id", "run-1"]
         inputs = [f"--input={home / record}.json" for record in TAKES[step]]
-        return self._processes.run(home, [step, *settings, *inputs, f"--output={home / step}.json"], death)
+        return [step, *settings, *inputs, f"--output={home / step}.json"]
 
     def _run_undisturbed(self, step):
         self.before[step] = shutil.copytree(self.home, self._place / f"before-{step}")
         ended = self.run(step, self.home)
         assert ended.status == 0, step
         self.after[step], self.changes[step] = state(self.home), ended.changes
+        self.pages[step] = pages(self.home) - pages(self.untouched[step])
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +319,94 @@ def test_a_rollback_killed_anywhere_goes_back_once(processes, tmp_path):
     changes = kill_everywhere(processes, home, command, tmp_path, serve=False)
 
     assert "open registry/history.jsonl" in changes
+
+
+needs_mounts = pytest.mark.skipif(not mounts_are_allowed(), reason="the kernel gives no mounts to this user")
+
+
+def full_disks(run_on_full_disk, before, folder, *, needed, after, tries):
+    """Run a command with less room on the disk than it needs, more each time; yield each home, and how it ended.
+
+    There is one clear error without a traceback, worth a retry, and nothing is half written.
+    """
+    start, told = state(before), 0
+    for part in range(tries):
+        home = shutil.copytree(before, folder / "home")
+        ended = run_on_full_disk(home, PAGE * (needed * part // tries))
+        if ended.status:
+            told += 1
+            assert ended.status == 75, ended.said
+            assert "Traceback" not in ended.said
+            assert len(re.findall("^error: ", ended.said, re.MULTILINE)) == 1, ended.said
+            assert re.search(r"No space left on device(.*\n)+  what to do: ", ended.said), ended.said
+        left = half_written(home, start, after)
+        assert [name for name in left if not (tells_of_the_disk(home / name) or CHECKPOINT.match(name))] == [], part
+        yield home
+        shutil.rmtree(home)
+    assert told
+
+
+def tells_of_the_disk(path):
+    """Say whether a file is the whole verdict of a step that failed."""
+    return path.name == "verdict.txt" and "No space left on device" in path.read_text()
+
+
+def lasting(files):
+    """Leave out what no two runs have alike: speed and costs, in records."""
+    return {name: content for name, content in files.items() if name not in {"train.json", "probe.json"}}
+
+
+@needs_mounts
+@pytest.mark.parametrize("step", TAKES)
+def test_a_step_whose_disk_is_full_says_so_and_ends_right_when_there_is_room(pipeline, tmp_path, step):
+    def run(home, spare):
+        return pipeline.run_on_full_disk(step, home, spare)
+
+    before, after = pipeline.untouched[step], pipeline.after[step]
+    tries = 2 if step in {"train", "evaluate", "probe"} else 4
+    for home in full_disks(run, before, tmp_path, needed=pipeline.pages[step], after=after, tries=tries):
+        assert pipeline.run(step, home).status == 0
+        files = lasting(state(home))
+        if not any(map(VERDICT.fullmatch, after)):
+            files = {name: content for name, content in files.items() if not VERDICT.fullmatch(name)}
+        assert files.keys() == lasting(after).keys()
+        assert files == lasting(after) or step == "train"
+
+
+def ends_right_on_full_disks(processes, before, command, folder, **options):
+    undisturbed = shutil.copytree(before, folder / "undisturbed")
+    assert processes.run(undisturbed, command, **options).status == 0
+    needed, end = pages(undisturbed) - pages(before), state(undisturbed)
+
+    def run(home, spare):
+        return processes.run_on_full_disk(home, command, spare, **options)
+
+    for home in full_disks(run, before, folder, needed=needed, after=end, tries=6):
+        assert processes.run(home, command, **options).status == 0
+        assert state(home) == end
+
+
+@needs_mounts
+def test_a_promotion_whose_disk_is_full_is_carried_out_later_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first", "second")
+    comparison = compare_next(open_run(home), "third")
+    records = write_records(tmp_path, comparison, judged(comparison), probed(comparison))
+
+    ends_right_on_full_disks(processes, home, ["promote", "--run-id=run-third", *records], tmp_path)
+
+
+@needs_mounts
+def test_a_rollback_whose_disk_is_full_is_made_later_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first", "second")
+
+    ends_right_on_full_disks(processes, home, ["rollback", "--run-id=back-1"], tmp_path, serve=False)
+
+
+@needs_mounts
+def test_a_run_without_a_change_whose_disk_is_full_is_recorded_later_once(processes, tmp_path):
+    home = promoted(tmp_path / "before", "first")
+    snapshot = RawSnapshot(source="file:a.csv", sha256="1" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
+
+    ends_right_on_full_disks(
+        processes, home, ["detect", "--run-id=run-2", *write_records(tmp_path, snapshot)], tmp_path
+    )

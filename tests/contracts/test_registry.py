@@ -136,6 +136,7 @@ def test_an_unknown_version_can_neither_be_fetched_nor_aliased(registry, first, 
 
 
 def test_the_history_gives_back_what_was_recorded_oldest_first(registry, first):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
     later = replace(ENTRY, run_id="run-2", previous=first)
 
     registry.record(ENTRY, DECISION)
@@ -145,6 +146,7 @@ def test_the_history_gives_back_what_was_recorded_oldest_first(registry, first):
 
 
 def test_a_decision_of_a_run_is_recorded_once(registry, first):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
     registry.record(ENTRY, DECISION)
     registry.record(replace(ENTRY, time="2026-01-05T00:00:00+00:00"), DECISION)
 
@@ -206,6 +208,7 @@ def test_a_model_is_kept_by_its_digest_too(registry, first, second, third):
 
 
 def test_a_run_concludes_once_whatever_it_decides_later(registry, first):
+    registry.move_alias(CHAMPION_ALIAS, first.version, expected=NoChampion())
     registry.record(ENTRY, DECISION)
     registry.record(replace(ENTRY, verdict="keep", promoted=False, decision="e" * 64), DECISION)
 
@@ -243,7 +246,32 @@ def lose_first_entry(registry, request):
         request.getfixturevalue("wandb_server").state.version("insincere-history", "v0").state = "DELETED"
 
 
-@pytest.fixture(params=[lose_alias, lose_first_entry])
+def lose_last_entry(registry, request):
+    if isinstance(registry, LocalRegistry):
+        history = registry.root / "history.jsonl"
+        history.write_bytes(history.read_bytes().partition(b"\n")[0] + b"\n")
+    else:
+        request.getfixturevalue("wandb_server").state.version("insincere-history", "v1").state = "DELETED"
+
+
+def lose_history(registry, request):
+    if isinstance(registry, LocalRegistry):
+        (registry.root / "history.jsonl").unlink()
+    else:
+        for version in ("v0", "v1"):
+            request.getfixturevalue("wandb_server").state.version("insincere-history", version).state = "DELETED"
+
+
+def edit_entry(registry, request):
+    if isinstance(registry, LocalRegistry):
+        history = registry.root / "history.jsonl"
+        history.write_bytes(history.read_bytes().replace(b'"verdict":"keep"', b'"verdict":"blocked"'))
+    else:
+        entry = request.getfixturevalue("wandb_server").state.version("insincere-history", "v1")
+        entry.metadata = entry.metadata.replace('"verdict\\":\\"keep', '"verdict\\":\\"blocked')
+
+
+@pytest.fixture(params=[lose_alias, lose_first_entry, lose_last_entry, lose_history, edit_entry])
 def forgetful(request, registry, champion, second):
     """A registry with two entries that has lost one of them, or the alias."""
     if request.node.callspec.params["registry"] is open_live:
@@ -259,6 +287,7 @@ def test_what_is_lost_stops_every_write_and_is_listed(forgetful, first, second, 
         lambda: forgetful.register(*write_artifact(tmp_path, "another")),
         lambda: forgetful.move_alias(CHAMPION_ALIAS, second.version, expected=first),
         lambda: forgetful.prune([]),
+        lambda: forgetful.record(replace(ENTRY, run_id="run-3"), DECISION),
         lambda: forgetful.resolve(CHAMPION_ALIAS),
     ]
 

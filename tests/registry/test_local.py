@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import ConfigError, RegistryConflict, RegistryDamaged, RegistryUnavailable
+from ml.errors import ConfigError, RegistryConflict, RegistryDamaged, RegistryRefused
 from ml.records import Aliases, NoChampion, from_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
@@ -128,10 +128,10 @@ def test_an_unreadable_version_is_named(registry):
         registry.resolve(CHAMPION_ALIAS)
 
 
-def test_a_folder_that_cannot_be_read_is_unavailable_and_its_place_is_not_told(tmp_path):
+def test_a_registry_that_is_no_folder_waits_for_a_person_and_its_place_is_not_told(tmp_path):
     (tmp_path / "registry").write_text("a file where a folder belongs", encoding="utf-8")
 
-    with pytest.raises(RegistryUnavailable) as raised:
+    with pytest.raises(RegistryRefused) as raised:
         LocalRegistry(tmp_path / "registry").resolve(CHAMPION_ALIAS)
 
     assert str(tmp_path) not in str(raised.value)

@@ -613,7 +613,7 @@ def test_more_entries_than_a_page_of_the_listing_holds_come_back_in_order(wandb_
     assert wandb_server.requests.count("ProjectArtifacts") == 2
 
 
-def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_version(wandb_server, registry):
+def test_the_page_of_the_history_has_a_row_for_each_decision_and_charts_by_version(wandb_server, state, registry):
     gain = Interval(difference=0.012, lower=-0.003, upper=0.027)
     gains = Gains(confidence=0.95, precision=gain, recall=gain, f1=gain)
     kept = replace(ENTRY, run_id="run-2", promoted=False, verdict="keep", version="v2", previous=SECOND, gains=gains)
@@ -707,15 +707,15 @@ def test_a_history_that_lost_the_entry_of_the_champion_stops_promotion_and_reten
     run = replace(open_run(tmp_path), registry=registry)
     comparison = compare(store_model(run.store, "first"), NoChampion())
     promote(Config(), run, comparison, judged(comparison), probed(comparison))
-    wandb_server.state.version("insincere-history", "v0").state = "DELETED"
     later = compare_next(replace(run, run_id="run-2"), "second")
+    wandb_server.state.version("insincere-history", "v0").state = "DELETED"
 
-    with pytest.raises(RegistryDamaged, match="production points at v0, but by the history at nothing"):
+    with pytest.raises(RegistryDamaged, match="not what version v0 vouches for: 0 of 1 entries are there"):
         promote(Config(), replace(run, run_id="run-2"), later, judged(later), probed(later))
 
     assert len(wandb_server.state.listed(wandb_server.state.collection("insincere"))) == 1
     (wrong,) = registry.check()
-    assert "record that: `python -m ml rollback --to v0" in wrong
+    assert "have W&B restore what was deleted" in wrong
 
 
 def test_the_check_proves_what_can_be_downloaded(state, registry):

@@ -180,6 +180,27 @@ def test_the_same_training_in_another_run_of_another_home_gives_the_same_model(t
     assert (first.weights, first.model, first.threshold) == (second.weights, second.model, second.threshold)
 
 
+def test_a_training_that_was_cut_off_on_one_home_goes_on_on_another(trained, tiny_encoder, tmp_path, caplog):
+    caplog.set_level("INFO")
+    here, there = (replace(make_run(tmp_path / name), run_id=name) for name in ("here", "there"))
+    seen = []
+
+    def cut_off(step, figures):
+        seen.append(step)
+        if "val_loss" in figures or step > max(seen[:1]) + 12:  # the first epoch is over
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(tiny_encoder), replace(here, observe=cut_off), store_splits(here.store))
+    shutil.copytree(tmp_path / "here" / "store", tmp_path / "there" / "store")
+    encoder = shutil.copytree(tiny_encoder, tmp_path / "elsewhere" / tiny_encoder.name)
+
+    record = train(make_config(encoder), there, store_splits(there.store))
+
+    assert "going on from a checkpoint" in caplog.text
+    assert record.model == trained[2].model
+
+
 def test_a_training_that_is_killed_again_and_again_goes_on_in_any_run_and_gives_the_model_of_one_that_is_not(
     trained, tiny_encoder, tmp_path
 ):

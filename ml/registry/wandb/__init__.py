@@ -1,6 +1,7 @@
 """A registry in Weights & Biases. The project of its address contains
 
 MODEL            type `model`     a collection of the versions; the metadata `model` is the digest of a version's files
+                                  `history` in a champion's metadata vouches for the entries up to then
 MODEL-history    type `decision`  a version for each entry: entry.json, decision.json, and the entry in the metadata
 promotion-history-MODEL           a run that shows the history to people: see history_page.py
 
@@ -9,6 +10,7 @@ one listing gives the history. W&B has no compare-and-swap. Processes that share
 somebody else moves the alias, we notice it before and after our own move, but not between our last read and our write.
 """
 
+import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 _VERSION = re.compile(r"v(0|[1-9][0-9]*)")
 _MODEL, _DECISION = "model", "decision"
 _DROPPED = "dropped"
+_VOUCHER = "history"
 _AUTOMATIC_ALIAS = "latest"  # W&B sets it
 
 
@@ -116,12 +119,16 @@ class WandbRegistry:
         Of entries of one run that two have added at once, the first is read.
         """
         with self._client.answering():
-            if concluded(self._history(), entry):
-                return
-            if isinstance(grounds, Decision):
-                self._attach(grounds)
-            self._append(entry, grounds)
-        self._draw()
+            history = self._history()
+            refuse_lost_champion(history, self._resolve(CHAMPION_ALIAS), self.address.where)
+            has_concluded = bool(concluded(history, entry))
+            if not has_concluded:
+                if isinstance(grounds, Decision):
+                    self._attach(grounds)
+                self._append(entry, grounds)
+            self._vouch()
+        if not has_concluded:
+            self._draw()
 
     def history(self) -> Sequence[HistoryEntry]:
         """Return all entries, oldest first."""
@@ -278,12 +285,42 @@ class WandbRegistry:
             target.save()
 
     def _history(self) -> list[HistoryEntry]:
+        vouchers = self._vouchers()  # before the entries: meanwhile, somebody else may add one and vouch for it
         versions = self._client.versions(_DECISION, self._history_name)
         self._refuse_gap([version.version for version in versions])
         entries: list[HistoryEntry] = []
         for entry in map(self._entry, versions):
             entries += [] if concluded(entries, entry) else [entry]
+        for place, voucher in vouchers.items():
+            self._refuse_loss(place, voucher, _lines(versions))
         return entries
+
+    def _vouchers(self) -> dict[str, Any]:
+        versions = self._versions()
+        return {each.version: each.metadata[_VOUCHER] for each in versions if _VOUCHER in each.metadata}
+
+    def _vouch(self) -> None:
+        """Let the champion's version, or the last one, say how many entries there are, and their digest."""
+        with self._in_turn():
+            lines = _lines(self._client.versions(_DECISION, self._history_name))
+            versions = self._versions()
+            champions = [version for version in versions if CHAMPION_ALIAS in version.aliases]
+            for version in (champions or versions)[-1:]:
+                if version.metadata.get(_VOUCHER) != _voucher(lines):
+                    version.metadata[_VOUCHER] = _voucher(lines)
+                    version.save()
+
+    def _refuse_loss(self, place: str, voucher: Any, lines: Sequence[str]) -> None:
+        """Raise RegistryDamaged if the entries are not those that a version vouches for."""
+        entries = voucher.get("entries") if isinstance(voucher, dict) else None
+        if type(entries) is not int or voucher != _voucher(lines[:entries]):
+            what = f"{len(lines)} of {entries} entries are there" if entries != len(lines) else "an entry was changed"
+            raise RegistryDamaged(
+                f"the history is not what version {place} vouches for: {what}",
+                where=f"{self.address.where}, {self._history_name}",
+                fix="have W&B restore what was deleted, or put the text of each file entry.json back under `entry`;"
+                f" to go on without it, delete `{_VOUCHER}` from the metadata of {place}",
+            )
 
     def _refuse_gap(self, versions: Sequence[str]) -> None:
         """W&B numbers the entries from 0, without a gap."""
@@ -331,6 +368,16 @@ class WandbRegistry:
     @property
     def _history_name(self) -> str:
         return f"{self.address.model}-history"
+
+
+def _lines(versions: Sequence[Any]) -> Sequence[str]:
+    """Return the text of each entry, oldest first."""
+    return [str(version.metadata.get("entry")) for version in versions]
+
+
+def _voucher(lines: Sequence[str]) -> dict[str, Any]:
+    """Return what a version says of the history: the number of its entries, and the sha256, in hex, of their texts."""
+    return {"entries": len(lines), "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
 
 
 def _name(champion: Champion) -> str:

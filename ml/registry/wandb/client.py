@@ -44,6 +44,8 @@ class Client:
                 where=self.address.where,
                 fix="set WANDB_API_KEY or use `wandb login`; in Airflow, the password of the connection wandb_default",
             )
+        if "WANDB_API_KEY" in os.environ:  # the client reads it too, and refuses a key with a line break at its end
+            os.environ["WANDB_API_KEY"] = os.environ["WANDB_API_KEY"].strip()
         return wandb.Api(api_key=_key(), timeout=self.address.timeout_seconds)  # type: ignore[arg-type]
 
     @contextmanager
