@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag
-from retraining.notifier import ChampionAlarm
+from retraining.deadline import alert_if_late
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 
@@ -49,6 +49,7 @@ SOURCE_CONNECTIONS = {
       With the Param `dry_run`, nothing is written to the registry.
 
     Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
+    Those whom `SINCERE_NOTIFY` names are told how a run ended, and that it is late.
     """,
 )
 def retrain_quora() -> None:
@@ -68,8 +69,8 @@ def retrain_quora() -> None:
         records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
     ).output
     probe = StepOperator(step="probe", records=[comparison]).output
-    decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
+    decision = StepOperator(step="decide", records=[comparison, probe]).output
     PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])
 
 
-retrain_quora()
+alert_if_late(retrain_quora())

@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
+from retraining.notifier import FailureNotifier, Notifier, failure_text
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
 from retraining.reports import ReportsLink
@@ -33,6 +34,13 @@ TASK_DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(hours=1),
 }
 
+# People are told when a step has ended for good, not after each try.
+_CALLBACKS: dict[str, Any] = {
+    "on_success_callback": [Notifier()],
+    "on_skipped_callback": [Notifier()],
+    "on_failure_callback": [FailureNotifier()],
+}
+
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
 
 logger = logging.getLogger(__name__)
@@ -44,6 +52,7 @@ class StepOperator(BaseOperator):
     The step runs in a fresh process: TensorFlow is never forked, the GPU's memory is free when the step ends, and
     `ML_PYTHON` may name another interpreter. `connections` says which environment variable gets which field of an
     Airflow connection; a connection that is not defined changes nothing. Every step gets the connection to W&B.
+    `notices` has, as text, what the step left for people to be told.
     """
 
     template_fields: Sequence[str] = ("config", "records")
@@ -59,20 +68,25 @@ class StepOperator(BaseOperator):
         connections: Mapping[str, Mapping[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        super().__init__(task_id=kwargs.pop("task_id", step), **{**_CALLBACKS, **kwargs})
         self.step = step
         self.records = list(records)
         self.config = config
         self.connections = {**_WANDB, **(connections or {})}
+        self.notices = ""
         self._running: list[StepProcess] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
+        self.notices = ""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
-            output = Path(folder, "output.json")
+            output, notices = Path(folder, "output.json"), Path(folder, "notices")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
-            command += ["--output", str(output)]
-            raise_for_status(self.step, self._run(command))
+            command += ["--notices", str(notices), "--output", str(output)]
+            status = self._run(command)
+            if notices.is_file():
+                self.notices = notices.read_text(encoding="utf-8")
+            raise_for_status(self.step, status)
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
 
@@ -100,6 +114,7 @@ class StepOperator(BaseOperator):
             return self._command(context, folder)
         except SincereError as error:
             logger.error("%s", error)
+            self.notices = failure_text(self.step, error)
             raise AirflowFailException(str(error)) from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:
