@@ -40,7 +40,7 @@ from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
 from ml.report.notices import to_lines
 from ml.run import Run, Teller, untold
-from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
+from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_approval, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -144,7 +144,17 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, arguments.step):
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
-    result = run_step(arguments.step, config, run, records, _tracker())
+    _hand_on(arguments, run_step(arguments.step, config, run, records, _tracker()))
+
+
+def _approve(arguments: argparse.Namespace) -> None:
+    run = _run(arguments)
+    with report_if_failed(run, "approve"):
+        config, records = _config(arguments), [_read_record(path) for path in arguments.input]
+    _hand_on(arguments, run_approval(config, run, records, _tracker()))
+
+
+def _hand_on(arguments: argparse.Namespace, result: Record) -> None:
     if arguments.output is None:
         print(to_json(result))
     else:
@@ -281,7 +291,8 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    overrides = list(arguments.set)
+    zone = os.environ.get("SINCERE_TIMEZONE")
+    overrides = [*([f"policy.timezone={json.dumps(zone)}"] if zone else []), *arguments.set]
     if arguments.source is not None:
         overrides.append(f"source.uri={json.dumps(arguments.source)}")
     config = load_config(arguments.config, overrides)
@@ -377,14 +388,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=step.help, description=step.help)
-        _add_run_arguments(command)
-        command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument(
-            "--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed"
-        )
+        _add_step_arguments(command)
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
+    approve = commands.add_parser("approve", help=_APPROVE_HELP, description=_APPROVE_HELP)
+    _add_step_arguments(approve)
+    approve.set_defaults(run=_approve)
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
@@ -415,7 +425,14 @@ def _whole(most: int) -> Callable[[str], int]:
 
 _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
+_APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
+
+
+def _add_step_arguments(command: argparse.ArgumentParser) -> None:
+    _add_run_arguments(command)
+    command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed")
 
 
 def _add_run_arguments(command: argparse.ArgumentParser) -> None:

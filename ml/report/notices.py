@@ -10,6 +10,8 @@ from typing import cast, get_args
 
 from ml.errors import DataError, SincereError
 from ml.records import (
+    ApprovalUnneeded,
+    ApprovalWanted,
     Change,
     Comparison,
     Decision,
@@ -54,7 +56,7 @@ def notices_of(taken: Sequence[Record], record: Record, *, dry_run: bool) -> Seq
     match record:
         case Change(changed=False) if not dry_run:
             return [_of_unchanged(record)]
-        case Decision(alarms=alarms) if alarms:
+        case Decision(alarms=alarms, approval=ApprovalUnneeded() | ApprovalWanted()) if alarms:
             return [_of_alarms(cast(Comparison, by_kind[Comparison]), alarms)]
         case Promotion() if not dry_run:
             return [_of_promotion(by_kind, record)]
@@ -114,10 +116,10 @@ def approval_notice(records: Sequence[Mapping[str, object]], *, until: str) -> N
     comparison, decision = cast(Comparison, found[Comparison]), cast(Decision, found[Decision])
     return _notice(
         "approval_wanted",
-        what=f"a person is asked whether the candidate replaces champion {champion_name(decision.champion)}",
+        what=f"may the candidate become the champion (now: {champion_name(decision.champion)})?",
         why=f"{decision.verdict.upper()}: {decision.reason}",
         figures=_compared(comparison),
-        to_do=f"answer the run's required action by {until}; without an answer the champion stays",
+        to_do=f"answer the run's required action by {until}; without an answer nothing changes",
     )
 
 

@@ -20,6 +20,7 @@ from retraining.notifier import FailureNotifier, Notifier, failure_text
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
 from retraining.reports import ReportsLink
+from retraining.schedule import NO_BACKFILL, schedule_zone
 from retraining.source import refuse_config, source_of, with_credentials, with_date
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
@@ -96,7 +97,8 @@ class StepOperator(BaseOperator):
             process.terminate()
 
     def _run(self, command: list[str]) -> int:
-        environment = allowed(os.environ) | from_connections(self.connections)
+        zone = {"SINCERE_TIMEZONE": schedule_zone()}
+        environment = allowed(os.environ) | from_connections(self.connections) | zone
         try:
             self._running = [StepProcess(command, environment=environment, folder=PROJECT)]
             return self._running[0].follow(lambda line: self.log.info("%s", line))
@@ -119,6 +121,7 @@ class StepOperator(BaseOperator):
 
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = dict(context["params"])
+        _refuse_backfill(context)
         refuse_unknown(_conf(context))
         refuse_config(params)
         source = source_of(params)
@@ -183,7 +186,9 @@ class PromoteOperator(StepOperator):
     """The step `promote`; the champion's asset gets an event only if the candidate became the champion."""
 
     def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
-        super().__init__(step="promote", outlets=[_promotions(champion)], **kwargs)
+        # `approve` is skipped where nobody is asked; a run that ends early skips all that promote takes.
+        rule = "none_failed_min_one_success"
+        super().__init__(step="promote", outlets=[_promotions(champion)], trigger_rule=rule, **kwargs)
         self.champion = champion
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -210,7 +215,7 @@ class RollbackOperator(StepOperator):
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
         refuse_unknown(_conf(context), ROLLBACK)
-        command = [*_program(), self.step, f"--reason={params['reason']}"]
+        command = [*_program(), self.step, f"--reason={params['reason']}", *run_flags({"force": params.get("force")})]
         if params["version"] is not None:
             command.append(f"--to={params['version']}")
         return [*command, *_run_identity(context)]
@@ -247,6 +252,13 @@ def evaluation_seconds(splits: Mapping[str, Any], trained: Mapping[str, Any]) ->
 
 def _program() -> list[str]:
     return [os.environ.get("ML_PYTHON") or sys.executable, "-m", "ml"]
+
+
+def _refuse_backfill(context: Context) -> None:
+    from ml.errors import ConfigError
+
+    if context["dag_run"].run_type.value == "backfill":
+        raise ConfigError(NO_BACKFILL, where="the backfill", fix="cancel it; trigger a run, or wait for the schedule")
 
 
 def _conf(context: Context) -> Mapping[str, Any]:

@@ -182,6 +182,8 @@ def test_a_person_is_asked_by_the_records_of_the_task_that_asks(told: Callable[[
     ApprovalNotifier()(_ended(operator))
     ((level, lines),) = told()
     assert level == logging.WARNING
-    assert lines[0] == "Approval wanted: a person is asked whether the candidate replaces champion v1"
-    assert re.fullmatch(r"What to do: answer .* by \d{4}-\d\d-\d\d \d\d:\d\d UTC; without .* stays", lines[3])
+    assert lines[0] == "Approval wanted: may the candidate become the champion (now: v1)?"
+    assert re.fullmatch(
+        r"What to do: answer .* by \d{4}-\d\d-\d\d \d\d:\d\d UTC; without an answer nothing changes", lines[3]
+    )
     assert lines[4] == WHERE

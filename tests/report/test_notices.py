@@ -12,6 +12,7 @@ from ml.errors import DataError, PromotionPending, RegistryUnavailable
 from ml.records import (
     Change,
     ModelVersion,
+    NoAnswer,
     NoChampion,
     NothingWithdrawn,
     NotJudged,
@@ -188,6 +189,14 @@ def test_a_champion_under_a_floor_is_told_whatever_the_verdict(dry_run):
     )
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_alarm_is_not_told_again_with_a_persons_answer(answered):
+    alarmed = replace(judged(KEPT), alarms=("champion v1: recall 0.3500 is under 0.4000",))
+    answer = NoAnswer(decision="d" * 64, time="2026-11-25T21:40:04+00:00")
+    concluded = replace(alarmed, approval=answer) if answered else alarmed
+    assert len(notices_of((KEPT,), concluded, dry_run=False)) == (0 if answered else 1)
+
+
 def failed(step, taken, error, *, pending=False):
     notice = failure_notice(step, taken, error, pending=pending)
     return notice.event, notice_lines(notice, "-")[:4]
@@ -279,10 +288,10 @@ def test_a_rollback():
 def test_a_person_is_asked_by_the_records_as_airflow_has_them():
     records = [json.loads(to_json(record)) for record in (KEPT, judged(KEPT))]
     assert notice_lines(approval_notice(records, until="2026-12-01 08:00 UTC"), "-")[:4] == (
-        "Approval wanted: a person is asked whether the candidate replaces champion v1",
+        "Approval wanted: may the candidate become the champion (now: v1)?",
         "Why: KEEP: Champion v1 stays: the candidate shows no precision gain.",
         f"Figures: {KEPT_FIGURES}",
-        "What to do: answer the run's required action by 2026-12-01 08:00 UTC; without an answer the champion stays",
+        "What to do: answer the run's required action by 2026-12-01 08:00 UTC; without an answer nothing changes",
     )
 
 
