@@ -28,8 +28,8 @@ from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.report.verdict import read_verdict
 from ml.run import Run
-from tests.airflow.notice_servers import PASSWORD as CHANNEL_PASSWORD
-from tests.airflow.notice_servers import SECRET, Webhook, connection, webhook
+from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
+from tests.airflow.notices.servers import SECRET, Webhook, connection, webhook
 from tests.judge.examples import PAST, compare_next, judged, open_run, probed
 from tests.production import until
 
@@ -43,7 +43,8 @@ from pathlib import Path
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
-from retraining.notifier import ApprovalNotifier
+from retraining.notices.deadline import alert_if_late
+from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import PromoteOperator
 from retraining.params import retraining_params
 
@@ -62,6 +63,8 @@ def asking(name):
 
 
 ask, ask_late = asking("ask"), asking("ask_late")
+alert_if_late(ask)
+alert_if_late(ask_late)
 """
 
 
@@ -150,6 +153,7 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
         "SINCERE_NOTIFY": "all=team",
+        "SINCERE_LATE_HOURS": "0.002",
         "AIRFLOW_CONN_TEAM": connection(team.address),
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -313,3 +317,14 @@ def test_no_log_of_airflow_has_the_address_of_the_channel(airflow: Airflow) -> N
     logs = {path: path.read_text(errors="replace") for path in airflow.home.rglob("*.log")}
     assert len(logs) > 3
     assert [path for path, text in logs.items() if SECRET in text or CHANNEL_PASSWORD in text] == []
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_run_that_has_not_ended_in_time_is_told_once(airflow: Airflow, team: Webhook) -> None:
+    def told() -> list[str]:
+        return sorted(title for title in team.titles if title.startswith("Late"))
+
+    until(lambda: len(told()) > 2, seconds=120, what="the notices of late runs", logs=airflow.home)
+    assert told() == [
+        f"Late: the run {run_id} has not ended by its deadline" for run_id in ("approved", "late", "rejected")
+    ]  # the run of `airflow dags test` has no deadline
