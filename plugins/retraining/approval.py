@@ -67,6 +67,8 @@ class ApproveOperator(StepOperator, HITLOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Put the answer into the decision; a rejection is kept first, and stands whatever happens after it."""
+        if "error" in event:
+            self.process_trigger_event_error(event)
         answer = _answer(str(context["task_state_store"].get(_ASKED)), event)
         if answer["record"] == "Answer" and not answer["approved"]:
             context["task_state_store"].set(_REJECTION, answer, retention=NEVER_EXPIRE)
