@@ -99,8 +99,17 @@ class Airflow:
         until(reached, seconds=600, what=f"{dag} {run_id}: {states}", logs=self.home)
 
     def answer(self, dag: str, run_id: str, option: str, reason: str) -> None:
+        """Answer as soon as Airflow's scheduler knows that the task waits; one before that is lost."""
+        self.wait(dag, run_id, approve="awaiting_input", promote=None)
+        seen = f"TaskInstanceKey(dag_id='{dag}', task_id='approve', run_id='{run_id}'"
+        until(lambda: seen in self.log(), seconds=600, what="the scheduler", logs=self.home)
+        time.sleep(2)
         path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={"reason": reason})
+
+    def log(self) -> str:
+        lines = (self.home / "standalone.log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "Received executor event" in line)
 
     def clear(self, dag: str, run_id: str, *tasks: str) -> None:
         what = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(tasks)}
@@ -234,7 +243,6 @@ def late(airflow: Airflow) -> str:
 @pytest.fixture(scope="module")
 def rejected(airflow: Airflow, late: str) -> str:
     airflow.trigger("ask", "rejected")
-    airflow.wait("ask", "rejected", approve="awaiting_input", promote=None)
     airflow.answer("ask", "rejected", "Reject", "wrong week")
     airflow.wait("ask", "rejected", approve="success", promote="success")
     return "rejected"
@@ -250,7 +258,6 @@ def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def approved(airflow: Airflow, tested: object) -> str:
     airflow.trigger("ask", "approved")
-    airflow.wait("ask", "approved", approve="awaiting_input", promote=None)
     airflow.answer("ask", "approved", "Approve", "looks right")
     airflow.wait("ask", "approved", approve="success", promote="success")
     return "approved"
