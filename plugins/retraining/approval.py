@@ -15,7 +15,7 @@ APPROVE, REJECT = "Approve", "Reject"
 
 _TEST_USER = "dag_test"  # who triggers a run by `airflow dags test` or `dag.test()`, says airflow.sdk's DAG
 _NO_REASON = "no reason was given"
-# Airflow 3.3.2 loses an answer that is given before its scheduler has seen that the task waits, and tries the task again.
+# Airflow 3.3.2 loses an answer that comes before its scheduler has seen that the task waits, and tries the task again.
 _AGAIN = "**Asked again**: the task was cleared, or the answer to the first question was lost.\n\n"
 _ASKED, _REJECTION = "asked", "rejection"  # keys of the task's state, which outlives retries and clearing
 

@@ -41,7 +41,7 @@ EPOCH = {"epoch": 1, "loss": 0.2, "binary_accuracy": 0.95, "precision": 0.7, "re
 EPOCH |= {"precision_at_recall_50": 0.7, "average_precision": 0.65}
 TARGET = np.array([1, 1, 0, 0, 0])
 PASSWORD = "the password of jane"
-WAITS = {"ask": 1.0, "ask_late": 0.001}  # hours, by DAG
+WAITS = {"ask": 1.0, "ask_late": 0.003}  # hours, by DAG
 DAGS = """
 import json
 from pathlib import Path
