@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
-from retraining.notifier import ChampionAlarm
+from retraining.notices.deadline import alert_if_late
+from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
 from retraining.outcome.tasks import verdict_tasks
 from retraining.params import retraining_params
@@ -57,6 +58,7 @@ SOURCE_CONNECTIONS = {
       grid one of them is not skipped. The run's note says it with the reason.
 
     Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
+    Those whom `SINCERE_NOTIFY` names are told how a run ended, and that it is late.
 
     #### Schedule
 
@@ -82,10 +84,10 @@ def retrain_quora() -> None:
         records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
     ).output
     probe = StepOperator(step="probe", records=[comparison]).output
-    decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
-    approved = ApproveOperator(records=[comparison, decision, probe]).output
+    decision = StepOperator(step="decide", records=[comparison, probe]).output
+    approved = ApproveOperator(records=[comparison, decision, probe], notifiers=[ApprovalNotifier()]).output
     promote = PromoteOperator(champion=CHAMPION, records=[comparison, approved, probe])
     promote >> verdict_tasks()
 
 
-retrain_quora()
+alert_if_late(retrain_quora())

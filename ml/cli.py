@@ -39,13 +39,14 @@ from ml.errors import (
     foreseen,
     raise_if_passing,
 )
-from ml.records import Decision, NoChampion, Record, ToldSettings, digest, read_any, to_json
+from ml.records import Decision, NoChampion, Notice, Record, ToldSettings, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
+from ml.report.notices import to_lines
 from ml.report.record_words import words_of
-from ml.run import Run
+from ml.run import Run, Teller, untold
 from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_approval, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
@@ -128,7 +129,7 @@ def _prepare_process() -> None:
 def _check_places(arguments: argparse.Namespace) -> None:
     """Raise ConfigError if an output file cannot be written, PlaceError without a home."""
     _check_home(_home())
-    for option in ("output", "plot"):
+    for option in ("output", "plot", "notices"):
         path = getattr(arguments, option, None)
         if path is not None and not _can_be_written(path):
             raise ConfigError(
@@ -403,7 +404,22 @@ def _run(arguments: argparse.Namespace) -> Run:
         run_url=arguments.run_url,
         dry_run=arguments.dry_run,
         force=arguments.force,
+        tell=untold if arguments.notices is None else _notices_to(arguments.notices),
     )
+
+
+def _notices_to(path: Path) -> Teller:
+    """Write all notices so far to a file; no step fails for want of it."""
+    told: list[Notice] = []
+
+    def tell(notice: Notice) -> None:
+        told.append(notice)
+        try:
+            write_whole(path, to_lines(told))
+        except OSError as error:
+            logging.getLogger("ml").warning("a notice could not be written: %s", error.strerror)
+
+    return tell
 
 
 def _read_record(path: Path) -> Record:
@@ -494,6 +510,7 @@ def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
     command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"who started it; default: {_BY_HAND}")
     command.add_argument("--run-url", default="none", metavar="URL", help="the page of the run; default: none")
+    command.add_argument("--notices", type=_writable, metavar="FILE", help="where goes what people should be told")
 
 
 def _add_pending(command: argparse.ArgumentParser) -> None:

@@ -34,6 +34,21 @@ Outcome = Literal[
     "decided",
     "rolled back",
 ]
+Event = Literal[
+    "promoted",
+    "kept",
+    "inconclusive",
+    "blocked",
+    "unchanged",
+    "data_rejected",
+    "champion_under_floor",
+    "approval_wanted",
+    "promotion_pending",
+    "failed",
+    "late",
+    "rolled_back",
+    "drift",
+]
 
 BY_NAME = Discriminator("record")
 
@@ -672,6 +687,17 @@ class Promotion:
     def version(self) -> str:
         """The candidate's version, or "unregistered" after a dry run."""
         return self.candidate.version if isinstance(self.candidate, ModelVersion) else "unregistered"
+
+
+@record
+class Notice:
+    """What people are told of an event: what happened, why, the figures, and what to do; a line of text each."""
+
+    event: Event
+    what: str
+    why: str
+    figures: str
+    to_do: str
 
 
 @record

@@ -8,6 +8,7 @@ from ml.errors import PermanentError, SincereError
 from ml.judge.kept_decisions import evidence_of
 from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest, to_json
 from ml.registry.history import conclusions
+from ml.report.notices import failure_notice, notices_of, rollback_notice
 from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
 from ml.report.verdict import (
     decision_text,
@@ -26,7 +27,7 @@ from ml.store.files import write_whole
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
-    """Write the page and the verdict for the record of a step; `taken` are the records that the step was given."""
+    """Write page and verdict for the record of a step, and tell of it; `taken` are the records that it was given."""
     by_kind = {type(each): each for each in taken}
     run.keep_for_page(record)
     match record:
@@ -48,12 +49,18 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
             else:
                 _write_conclusions(run)
             _keep_entries(run)
+    for notice in notices_of(taken, record, dry_run=run.dry_run):
+        run.tell(notice)
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
-    """Write the verdict of a run that ended in this step or is pending; one that had concluded keeps its own."""
+    """Tell why the step failed, and write the verdict of a run that ended in it or is pending.
+
+    A run that had concluded keeps its verdict.
+    """
+    pending = run.store.contains("pending", run.run_id)
+    run.tell(failure_notice(step, taken, error, pending=pending))
     if step == "promote" or not _had_concluded(run):
-        pending = run.store.contains("pending", run.run_id)
         _tell(run, failure_text(step, taken, error, pending=pending), of_error(step, error, pending=pending))
 
 
@@ -69,10 +76,11 @@ def report_end(run: Run, step: str, error: SincereError) -> None:
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:
-    """Write the verdict of a rollback."""
+    """Write the verdict of a rollback, and tell of it."""
     _tell(run, rollback_text(rollback), of_rollback(rollback))
     run.keep_for_page(rollback)
     _keep_entries(run)
+    run.tell(rollback_notice(rollback))
 
 
 def _keep_entries(run: Run) -> None:

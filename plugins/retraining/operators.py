@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import (
 from retraining import PROJECT
 from retraining.ending import has_told, tell_end
 from retraining.environment import allowed, from_connections
+from retraining.notices.notifier import FailureNotifier, Notifier, failure_text
 from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
 from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
 from retraining.process import StepProcess
@@ -43,6 +44,13 @@ TASK_DEFAULTS: dict[str, Any] = {
 }
 
 _TAKES = "takes: "  # how python -m ml STEP begins a line about what it was given
+# People are told when a step has ended for good, not after each try.
+_CALLBACKS: dict[str, Any] = {
+    "on_success_callback": [Notifier()],
+    "on_skipped_callback": [Notifier()],
+    "on_failure_callback": [FailureNotifier()],
+}
+
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
 
 logger = logging.getLogger(__name__)
@@ -54,6 +62,7 @@ class StepOperator(BaseOperator):
     The step runs in a fresh process: TensorFlow is never forked, the GPU's memory is free when the step ends, and
     `ML_PYTHON` may name another interpreter. `connections` says which environment variable gets which field of an
     Airflow connection; a connection that is not defined changes nothing. Every step gets the connection to W&B.
+    `notices` has, as text, what the step left for people to be told.
     """
 
     template_fields: Sequence[str] = ("config", "records")
@@ -69,22 +78,26 @@ class StepOperator(BaseOperator):
         connections: Mapping[str, Mapping[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        super().__init__(task_id=kwargs.pop("task_id", step), **{**_CALLBACKS, **kwargs})
         self.step = step
         self.records = list(records)
         self.config = config
         self.connections = {**_WANDB, **(connections or {})}
+        self.notices = ""
         self._running: list[StepProcess] = []
         self._task_logs: list[TaskLog] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
         self._task_logs = [TaskLog(context["ti"])]
+        self.notices = ""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
-            output = Path(folder, "output.json")
+            output, notices = Path(folder, "output.json"), Path(folder, "notices")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
-            command += ["--output", str(output)]
+            command += ["--notices", str(notices), "--output", str(output)]
             status = self._run(command, context)
+            if notices.is_file():
+                self.notices = notices.read_text(encoding="utf-8")
             if not has_told(status):
                 self._leave_verdict(context, _end_of(self.step, status), status=status)
             self._raise_for_status(status)
@@ -148,6 +161,7 @@ class StepOperator(BaseOperator):
             logger.error("%s", error)
             self._add_to_log(str(error), "error")
             self._leave_verdict(context, _told(error.what, error.where, error.fix))
+            self.notices = failure_text(self.step, error)
             raise AirflowFailException(str(error)) from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:

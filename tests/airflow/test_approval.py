@@ -32,6 +32,8 @@ from ml.registry.local import LocalRegistry
 from ml.report.verdict import read_verdict
 from ml.run import Run
 from ml.store import Store
+from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
+from tests.airflow.notices.servers import SECRET, Webhook, connection, webhook
 from tests.judge.examples import PAST, compare_next, judged, open_run, probed
 from tests.production import until
 
@@ -41,13 +43,15 @@ EPOCH = {"epoch": 1, "loss": 0.2, "binary_accuracy": 0.95, "precision": 0.7, "re
 EPOCH |= {"precision_at_recall_50": 0.7, "average_precision": 0.65}
 TARGET = np.array([1, 1, 0, 0, 0])
 PASSWORD = "the password of jane"
-WAITS = {"ask": 1.0, "ask_late": 0.001}  # hours, by DAG
+WAITS = {"ask": 1.0, "ask_late": 0.003}  # hours, by DAG
 DAGS = """
 import json
 from pathlib import Path
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
+from retraining.notices.deadline import alert_if_late
+from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import PromoteOperator
 from retraining.params import retraining_params
 
@@ -58,13 +62,16 @@ def asking(name):
 
     @dag(dag_id=name, schedule=None, params=retraining_params(), is_paused_upon_creation=False)
     def ask():
-        approved = ApproveOperator(records=[comparison, decision, probe]).output
+        asked = [comparison, decision, probe]
+        approved = ApproveOperator(records=asked, notifiers=[ApprovalNotifier()]).output
         PromoteOperator(champion=Asset("quora_champion"), records=[comparison, approved, probe])
 
     return ask()
 
 
 ask, ask_late = asking("ask"), asking("ask_late")
+alert_if_late(ask)
+alert_if_late(ask_late)
 """
 
 
@@ -90,17 +97,30 @@ class Airflow:
         tasks = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task["state"] for task in tasks}
 
+    def is_over(self, dag: str, run_id: str) -> bool:
+        """Whether the scheduler has ended the run; what is cleared before that stays as it is."""
+        return bool(self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}")["state"] == "success")
+
     def wait(self, dag: str, run_id: str, **states: str) -> None:
         def reached() -> bool:
             found = self.states(dag, run_id)
             assert not {"failed", "upstream_failed"} & set(found.values()), found
-            return found == states
+            return found == states and (None in states.values() or self.is_over(dag, run_id))
 
         until(reached, seconds=600, what=f"{dag} {run_id}: {states}", logs=self.home)
 
     def answer(self, dag: str, run_id: str, option: str, reason: str) -> None:
+        """Answer as soon as Airflow's scheduler knows that the task waits; one before that is lost."""
+        self.wait(dag, run_id, approve="awaiting_input", promote=None)
+        seen = f"TaskInstanceKey(dag_id='{dag}', task_id='approve', run_id='{run_id}'"
+        until(lambda: seen in self.log(), seconds=600, what="the scheduler", logs=self.home)
+        time.sleep(2)
         path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={"reason": reason})
+
+    def log(self) -> str:
+        lines = (self.home / "standalone.log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "Received executor event" in line)
 
     def clear(self, dag: str, run_id: str, *tasks: str) -> None:
         what = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(tasks)}
@@ -150,7 +170,14 @@ def _store_what_the_report_shows(store: Store, comparison: Comparison) -> None:
 
 
 @pytest.fixture(scope="module")
-def airflow(home: Path) -> Iterator[Airflow]:
+def team() -> Iterator[Webhook]:
+    """A webhook that is told everything."""
+    with webhook() as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
     port, *others = (str(_free_port()) for _ in range(4))
     airflow_home = home / "airflow"
     airflow_home.mkdir()
@@ -160,6 +187,9 @@ def airflow(home: Path) -> Iterator[Airflow]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
+        "SINCERE_NOTIFY": "all=team",
+        "SINCERE_LATE_HOURS": "0.002",
+        "AIRFLOW_CONN_TEAM": connection(team.address),
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
@@ -234,7 +264,6 @@ def late(airflow: Airflow) -> str:
 @pytest.fixture(scope="module")
 def rejected(airflow: Airflow, late: str) -> str:
     airflow.trigger("ask", "rejected")
-    airflow.wait("ask", "rejected", approve="awaiting_input", promote=None)
     airflow.answer("ask", "rejected", "Reject", "wrong week")
     airflow.wait("ask", "rejected", approve="success", promote="success")
     return "rejected"
@@ -250,7 +279,6 @@ def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def approved(airflow: Airflow, tested: object) -> str:
     airflow.trigger("ask", "approved")
-    airflow.wait("ask", "approved", approve="awaiting_input", promote=None)
     airflow.answer("ask", "approved", "Approve", "looks right")
     airflow.wait("ask", "approved", approve="success", promote="success")
     return "approved"
@@ -308,3 +336,37 @@ def test_an_approval_moves_the_alias_and_the_history_has_name_time_and_reason(ai
 def test_a_promotion_by_a_person_tells_those_who_wait_for_a_champion(airflow: Airflow, approved: str) -> None:
     events = airflow.call("GET", "/api/v2/assets/events")["asset_events"]
     assert [(event["source_run_id"], event["extra"]["version"]) for event in events] == [("approved", "v1")]
+
+
+@pytest.mark.usefixtures("approved")
+def test_people_are_told_that_one_is_asked_and_what_came_of_it(airflow: Airflow, team: Webhook) -> None:
+    told = [
+        title
+        for title, each in zip(team.titles, team.posted, strict=True)
+        if "/dags/ask/runs/approved/plugin/report" in each["message"]
+    ]
+    version = airflow.registry.resolve(CHAMPION_ALIAS).version
+    assert told == [
+        "Approval wanted: may the candidate become the champion (now: none)?",
+        f"Promoted: {version} is the champion now (before: none)",
+    ]
+    assert sum(title.startswith("Approval wanted") for title in team.titles) == 3  # late, rejected, approved
+    assert sum(title.startswith("Promoted") for title in team.titles) == 1
+
+
+@pytest.mark.usefixtures("approved")
+def test_no_log_of_airflow_has_the_address_of_the_channel(airflow: Airflow) -> None:
+    logs = {path: path.read_text(errors="replace") for path in airflow.home.rglob("*.log")}
+    assert len(logs) > 3
+    assert [path for path, text in logs.items() if SECRET in text or CHANNEL_PASSWORD in text] == []
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_run_that_has_not_ended_in_time_is_told_once(airflow: Airflow, team: Webhook) -> None:
+    def told() -> list[str]:
+        return sorted(title for title in team.titles if title.startswith("Late"))
+
+    until(lambda: len(told()) > 2, seconds=120, what="the notices of late runs", logs=airflow.home)
+    assert told() == [
+        f"Late: the run {run_id} has not ended by its deadline" for run_id in ("approved", "late", "rejected")
+    ]  # the run of `airflow dags test` has no deadline

@@ -20,6 +20,9 @@ AGREED = {
     "SINCERE_SOURCE": "s3://bucket/train.csv",
     "SINCERE_CONFIG": "",
     "SINCERE_SOURCES": "sample:,kaggle://,s3://,gs://",
+    "SINCERE_NOTIFY": "all=apprise_default",
+    "SINCERE_LATE_HOURS": "",
+    "AIRFLOW__API__BASE_URL": "http://localhost:8080",
 }
 SECRET_VARIABLES = re.compile("KEY|TOKEN|SECRET|PASSWORD|_CONN_|CREDENTIALS")
 AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
@@ -28,7 +31,8 @@ AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer"
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """As Compose reads them: anchors and variables replaced."""
-    return compose_services({**SECRETS, "SINCERE_SOURCE": "s3://bucket/train.csv"})
+    given = {"SINCERE_SOURCE": "s3://bucket/train.csv", "SINCERE_NOTIFY": "all=apprise_default"}
+    return compose_services({**SECRETS, **given})
 
 
 def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
@@ -89,6 +93,13 @@ def test_tabs_are_hidden_where_a_dag_is_of_another_kind(services: dict[str, Any]
     selectors = " ".join(Theme.model_validate_json(theme).globalCss)
     tabs = [view["url_route"] for view in RetrainingPlugin.external_views if view["destination"] != "nav"]
     assert [tab for tab in tabs if f"a[href*='/plugin/{tab}']" not in selectors] == []
+
+
+def test_those_who_tell_have_the_channel(services: dict[str, Any]) -> None:
+    name = "AIRFLOW_CONN_APPRISE_DEFAULT"
+    given = {part: services[part]["environment"].get(name, "nothing") for part in AIRFLOW_PARTS}
+    given = {part: value for part, value in given.items() if value != "nothing"}
+    assert given == dict.fromkeys(["dag-processor", "worker", "worker-gpu"])  # passed on, never written down
 
 
 def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> None:

@@ -240,7 +240,7 @@ def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch
         *[PROJECT.name, "-m", "ml", "train", "--config", "config.toml", "--run-id", "manual__1"],
         "--triggered-by=Airflow, manual run by eve",
         "manual__1",
-        *["--input", "input-0.json", "--output", "output.json"],
+        *["--input", "input-0.json", "--notices", "notices", "--output", "output.json"],
     ]
 
 
@@ -305,7 +305,7 @@ def test_a_rollback_is_told_where_to_and_why(
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f"printf '%s\\n' \"$@\" > {tmp_path}/seen; exit 65"))
     with pytest.raises(AirflowFailException):
         _run(RollbackOperator(champion=Asset("quora_champion")), version=version, reason="-- too slow")
-    assert (tmp_path / "seen").read_text().splitlines()[:-2] == [
+    assert (tmp_path / "seen").read_text().splitlines()[:-4] == [
         *["-m", "ml", "rollback", "--reason=-- too slow"],
         *target,
         *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve", f"--run-url={RUN_URL}"],
