@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
+from ml.errors import SincereError
 from retraining.pages.champion.models import models_page
 from retraining.pages.champion.promotions import promotions_page
 from retraining.pages.layout import FOLDER, page
@@ -36,6 +37,7 @@ def pages_app() -> FastAPI:
     for path, answer in of_all.items():
         app.add_api_route(path, answer, dependencies=is_known, response_model=None, response_class=Response)
     app.add_exception_handler(AnyHTTPException, _trouble)
+    app.add_exception_handler(SincereError, _misset)
     return app
 
 
@@ -57,3 +59,10 @@ def _trouble(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)
     words = _WORDS.get(error.status_code, error.detail)
     return page(request, "trouble.html.jinja", status=error.status_code, text=words)
+
+
+def _misset(request: Request, error: Exception) -> Response:
+    """Say what is wrong with the API server's own settings."""
+    assert isinstance(error, SincereError)
+    words = f"{error.what[:1].upper()}{error.what[1:]} ({error.where}). What to do: {error.fix}."
+    return page(request, "trouble.html.jinja", status=503, text=words)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from retraining.pages.champion import answer
 
 from ml.registry.local import LocalRegistry
 from tests.airflow.pages.examples import decide_next, roll_back
@@ -155,3 +156,22 @@ def test_no_text_of_the_page_can_be_a_script(client: TestClient, decided: Path) 
     rules = response.headers["content-security-policy"].split("; ")
     assert "default-src 'none'" in rules
     assert "script-src 'self'" in rules
+
+
+@pytest.mark.parametrize("page", ["promotions", "data", "runs/run-1/"])
+def test_a_wrong_setting_of_the_server_is_named(client: TestClient, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    monkeypatch.setenv("SINCERE_HOME", "~no-such-user/home")
+    response = client.get(f"/retraining/dags/{DAG}/{page}")
+    assert response.status_code == 503
+    assert "There is no such user (SINCERE_HOME). What to do: write the path without ~." in response.text
+
+
+def test_a_registry_of_an_unknown_kind_is_named(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "_PATIENCE_SECONDS", 120)
+    monkeypatch.setenv("SINCERE_REGISTRY", "gopher:hole")
+    assert "No registry answers to the scheme" in client.get(PAGE).text
+
+
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_a_page_before_the_first_is_none(client: TestClient, decided: Path, number: str) -> None:
+    assert client.get(f"{PAGE}?number={number}").status_code == 404
