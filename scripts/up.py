@@ -7,6 +7,7 @@ running when the terminal closes.
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -92,7 +93,7 @@ def _run(home: Path, server: "_Server") -> None:
         _wait_until_ready(server, parts, logs)
         print(_welcome(server, logs), flush=True)
         while True:
-            _refuse_dead(parts, logs)
+            _watch(parts, logs)
             time.sleep(1)
 
 
@@ -145,7 +146,7 @@ class _Server:
 def _wait_until_ready(server: _Server, parts: Parts, logs: Path) -> None:
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
-        _refuse_dead(parts, logs)
+        _watch(parts, logs)
         with suppress(requests.RequestException):
             if server.is_ready():
                 return
@@ -220,10 +221,15 @@ def _signal_group(part: "subprocess.Popen[bytes]", number: signal.Signals) -> No
         os.killpg(part.pid, number)
 
 
-def _refuse_dead(parts: Parts, logs: Path) -> None:
+def _watch(parts: Parts, logs: Path) -> None:
+    """Raise NotUpError if a part has ended, KeyboardInterrupt if the terminal is gone, which not every one signals."""
     for name, part in parts.items():
         if part.poll() is not None:
             raise NotUpError(f"the {name} has ended with status {part.returncode}; see {logs / name}.log")
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # what it tells is that the other end is closed
+    if poll.poll(0):
+        raise KeyboardInterrupt
 
 
 def _private(path: Path) -> IO[bytes]:
