@@ -1,8 +1,11 @@
 # make retrain [SOURCE=path-or-url] [CONFIG=local|bert-base|file.toml] [FORCE=1] [DRY_RUN=1]   from CSV to verdict
-# make test | check | up | bench | lock | clean                          everything is set up on first use
+# make up [PORT=8080]                                                     Airflow's UI on this machine
+# eval "$(make env)"                                                     plain `airflow` in this shell, on the same home
+# make screenshots                                                       the pictures of the docs, from real runs
+# make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain test check up bench lock clean
+.PHONY: retrain up env ready test screenshots check bench lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -10,6 +13,11 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
+
+# The output of `make env` is for a shell to run: no command is shown in it.
+ifneq ($(filter env,$(MAKECMDGOALS)),)
+.SILENT:
+endif
 
 # A name that is misspelt would train on something else in silence.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -31,13 +39,13 @@ export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 # A plugin's tabs stand on every DAG; this hides them where the DAG is not of this kind, and wraps what has no room.
 export AIRFLOW__API__THEME := {"globalCss": {":is(a[href*='/plugin/promotions'], a[href*='/plugin/data-quality']):not([href*='/dags/retrain_'])": {"display": "none"}, "a[href*='/plugin/report']:not([href*='/dags/retrain_'], [href*='/dags/rollback_'])": {"display": "none"}, "div:has(> a[href*='/dags/'][href*='/plugin/'])": {"flexWrap": "wrap"}}}
+export AIRFLOW__API__PORT := $(or $(PORT),$(AIRFLOW__API__PORT),8080)
+export AIRFLOW__API__BASE_URL := http://localhost:$(AIRFLOW__API__PORT)
 
 # A terminal shows what the steps say; of Airflow itself errors only, and not the traceback below a step's own error.
 retrain: export AIRFLOW__LOGGING__LOGGING_LEVEL := ERROR
 retrain: export AIRFLOW__LOGGING__NAMESPACE_LEVELS := airflow.task.operators=INFO task=CRITICAL
 retrain: export AIRFLOW__LOGGING__LOG_FORMAT := %(message)s
-
-up: export AIRFLOW__API__HOST := 127.0.0.1
 
 # Not in the run's conf, which Airflow keeps: a source may bear a password.
 retrain: export SINCERE_SOURCE := $(or $(SOURCE),$(SINCERE_SOURCE))
@@ -52,12 +60,21 @@ test: $(DEV)
 	$(PYTEST_ALL) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 	$(PYTEST_ALL) tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
+screenshots: $(DEV)
+	SINCERE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/airflow/test_browser.py
+
 check: $(DEV)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports
 
-up: $(ALL)
-	@$(MIGRATE) && $(BIN)/airflow pools set gpu 1 "One training at a time" > /dev/null
-	PATH="$$PWD/$(BIN):$$PATH" airflow standalone
+up: ready
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m scripts.up
+
+env: ready
+	@$(BIN)/python -m scripts.env
+
+ready: $(ALL)
+	@$(MIGRATE)
+	@$(KNOW_DAGS)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
@@ -89,7 +106,11 @@ INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requiremen
 # From this folder, by the locked setuptools: `import ml` and the command `sincere` then work in any folder.
 INSTALL_PROJECT = $(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
-MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(BIN)/airflow db migrate && touch "$$AIRFLOW_HOME/migrated"; }
+MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(QUIET) $(BIN)/airflow db migrate >&2 && touch "$$AIRFLOW_HOME/migrated"; }
+# What `airflow dags list` shows before a DAG processor has run.
+KNOW_DAGS = [ "$$AIRFLOW_HOME/ready" -nt "$$AIRFLOW_HOME/migrated" ] || { $(QUIET) $(BIN)/airflow pools set gpu 1 "One training at a time" > /dev/null && \
+	$(QUIET) $(BIN)/airflow dags reserialize >&2 && touch "$$AIRFLOW_HOME/ready"; }
+QUIET = AIRFLOW__LOGGING__LOGGING_LEVEL=CRITICAL
 CONF = import json, os; print(json.dumps({name.lower(): True for name in ("FORCE", "DRY_RUN") if os.environ.get(name)}))
 
 define FIND_PYTHON

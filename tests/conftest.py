@@ -1,6 +1,7 @@
 """Set the environment before a test imports TensorFlow, Great Expectations or Airflow; start the W&B server."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -8,20 +9,37 @@ import pytest
 
 from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
-_AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+# What libraries leave in the folder for temporary files goes into one that is removed; pytest's own stays where it is.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+_TEMPORARY = Path(tempfile.mkdtemp(prefix="tests-"))
+_TEMPORARY.chmod(0o711)  # PostgreSQL, which runs as another user, has its data in it
+tempfile.tempdir = str(_TEMPORARY)
 
 os.environ.update(
+    TMPDIR=str(_TEMPORARY),
     TF_USE_LEGACY_KERAS="1",
     TF_CPP_MIN_LOG_LEVEL="2",
     GX_ANALYTICS_ENABLED="false",
-    AIRFLOW_HOME=_AIRFLOW_HOME.name,
+    AIRFLOW_HOME=str(_TEMPORARY / "airflow"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__API_AUTH__JWT_SECRET="0123456789abcdef" * 4,
 )
 
 
+def pytest_unconfigure() -> None:
+    """Remove the temporary files; the processes of pytest-xdist end without running what Python registers for it."""
+    shutil.rmtree(_TEMPORARY, ignore_errors=True)
+
+
 # Files that take minutes; the longest first.
-_LONG = ("airflow/test_wandb.py", "tracking/test_runs.py", "airflow/test_retrain.py", "airflow/test_production.py")
+_LONG = (
+    "airflow/test_wandb.py",
+    "tracking/test_runs.py",
+    "airflow/test_retrain.py",
+    "airflow/test_production.py",
+    "airflow/test_browser.py",
+    "scripts/test_up.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,19 +7,19 @@ is every minute, and each Celery worker has a name, because all workers share a 
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 import yaml
+
+from tests.live import Airflow, free_port
 
 PROJECT = Path(__file__).parents[1]
 SECRETS = {
@@ -53,31 +53,14 @@ def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
     return services
 
 
-@dataclass(frozen=True)
-class Production:
-    """A running Airflow: its address, the admin's token, and the folders of state and logs."""
-
-    url: str
-    token: str
-    state: Path
-    logs: Path
-
-    def call(self, method: str, path: str, **body: Any) -> requests.Response:
-        """Send one request to the API."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
-
-    def get(self, path: str) -> Any:
-        """Send a GET request, and return the parsed answer."""
-        response = self.call("GET", path)
-        response.raise_for_status()
-        return response.json()
+class Production(Airflow):
+    """All services of docker-compose.yaml, running."""
 
 
 @contextmanager
 def running_production(folder: Path) -> Iterator[Production]:
     """Run all services of the file until the context ends."""
-    ports = {name: str(_free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
+    ports = {name: str(free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
     parts = _Parts(folder, ports)
     with ExitStack() as started:
         started.enter_context(_postgres(ports["postgres"]))
@@ -88,7 +71,8 @@ def running_production(folder: Path) -> Iterator[Production]:
         processes = [started.enter_context(parts.started(name)) for name in others]
         url = f"http://127.0.0.1:{ports['api']}"
         token = until(lambda: _token(url), seconds=120, what="the API server", logs=folder)
-        yield Production(url, token, folder / "state", folder)
+        password = SECRETS["AIRFLOW_ADMIN_PASSWORD"]
+        yield Production(url=url, token=token, state=folder / "state", logs=folder, user="admin", password=password)
         for process in processes:
             process.terminate()
 
@@ -218,9 +202,3 @@ def _process(
 def _last_lines(folder: Path) -> str:
     logs = sorted(folder.glob("*.log"))
     return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

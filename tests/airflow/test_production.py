@@ -1,6 +1,7 @@
 """The services of docker-compose.yaml, with PostgreSQL, Redis and Celery, run the DAG to a verdict."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from ml.source.sample import write_sample
+from tests.browser import browsing, needs_chromium
 from tests.production import SECRETS, Production, installed, running_production, until
 from tests.tiny import write_tiny_config
 
@@ -148,3 +151,11 @@ def test_who_may_read_the_dag_sees_the_verdict(production: Production, run: dict
 def test_no_part_logs_a_secret(production: Production, run: dict[str, Any]) -> None:
     told = "".join(path.read_text(errors="replace") for path in production.logs.rglob("*.log"))
     assert [name for name, secret in SECRETS.items() if secret in told] == []
+
+
+@needs_chromium
+def test_a_person_logs_in_and_reads_the_verdict(production: Production, run: dict[str, Any]) -> None:
+    with browsing(production) as person:
+        person.open(f"/dags/retrain_quora/runs/{run['dag_run_id']}")
+        person.page.get_by_role("link", name=re.compile("^Reports?$")).click()
+        expect(person.frame().get_by_text(re.compile("promote", re.IGNORECASE)).first).to_be_visible()

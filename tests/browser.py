@@ -1,0 +1,100 @@
+"""A person in front of Airflow's UI: Chromium without a window, driven by Playwright.
+
+`with browsing(airflow) as person:` works on any running Airflow: that of `make up` (tests.live) and the production
+shape (tests.production). Waits are Playwright's own: for what a person would see, never for a time.
+"""
+
+import io
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
+
+from tests.live import Airflow
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+# The docs' pictures go here; without it, none is made.
+PICTURES = os.environ.get("SINCERE_PICTURES")
+
+SIZES = ((1440, 900), (1024, 768))
+THEMES = ("light", "dark")
+_SECONDS = 30
+_COLOURS = 128
+
+
+class Person:
+    """Somebody who is logged in, with one tab open."""
+
+    def __init__(self, page: Page, airflow: Airflow) -> None:
+        self.page = page
+        self.airflow = airflow
+
+    def log_in(self) -> None:
+        """Log in on Airflow's own page, whichever manager of users it has."""
+        self.page.goto(self.airflow.url)
+        self.page.locator("input[name=username]").fill(self.airflow.user)
+        self.page.locator("input[name=password]").fill(self.airflow.password)
+        self.page.locator("input[name=password]").press("Enter")
+        expect(self.page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
+
+    def open(self, path: str) -> None:
+        """Open a page of the UI by its path."""
+        self.page.goto(self.airflow.url + path)
+
+    def frame(self) -> FrameLocator:
+        """Return the page of ours that the UI shows in a frame."""
+        return self.page.frame_locator("iframe")
+
+    def take_pictures(self, name: str) -> None:
+        """Save what is seen in all sizes and themes as `NAME-WIDTH-THEME.png`, if somebody wants pictures."""
+        if PICTURES is None:
+            return
+        for theme in THEMES:
+            self._choose(theme)
+            for width, height in SIZES:
+                self.page.set_viewport_size({"width": width, "height": height})
+                _save(self.page.screenshot(full_page=True, animations="disabled"), name=f"{name}-{width}-{theme}")
+        self._choose(THEMES[0])
+
+    def _choose(self, theme: str) -> None:
+        """Choose the theme as the UI's own switch does, and tell pages that ask the browser."""
+        self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        self.page.evaluate(
+            """theme => {
+                localStorage.setItem('theme', theme)
+                window.dispatchEvent(new StorageEvent('storage', {key: 'theme', newValue: theme}))
+            }""",
+            theme,
+        )
+        expect(self.page.locator("html")).to_have_class(re.compile(rf"\b{theme}\b"))
+
+
+@contextmanager
+def browsing(airflow: Airflow) -> Iterator[Person]:
+    """Open a browser on Airflow, and log in."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(
+            viewport={"width": SIZES[0][0], "height": SIZES[0][1]}, locale="en-GB", timezone_id="UTC"
+        )
+        page.set_default_timeout(_SECONDS * 1000)
+        expect.set_options(timeout=_SECONDS * 1000)
+        person = Person(page, airflow)
+        person.log_in()
+        yield person
+        browser.close()
+
+
+def _save(png: bytes, *, name: str) -> None:
+    """Write a picture with a palette: a third of the size, and no difference to the eye."""
+    folder = Path(str(PICTURES))
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    picture.save(folder / f"{name}.png", optimize=True)

@@ -1,0 +1,201 @@
+"""Run `make up` as a person does: in a terminal of its own, on a home of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+PROJECT = Path(__file__).parents[1]
+MAKE = ("make", "--assume-old=.venv/installed-all")
+# Few processes, and patience with a busy machine.
+QUIET = {
+    "AIRFLOW__CORE__PARALLELISM": "4",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
+    "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+}
+_IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A running Airflow: its address, a user who may do everything, and the folders of state and logs."""
+
+    url: str
+    token: str
+    state: Path
+    logs: Path
+    user: str
+    password: str
+
+    def call(self, method: str, path: str, **body: Any) -> requests.Response:
+        """Send one request to the API."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
+
+    def get(self, path: str) -> Any:
+        """Send a GET request, and return the parsed answer."""
+        response = self.call("GET", path)
+        response.raise_for_status()
+        return response.json()
+
+
+class Terminal:
+    """A command in a terminal: what it has printed, and what a person does to it."""
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], screen: Path) -> None:
+        with screen.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _IN_A_TERMINAL, *command],
+                cwd=PROJECT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._screen = screen
+
+    @property
+    def printed(self) -> str:
+        """All that the command has printed so far."""
+        return self._screen.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command has ended."""
+        return self._process.poll() is not None
+
+    def press_ctrl_c(self) -> None:
+        """Send what a terminal sends."""
+        assert self._process.stdin
+        self._process.stdin.write(b"\x03")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Close the terminal's window: the command gets a SIGHUP, and can print no more."""
+        self._process.kill()
+
+    def wait(self, seconds: float = 60) -> int:
+        """Wait until the command has ended, and return its exit status."""
+        return self._process.wait(timeout=seconds)
+
+    def end(self) -> None:
+        """Leave nothing behind, however a test went."""
+        assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+def environment_of(home: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a shell in which nothing but the home is set."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE", "SINCERE"))}
+    return {**kept, "SINCERE_HOME": str(home), **variables}
+
+
+@contextmanager
+def make_up(home: Path, *arguments: str, **variables: str) -> Iterator[Terminal]:
+    """Run `make up`; when the context ends it is stopped, unless it has ended."""
+    home.mkdir(parents=True, exist_ok=True)
+    screen = home.parent / f"{home.name}-{time.time_ns()}.screen"
+    before = set(processes_of(home))
+    environment = environment_of(home, **QUIET, **variables)
+    terminal = Terminal([*MAKE, "up", *arguments], environment=environment, screen=screen)
+    try:
+        yield terminal
+    finally:
+        with suppress(subprocess.TimeoutExpired, BrokenPipeError):
+            terminal.press_ctrl_c()
+            terminal.wait()
+        terminal.end()
+        _kill_all(set(processes_of(home)) - before)
+
+
+@contextmanager
+def running_airflow(folder: Path, *arguments: str, **variables: str) -> Iterator[Airflow]:
+    """Run `make up` until it has told its address, and yield Airflow."""
+    home = folder / "home"
+    with make_up(home, f"PORT={free_port()}", *arguments, **variables) as terminal:
+        yield wait_for_airflow(terminal, home)
+
+
+def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
+    """Wait until `make up` has told address and password."""
+    until(
+        lambda: terminal.has_ended or "to stop" in terminal.printed,
+        seconds=240,
+        what="Airflow",
+        told=lambda: terminal.printed,
+    )
+    assert not terminal.has_ended, terminal.printed
+    told = dict(re.findall(r"^(address|user|password) +(\S+)$", terminal.printed, re.MULTILINE))
+    who = {"username": told["user"], "password": told["password"]}
+    answer = requests.post(f"{told['address']}/auth/token", json=who, timeout=30)
+    answer.raise_for_status()
+    return Airflow(
+        url=told["address"],
+        token=answer.json()["access_token"],
+        state=home,
+        logs=home / "airflow" / "logs",
+        user=told["user"],
+        password=told["password"],
+    )
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Return the processes of Airflow and of steps whose home it is."""
+    return [process for process in psutil.process_iter() if _is_of(process, home)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Return its command line, which is empty if it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _is_of(process: psutil.Process, home: Path) -> bool:
+    """By its environment, or by its open files, since some of Airflow's parts write their title over the former."""
+    try:
+        return process.environ().get("SINCERE_HOME") == str(home) or any(
+            Path(file.path).is_relative_to(home) for file in process.open_files()
+        )
+    except psutil.Error:  # it has ended meanwhile, or is a zombie
+        return False
+
+
+def until(ready: Callable[[], Any], *, seconds: float, what: str, told: Callable[[], str] = str) -> Any:
+    """Wait until `ready` returns a true value, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := ready():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{what} was not there after {seconds} s: {told()}")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _kill_all(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
