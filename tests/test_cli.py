@@ -410,6 +410,22 @@ def test_the_sample_can_be_ruled_out(home, capsys):
     assert "set SINCERE_SOURCE" in capsys.readouterr().err
 
 
+def test_a_run_whose_records_find_no_place_leaves_a_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    (tmp_path / "reports" / "blocked").mkdir(parents=True)
+    (tmp_path / "reports" / "blocked" / "records").write_text("a file where a folder belongs")
+    assert main(["run", "--source", "sample:20", "--run-id", "blocked"]) == 65
+    assert main(["verdict"]) == 0
+    assert capsys.readouterr().out.startswith("FAILED: the step snapshot (its record) ended the run.")
+
+
+def test_a_schedule_without_a_source_leaves_a_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    assert main(["snapshot", "--no-sample", "--run-id", "weekly"]) == 65
+    assert main(["verdict"]) == 0
+    assert capsys.readouterr().out.startswith("FAILED: the step snapshot ended the run.\n\nnobody is there to ask for")
+
+
 @pytest.mark.parametrize("option", ["--rows", "--seed"])
 def test_a_number_of_5000_digits_is_refused_and_not_repeated(option, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
