@@ -143,7 +143,10 @@ def _can_be_written(path: Path) -> bool:
     """Tell whether a file can be written in its folder, or a device or pipe itself."""
     if path.exists() and not path.is_file():
         return not path.is_dir() and os.access(path, os.W_OK)
-    return os.access(path.resolve().parent, os.W_OK | os.X_OK)
+    try:
+        return os.access(path.resolve().parent, os.W_OK | os.X_OK)
+    except (OSError, RuntimeError):  # links that lead to each other
+        return False
 
 
 def _check_home(home: Path) -> None:

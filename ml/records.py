@@ -833,7 +833,8 @@ def from_json(text: str, kind: type[R]) -> R:
         return TypeAdapter(kind).validate_json(json.dumps(wire))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise _unreadable(first["msg"], ".".join(map(str, (kind.__name__, *first["loc"])))) from None
+        what = "of no known kind" if first["type"] == "union_tag_invalid" else first["msg"]  # which quotes the value
+        raise _unreadable(what, ".".join(map(str, (kind.__name__, *first["loc"])))) from None
 
 
 def read_any(text: str) -> Record:

@@ -141,16 +141,18 @@ def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER) -> None:
     A step's record stands beside the run's reports, and is taken again while settings, suites, code and the records
     before it are the same; up to the decision, the champion too.
     """
-    kept = _KeptRecords(config, run)
-    if kept.is_concluded():
-        logger.info("run %s has come to its end; a new one needs another --run-id", run.run_id)
-        return
-    kept.drop_those_of_another_champion()
+    with report_if_failed(run, "snapshot"):
+        kept = _KeptRecords(config, run)
+        if kept.is_concluded():
+            logger.info("run %s has come to its end; a new one needs another --run-id", run.run_id)
+            return
+        kept.drop_those_of_another_champion()
     records: list[Record] = []
     for number, name in enumerate(STEPS, start=1):
         logger.info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)
         record = next(kept.find(name, records), None) or run_step(name, config, run, records, tracker)
-        kept.keep(name, records, record)
+        with report_if_failed(run, f"{name} (its record)"):
+            kept.keep(name, records, record)
         if isinstance(record, Change) and not record.changed:
             return
         records.append(record)

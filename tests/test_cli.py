@@ -387,6 +387,29 @@ def test_a_home_that_is_a_file_is_one_error_that_names_the_place_and_no_path(tmp
     assert str(tmp_path) not in told
 
 
+def test_a_home_behind_links_that_lead_to_each_other_is_one_error(tmp_path, monkeypatch, capsys):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).symlink_to(tmp_path / other)
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "a"))
+    assert main(["history"]) == 65
+    assert "SINCERE_HOME" in (told := capsys.readouterr().err)
+    assert str(tmp_path) not in told
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/mine.toml", "/nowhere/of/jane/mine.toml"])
+def test_a_file_of_settings_that_is_not_there_is_one_error_without_its_path(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    assert main(["snapshot", "--config", name]) == 65
+    assert "--config" in (told := capsys.readouterr().err)
+    assert "jane" not in told
+
+
+def test_a_record_that_the_disk_has_no_room_for_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    assert main(["snapshot", "--source", "sample:20", "--output", "/dev/full"]) == 75
+    assert "No space left on device" in capsys.readouterr().err
+
+
 def test_a_verdict_is_printed_in_any_encoding_with_a_plain_mark(home, tmp_path):
     shutil.copytree(home / "reports" / "first", tmp_path / "reports" / "first")
     environment = {**os.environ, "SINCERE_HOME": str(tmp_path), "PYTHONIOENCODING": "latin-1"}
@@ -409,6 +432,22 @@ def test_a_reader_that_goes_away_early_is_no_error(home):
 def test_the_sample_can_be_ruled_out(home, capsys):
     assert main(["snapshot", "--no-sample"]) == 65
     assert "set SINCERE_SOURCE" in capsys.readouterr().err
+
+
+def test_a_run_whose_records_find_no_place_leaves_a_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    (tmp_path / "reports" / "blocked").mkdir(parents=True)
+    (tmp_path / "reports" / "blocked" / "records").write_text("a file where a folder belongs")
+    assert main(["run", "--source", "sample:20", "--run-id", "blocked"]) == 65
+    assert main(["verdict"]) == 0
+    assert capsys.readouterr().out.startswith("FAILED: the step snapshot (its record) ended the run.")
+
+
+def test_a_schedule_without_a_source_leaves_a_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    assert main(["snapshot", "--no-sample", "--run-id", "weekly"]) == 65
+    assert main(["verdict"]) == 0
+    assert capsys.readouterr().out.startswith("FAILED: the step snapshot ended the run.\n\nnobody is there to ask for")
 
 
 @pytest.mark.parametrize("option", ["--rows", "--seed"])

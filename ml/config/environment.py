@@ -7,8 +7,13 @@ from ml.errors import ConfigError
 
 
 def home_of(environment: Mapping[str, str], folder: Path) -> Path:
-    """SINCERE_HOME, or `var`; a relative one starts at `folder`. Raises ConfigError for a user that is not known."""
-    return folder.joinpath(expanded(environment.get("SINCERE_HOME") or "var", "SINCERE_HOME")).resolve()
+    """SINCERE_HOME, or `var`; a relative one starts at `folder`. Raises ConfigError if it cannot be known."""
+    home = folder.joinpath(expanded(environment.get("SINCERE_HOME") or "var", "SINCERE_HOME"))
+    try:
+        return home.resolve()
+    except (OSError, RuntimeError):
+        fix = "mend the symbolic links that lead to each other"
+        raise ConfigError("the home cannot be reached", where="SINCERE_HOME", fix=fix) from None
 
 
 def registry_of(environment: Mapping[str, str], home: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ml.config import Config, PolicyConfig
+from ml.config.environment import expanded
 from ml.errors import ConfigError, raise_if_passing
 
 PRESETS = Path(__file__).parent / "presets"
@@ -78,7 +79,7 @@ def _known_keys(parents: list[str]) -> list[str]:
 def _read(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     if name in extended_by or len(extended_by) == _LONGEST_CHAIN:
         raise ConfigError(f"{Path(name).name} extends itself", where="extends", fix="name a preset there")
-    path = PRESETS / f"{name}.toml" if not name.endswith(".toml") else Path(name).expanduser()
+    path = PRESETS / f"{name}.toml" if not name.endswith(".toml") else expanded(name, "--config")
     tree = _parse(path, name)
     if "extends" not in tree:
         return tree
@@ -96,12 +97,12 @@ def _parse(path: Path, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         reason = str(error)[:_LONGEST_VALUE]
         raise ConfigError(f"not readable as TOML: {reason}", where=path.name, fix="correct the file") from None
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise_if_passing(error)
         presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.toml")))
         reason = f"cannot be read: {error.strerror}" if isinstance(error, PermissionError) else "does not exist"
         raise ConfigError(
-            f"the config {name[:_LONGEST_VALUE]!r} {reason}",
+            f"the config {Path(name).name[:_LONGEST_VALUE]!r} {reason}",
             where="--config",
             fix=f"name a preset ({presets}) or a .toml file",
         ) from None

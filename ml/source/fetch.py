@@ -17,7 +17,7 @@ from ml.source.sample import write_sample
 from ml.source.unpack import unpack
 from ml.source.web import open_http
 
-_SAMPLE = re.compile(r"sample:(?P<rows>[0-9]{1,8})(:(?P<seed>[0-9]{1,9}))?")
+_SAMPLE = re.compile(r"sample:(?P<rows>[1-9][0-9]{0,7})(:(?P<seed>[0-9]{1,9}))?")
 _SAMPLE_SEED = 42
 
 
@@ -97,9 +97,19 @@ def _opener(scheme: str, config: SourceConfig, source: str) -> OpenFrom:
     if scheme in {"http", "https"}:
         return open_http(lambda: config.uri, config, source=source)
     if scheme in {"s3", "gs"}:
+        _check_bucket(config.uri)
         return open_bucket(config, source=source)
     competition, file = _kaggle_names(config.uri)
     return open_http(kaggle_address(competition, file, config, source=source), config, source=source)
+
+
+def _check_bucket(uri: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]+://[^/]+/.*[^/]", uri):
+        raise ConfigError(
+            "not an address of a bucket's file",
+            where="source.uri",
+            fix="write s3://BUCKET/FILE.csv or gs://BUCKET/FILE.csv",
+        )
 
 
 def _kaggle_names(uri: str) -> tuple[str, str]:

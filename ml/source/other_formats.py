@@ -44,12 +44,20 @@ def check_start(start: bytes, source: str) -> None:
     for magic, (what, fix) in _KINDS.items():
         if start.startswith(magic):
             raise other_format(what, source, fix)
+    if any(_has_nul_in_turn(start, first) for first in (0, 1)):
+        raise other_format("UTF-16", source, _AS_UTF8)
     text = start.lstrip().lower()
     if text.startswith(_HTML):
         raise html_instead_of_csv(source)
     for mark, what in _MARKUP.items():
         if text.startswith(mark):
             raise other_format(what, source)
+
+
+def _has_nul_in_turn(start: bytes, first: int) -> bool:
+    """Whether every other byte is NUL, and no other: Latin letters in UTF-16 without a byte-order mark."""
+    nul, letters = start[first::2], start[1 - first :: 2]
+    return len(nul) > 1 and not any(nul) and all(letters)
 
 
 def html_instead_of_csv(source: str) -> DataError:

@@ -93,6 +93,7 @@ REFUSED = {
     "Excel's hint of semicolons": (b"sep=;\r\n" + CSV.replace(b",", b";"), "Excel's sep=", ""),
     "quoted semicolons": (b'"qid";"question_text";"target"\n"1";"a";"0"\n', "separated by semicolon", ""),
     "a pointer of Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS", ""),
+    "UTF-16 without a mark": ("qid,question_text,target\n".encode("utf-16-le"), "is UTF-16", ""),
     "Parquet": (b"PAR1\x15\x04\x15\xff", "is Parquet", ""),
     "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "workbook of Excel", ""),
     "JSON": (b'[{"qid": "1"}]', "is JSON", ""),

@@ -130,3 +130,17 @@ def test_a_file_of_another_user_is_said_so(tmp_path):
     path.chmod(0)
     with pytest.raises(DataError, match="may not be read"):
         snapshot(config(path), open_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3:/a.csv", "s3://", "s3://bucket", "s3://bucket/", "s3:///a.csv", "gs://bucket/folder/"]
+)
+def test_an_address_that_names_no_file_of_a_bucket_asks_nobody(tmp_path, uri):
+    with pytest.raises(ConfigError, match="not an address of a bucket's file"):
+        snapshot(config(uri), open_run(tmp_path))
+
+
+@pytest.mark.parametrize("uri", ["sample:0", "sample:00", "sample:-1"])
+def test_a_sample_without_rows_is_no_sample(tmp_path, uri):
+    with pytest.raises(ConfigError, match="names no sample"):
+        snapshot(config(uri), open_run(tmp_path))
