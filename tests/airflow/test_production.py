@@ -39,6 +39,11 @@ def ended(production: Production, run_id: str) -> dict[str, Any]:
     return run
 
 
+def report_of(run: dict[str, Any]) -> str:
+    """The address of the run's reports."""
+    return f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
+
+
 def next_scheduled(production: Production, *before: str) -> dict[str, Any]:
     """Return the first run that the scheduler itself has started beside those, when it has ended."""
 
@@ -95,7 +100,7 @@ def test_a_scheduled_run_without_a_source_fails_at_once_and_says_what_to_set(
     tasks = production.get(f"{DAG}/dagRuns/{without_source['dag_run_id']}/taskInstances")["task_instances"]
     assert {task["task_id"] for task in tasks if task["state"] == "failed"} == {"snapshot"}
     assert [task["try_number"] for task in tasks if task["task_id"] == "snapshot"] == [1]
-    verdict = production.call("GET", f"/retraining/dags/retrain_quora/runs/{without_source['dag_run_id']}/").text
+    verdict = production.call("GET", report_of(without_source)).text
     assert "set SINCERE_SOURCE" in verdict
 
 
@@ -118,7 +123,7 @@ def test_a_person_triggers_a_run_and_the_same_file_again_is_no_work(
     response.raise_for_status()
     again = ended(production, response.json()["dag_run_id"])
     assert (again["run_type"], again["state"]) == ("manual", "success")
-    verdict = production.call("GET", f"/retraining/dags/retrain_quora/runs/{again['dag_run_id']}/").text
+    verdict = production.call("GET", report_of(again)).text
     assert "UNCHANGED: Nothing has changed." in verdict
 
 
@@ -143,9 +148,8 @@ def test_the_log_of_a_worker_is_shown(production: Production, run: dict[str, Any
 
 
 def test_who_may_read_the_dag_sees_the_verdict(production: Production, run: dict[str, Any]) -> None:
-    address = f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
-    assert "<h1>Promoted</h1>" in production.call("GET", address).text
-    assert requests.get(production.url + address, timeout=30).status_code == 401
+    assert "<h1>Promoted</h1>" in production.call("GET", report_of(run)).text
+    assert requests.get(production.url + report_of(run), timeout=30).status_code == 401
 
 
 def test_no_part_logs_a_secret(production: Production, run: dict[str, Any]) -> None:

@@ -24,8 +24,9 @@ from tests.tiny import WORDS, write_tiny_encoder
 
 PROJECT = Path(__file__).parents[2]
 STEPS = 50
-# How far weights and losses of one device and of several may be apart, in the format's own digits.
-TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 0.1, "mixed_float16": 0.1}
+# How far weights, and losses, of one device and of several may be apart. Adam divides a gradient by its size: where 16
+# bits round one that is nearly 0 to the other side, the head's next step of 0.1 goes the other way.
+TOLERANCES = {"float32": (1e-5, 1e-5), "mixed_bfloat16": (0.2, 0.02), "mixed_float16": (0.2, 0.02)}
 # Strong enough that a kernel without it is seen at once: each step takes up to 1 % of all kernels.
 SETTINGS = TrainConfig(dropout=0.0, learning_rate=1e-2, weight_decay=1.0, head_learning_rate_factor=10.0)
 
@@ -72,7 +73,8 @@ class Trained(NamedTuple):
     @property
     def is_right(self) -> bool:
         """Whether all replicas are equal, and give what one device gives."""
-        return self.apart == 0 and max(self.weights, self.losses) < TOLERANCES[self.numbers.partition("+")[0]]
+        weights, losses = TOLERANCES[self.numbers.partition("+")[0]]
+        return self.apart == 0 and self.weights < weights and self.losses < losses
 
 
 def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[Trained]:
