@@ -118,8 +118,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         if isinstance(record, TrainedModel):
             mark_underway(run, record.model)
         report_step(run, taken, record)
-        logger.info("gives: %s", words_of(record))
         tracked.conclude(record)
+    logger.info("gives: %s", words_of(record))
     return record
 
 
