@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ for path in sorted(Path("dags").glob("*.py")):
 print(json.dumps(sorted(sys.modules)))
 """
 
+_LOAD_PLUGINS = """
+import json, sys
+from airflow import plugins_manager
+views = [view["name"] for view in plugins_manager._get_ui_plugins()[0]]
+pages = [name for name in sys.modules if name.startswith("retraining.pages.") or name in ("web_app", "charts")]
+print(json.dumps([views, pages, [name for name in ("pygal", "tensorflow", "pandas") if name in sys.modules]]))
+"""
+
 
 @pytest.fixture(scope="module")
 def modules() -> list[str]:
@@ -43,6 +52,27 @@ def test_parsing_the_dag_folder_imports_nothing_heavy(modules: list[str]) -> Non
 
 def test_parsing_the_dag_folder_imports_of_the_library_its_settings_alone(modules: list[str]) -> None:
     assert {module for module in modules if module.split(".")[0] == "ml"} == SETTINGS
+
+
+def test_no_part_of_airflow_but_the_api_server_imports_a_page(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+    }
+    command = [sys.executable, "-c", _LOAD_PLUGINS]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+    views, pages, heavy = json.loads(done.stdout.splitlines()[-1])
+    assert (views, pages, heavy) == (["Models", "Promotions", "Data quality", "Report"], [], [])
+
+
+def test_serving_pages_imports_nothing_heavy(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT / "plugins")}
+    code = "import json, sys; import retraining.pages.web_app; print(json.dumps(sorted(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert [module for module in (*HEAVY, "tqdm") if module in loaded] == []
 
 
 @pytest.mark.parametrize("name", PURE)

@@ -13,7 +13,7 @@ from pygal.style import Style
 # It leaves a finder of old plugins behind, about which each later import that fails would warn.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
-_MARKS = 8  # of so many runs at most the axis has the name
+_LABEL_WIDTH, _SMALL = 70, 150
 
 
 class Point(NamedTuple):
@@ -38,7 +38,7 @@ def line_chart(
     chart = pygal.Line(
         **_look(size),
         x_labels=list(labels),
-        x_labels_major=labels[:: max(1, -(-len(labels) // _MARKS))],
+        x_labels_major=labels[:: max(1, -(-len(labels) * _LABEL_WIDTH // size[0]))],
         range=_range([point for line in lines for point in line]),
         value_formatter=form.format,
         title=None,
@@ -64,7 +64,7 @@ def _look(size: tuple[int, int]) -> dict[str, Any]:
         "margin": 6,
         "margin_right": 26,
         "spacing": 6,
-        "dots_size": 3.5,
+        "dots_size": 3.5 if height > _SMALL else 2.5,
         "min_scale": 3,
         "max_scale": 5,
         "no_data_text": "nothing to draw yet",

@@ -57,12 +57,13 @@ def quality_page(request: Request, dag_id: str) -> Response:
     links = RunLinks(request, dag_id)
     folders = [folder for folder in reports_folder().glob("*/data_quality") if not links.of_another(folder.parent.name)]
     runs = read_runs(folders, most=_RUNS)
+    newest_first = runs[::-1]
     return page(
         request,
         "quality.html.jinja",
         dag_id=dag_id,
-        runs=runs,
-        groups=[(title, _grid(runs, docs)) for docs, title in _GROUPS.items() if _names(runs, docs)],
+        runs=newest_first,
+        groups=[(title, _grid(newest_first, docs)) for docs, title in _GROUPS.items() if _names(runs, docs)],
         trends=list(_trends(runs)),
         links={run.run_id: links.of(run.run_id) for run in runs},
         folders={run.run_id: links.folder(run.run_id) for run in runs},
@@ -103,9 +104,8 @@ def _read(path: Path) -> Iterator[DataQuality]:
 
 
 def _names(runs: Iterable[QualityRun], docs: str) -> Sequence[str]:
-    """Return the expectations of these Data Docs, in the order of their suite, those of newer runs first."""
-    newest_first = reversed(list(runs))
-    return list(dict.fromkeys(name for run in newest_first for its, name in run.checks if its == docs))
+    """Return the expectations of these Data Docs, in the order of their suite."""
+    return list(dict.fromkeys(name for run in runs for its, name in run.checks if its == docs))
 
 
 def _grid(runs: Sequence[QualityRun], docs: str) -> Sequence[tuple[str, Sequence[tuple[QualityRun, object]]]]:
@@ -129,7 +129,7 @@ def _trend(measured: Sequence[tuple[QualityRun, ObservedCheck]]) -> Trend:
         tuple(short_day(run.time) for run, _ in measured),
         points,
         size=(300, 110),
-        form="{:.3g}",
+        form="{:,.4g}",
     )
     return Trend(last.check.name, last.check.column, last.check.observed, last.required, state(last)[1], chart)
 

@@ -77,7 +77,7 @@ def _remote(place: Place) -> Answer:
     try:
         return _question(place).result(timeout=_PATIENCE_SECONDS)
     except TimeoutError:
-        return _away(place, _unavailable(f"it has given no answer within {_PATIENCE_SECONDS} seconds"))
+        return _away(place, _unavailable(f"no answer came within {_PATIENCE_SECONDS} seconds"))
 
 
 def _question(place: Place) -> Future[Answer]:
@@ -120,7 +120,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], output: IO[str]
     try:
         return process.wait(timeout=_LONGEST_SECONDS)
     except subprocess.TimeoutExpired:
-        raise _unavailable(f"it gave no answer within {_LONGEST_SECONDS} seconds") from None
+        raise _unavailable(f"no answer came within {_LONGEST_SECONDS} seconds") from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
