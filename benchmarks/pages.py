@@ -119,6 +119,7 @@ def _write_data_quality(home: Path) -> None:
                 name=f"expectation {number}", column="target", severity="warning", passed=True, observed="0.06"
             ),
             required="0.04 to 0.09",
+            note="why",
             value=Measured(value=0.06),
         )
         for docs, count in {"data_docs": 13, "data_docs_change": 7, "data_docs_splits": 7}.items()

@@ -118,8 +118,8 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         report_step(run, taken, record)
         if isinstance(record, Promotion) and record.promoted:
             write_rollback_choices(run, config.retention.predecessors)
-        logger.info("gives: %s", words_of(record))
         tracked.conclude(record)
+    logger.info("gives: %s", words_of(record))
     return record
 
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from ml.config import Config, EncoderConfig, SourceConfig, ValidateConfig
-from ml.config.redaction import public_name, public_settings, source_name
+from ml.config.load import load_config, preset_of
+from ml.config.redaction import public_differences, public_name, public_settings, source_name
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,25 @@ def test_a_source_is_called_by_its_address_without_dates_and_digits(uri, name):
 def test_a_source_is_called_as_the_settings_say_but_the_sample_is_the_sample():
     assert source_name(SourceConfig(uri="mine.csv", name="weekly export")) == "weekly export"
     assert source_name(SourceConfig(uri="sample:100", name="weekly export")) == "sample"
+
+
+def test_what_differs_from_the_preset_is_told_without_secrets_and_folders(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "bert-base"\n[source]\nuri = "https://me:secret@host/a.csv?key=secret"\n')
+    (tmp_path / "weekly.toml").write_text(
+        f'extends = "{mine}"\n[train]\nepochs = 2\n[validate.parameters]\nmax_rows = 9\n'
+    )
+    name = str(tmp_path / "weekly.toml")
+    assert preset_of(name) == "bert-base"
+    assert public_differences(load_config(name), load_config(preset_of(name))) == {
+        "source.uri": "https://host/a.csv",
+        "train.epochs": "2",
+        "validate.parameters": '{"max_rows": 9.0}',
+    }
+
+
+@pytest.mark.parametrize(("text", "preset"), [("", "local"), ('extends = "local"\n', "local")])
+def test_a_file_that_extends_nothing_has_the_settings_of_local(tmp_path, text, preset):
+    (tmp_path / "a.toml").write_text(text)
+    assert preset_of(str(tmp_path / "a.toml")) == preset
+    assert public_differences(load_config(str(tmp_path / "a.toml")), load_config(preset)) == {}

@@ -28,13 +28,24 @@ def on_dag_run_failed(dag_run: Any) -> None:
 
 
 def _note(dag_run: Any) -> None:
-    """Write the note that a task left; what a person wrote stays below it."""
-    from airflow.models.xcom import XComModel
+    """Write the note in the session in which Airflow ends the run; in `airflow dags test` the run is in none."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
-    if session is None:
+    if session is not None:
+        _write(session, dag_run)
         return
+    with create_session() as own:
+        for found in filter(None, [own.get(DagRun, dag_run.id)]):
+            _write(own, found)
+
+
+def _write(session: Any, dag_run: Any) -> None:
+    """Write the note that a task left; what a person wrote stays below it."""
+    from airflow.models.xcom import XComModel
+
     left = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE, limit=1)
     for xcom in session.scalars(left):
         text = XComModel.deserialize_value(xcom)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retraining.pages.run_folder import is_report, reports_folder
 from retraining.params import folder_name
 
 FAILED = ("rejected", "pending", "failed")
@@ -52,18 +51,26 @@ def is_note(paragraph: str) -> bool:
 
 def kept_record(run_id: str, kind: str) -> Told:
     """Return the record that a step kept for the run's page; empty if there is none that can be read."""
-    folder = reports_folder() / folder_name(run_id)
+    folder = _folder(run_id)
     return _read(folder / "page" / f"{kind}.json", folder)
 
 
 def kept_entry(run_id: str, verdict: str) -> Told:
     """Return the run's line of the history with that verdict; empty if there is none."""
-    folder = reports_folder() / folder_name(run_id)
+    folder = _folder(run_id)
     entries = [_read(file, folder) for file in sorted((folder / "history").glob("*.json"))]
     return next((entry for entry in entries if entry.get("verdict") == verdict), {})
 
 
+def _folder(run_id: str) -> Path:
+    from retraining.pages.run_folder import reports_folder
+
+    return reports_folder() / folder_name(run_id)
+
+
 def _read(file: Path, folder: Path) -> Told:
+    from retraining.pages.run_folder import is_report
+
     if not is_report(file, folder):
         return {}
     try:

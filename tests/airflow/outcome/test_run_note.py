@@ -81,5 +81,14 @@ def test_a_run_without_a_verdict_keeps_its_note(session) -> None:
     assert end(session, run) == "theirs"
 
 
-def test_a_run_outside_a_session_is_left_alone() -> None:
-    run_note.on_dag_run_failed(DagRun(dag_id="another", run_id="manual__3", run_type="manual"))
+def test_a_run_that_is_in_no_session_has_a_note_too(session, run: DagRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `airflow dags test`."""
+    from sqlalchemy.orm import sessionmaker
+
+    monkeypatch.setattr("airflow.settings.Session", sessionmaker(session.get_bind()))
+    run_id = run.id
+    session.refresh(run)
+    session.expunge(run)
+    run_note.on_dag_run_failed(run)
+    session.expire_all()
+    assert session.get(DagRun, run_id).note == OURS
