@@ -1,6 +1,6 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
-usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
+usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations] [watch]
 (all by default)
 """
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import airflow_overhead, checkpoints, dag_parsing, data_path, mutations, significance, training
+from benchmarks import airflow_overhead, checkpoints, dag_parsing, data_path, mutations, significance, training, watch
 
 MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "training": training.measure,
@@ -21,6 +21,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "significance": significance.measure,
     "checkpoints": checkpoints.measure,
     "mutations": mutations.measure,
+    "watch": watch.measure,
 }
 
 

@@ -39,7 +39,7 @@ from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
 from ml.run import Run
-from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
+from ml.steps import OTHER_STEPS, STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -148,6 +148,12 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
         print(to_json(result))
     else:
         write_whole(arguments.output, to_json(result))
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    if arguments.to is not None:
+        arguments.set.append(f"score.output={json.dumps(arguments.to)}")
+    _run_one_step(arguments)
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -363,12 +369,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_run_arguments(command)
         command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument(
-            "--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed"
-        )
+        command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
+    _add_score(commands.add_parser("score", help=OTHER_STEPS["score"].help, description=OTHER_STEPS["score"].help))
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
@@ -399,17 +404,22 @@ def _whole(most: int) -> Callable[[str], int]:
 
 _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
+_OUTPUT_HELP = "where the record goes; else printed"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
 
 def _add_run_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
-    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
+    _add_settings_arguments(command)
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
     command.add_argument("--no-sample", action="store_true", help="an error instead of the generated sample")
     command.add_argument("--dry-run", action="store_true", help="up to the verdict; write nothing to the registry")
     command.add_argument("--force", action="store_true", help=_FORCE_HELP)
     _add_run_identity(command)
+
+
+def _add_settings_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
 
 
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
@@ -423,6 +433,16 @@ def _add_pending(command: argparse.ArgumentParser) -> None:
         "--pending", action="store_true", help="carry out all promotions that wait because the registry did not answer"
     )
     command.set_defaults(run=_promote)
+
+
+def _add_score(command: argparse.ArgumentParser) -> None:
+    _add_settings_arguments(command)
+    command.add_argument("--source", metavar="URI", help="the questions: short for --set source.uri=URI")
+    command.add_argument("--to", metavar="URI", help="where the scored rows go: short for --set score.output=URI")
+    command.add_argument("--dry-run", action="store_true", help="score and watch; write no scored rows")
+    _add_run_identity(command)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
+    command.set_defaults(run=_score, step="score", input=[], force=False, no_sample=False)
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from ml.config import (
     Config,
     EncoderConfig,
     RetentionConfig,
+    ScoreConfig,
     SourceConfig,
     TrackingConfig,
     ValidateConfig,
@@ -46,10 +47,14 @@ DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
     """Return the inputs of a run on the CSV with this sha256 beside this champion.
 
-    Settings of source, retention and tracking do not count.
+    Settings of source, scoring, retention and tracking do not count.
     """
     counted = replace(
-        _without_places(config), source=SourceConfig(), retention=RetentionConfig(), tracking=TrackingConfig()
+        _without_places(config),
+        source=SourceConfig(),
+        score=ScoreConfig(),
+        retention=RetentionConfig(),
+        tracking=TrackingConfig(),
     )
     validate = config.validate
     suites = [suite_path(name) for name in (validate.raw_suite, validate.splits_suite, validate.change_suite)]

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import cast
 
 from ml.errors import SincereError
-from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, digest
+from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, Scoring, digest
 from ml.registry.history import conclusions
 from ml.report.verdict import (
     decision_text,
@@ -14,6 +14,7 @@ from ml.report.verdict import (
     outcome_after,
     outcome_before,
     rollback_text,
+    scoring_text,
     unchanged_text,
     write_conclusion,
     write_verdict,
@@ -39,6 +40,8 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
                 write_verdict(run, decision_text(run, comparison, decision, outcome_after(record)))
             else:
                 _write_conclusions(run)
+        case Scoring():
+            write_verdict(run, scoring_text(run, record))
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
