@@ -16,10 +16,20 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
-from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
+from retraining.params import (
+    ROLLBACK,
+    SCORING,
+    config_overrides,
+    folder_name,
+    refuse_unknown,
+    run_flags,
+    run_name,
+    run_url,
+    trigger,
+)
 from retraining.process import StepProcess
 from retraining.reports import ReportsLink
-from retraining.source import refuse_config, source_of, with_credentials, with_date
+from retraining.source import output_of, refuse_config, source_of, with_credentials, with_date
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
@@ -109,14 +119,17 @@ class StepOperator(BaseOperator):
         source = source_of(params)
         if source is not None:
             params["source"] = with_credentials(with_date(source, self.get_template_env(), context))
-        # A file, since every user of the machine can read the command line, and a source may contain a password.
-        settings = folder / "config.toml"
-        lines = [f"extends = {json.dumps(self.config)}", *config_overrides(params)]
-        settings.write_text("\n".join(lines), encoding="utf-8")
+        settings = self._write_settings(folder, config_overrides(params))
         flags = run_flags(params)
         if source is None and context["dag_run"].run_type.value != "manual":
             flags.append("--no-sample")
         return [*_program(), self.step, "--config", str(settings), *flags, *_run_identity(context)]
+
+    def _write_settings(self, folder: Path, overrides: Sequence[str]) -> Path:
+        """Write a file, since all users of the machine can read the command line, and a source may bear a password."""
+        settings = folder / "config.toml"
+        settings.write_text("\n".join([f"extends = {json.dumps(self.config)}", *overrides]), encoding="utf-8")
+        return settings
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []
@@ -201,6 +214,27 @@ class RollbackOperator(StepOperator):
         return [*command, *_run_identity(context)]
 
 
+class ScoreOperator(StepOperator):
+    """Run `python -m ml score` on the questions that the trigger or production names."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="score", **kwargs)
+
+    def _command(self, context: Context, folder: Path) -> list[str]:
+        params = context["params"]
+        refuse_unknown(_conf(context), SCORING)
+        refuse_config(params)
+        named = {"source.uri": source_of(params, "questions"), "score.output": output_of(params)}
+        filled = {
+            setting: with_credentials(with_date(value, self.get_template_env(), context))
+            for setting, value in named.items()
+            if value is not None
+        }
+        settings = self._write_settings(folder, [f"{name} = {json.dumps(value)}" for name, value in filled.items()])
+        name = run_name(self.dag_id, context["run_id"])
+        return [*_program(), self.step, "--config", str(settings), *run_flags(params), *_run_identity(context, name)]
+
+
 def raise_for_status(step: str, status: int) -> None:
     """Raise the exception that makes Airflow retry, or the one that does not; a negative status is a killing signal."""
     if status == 0:
@@ -239,9 +273,9 @@ def _conf(context: Context) -> Mapping[str, Any]:
     return getattr(context["dag_run"], "conf", None) or {}
 
 
-def _run_identity(context: Context) -> list[str]:
+def _run_identity(context: Context, name: str = "") -> list[str]:
     who, where = trigger(context["dag_run"]), run_url(context["ti"])
-    return ["--run-id", folder_name(context["run_id"]), f"--triggered-by={who}", f"--run-url={where}"]
+    return ["--run-id", name or folder_name(context["run_id"]), f"--triggered-by={who}", f"--run-url={where}"]
 
 
 def _promotions(champion: Asset) -> AssetAlias:

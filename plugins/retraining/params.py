@@ -26,24 +26,17 @@ _SETTINGS = {
 _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 RETRAINING = (*_SETTINGS, *_FLAGS, "config")
 ROLLBACK = ("version", "reason")
+SCORING = ("questions", "output", "config", "dry_run")
 _LONGEST_NAME = 200
 
 
 def retraining_params() -> dict[str, Param]:
     """Return the Params of `retrain_quora`; an empty Param leaves the setting as the config has it."""
-    from ml.config.settings_reference import preset_names, setting_schemas
+    from ml.config.settings_reference import setting_schemas
 
     schemas = setting_schemas()
     settings = {name: _optional(name, schemas[setting]) for name, setting in _SETTINGS.items()}
     settings["source"].value = shown_setting("source")
-    config = Param(
-        shown_setting("config") or "local",
-        type="string",
-        minLength=1,
-        title="Config",
-        description="A preset or a .toml file with the settings that differ.",
-        examples=preset_names(),
-    )
     switches = {
         "dry_run": _switch("Dry run", "Run up to the verdict, and write nothing to the registry."),
         "force": _switch(
@@ -52,7 +45,7 @@ def retraining_params() -> dict[str, Param]:
             " a version that was rolled back.",
         ),
     }
-    return {"source": settings.pop("source"), "config": config, **settings, **switches}
+    return {"source": settings.pop("source"), "config": _config(), **settings, **switches}
 
 
 def run_flags(params: Mapping[str, Any]) -> list[str]:
@@ -74,6 +67,19 @@ def rollback_params() -> dict[str, Param]:
             description="The registry's history shows it to those who ask later.",
         ),
     }
+
+
+def scoring_params() -> dict[str, Param]:
+    """Return the Params of `score_questions`; an empty one leaves what production says."""
+    from ml.config.settings_reference import setting_schemas
+
+    schemas = setting_schemas()
+    about = "A CSV or Parquet file with a column question_text: a path, https://, s3:// or gs://."
+    questions = _optional("questions", {**schemas["source.uri"], "description": about})
+    output = _optional("output", schemas["score.output"])
+    questions.value, output.value = shown_setting("questions"), shown_setting("score_output")
+    dry_run = _switch("Dry run", "Score and watch, and write no scored rows.")
+    return {"questions": questions, "output": output, "config": _config(), "dry_run": dry_run}
 
 
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
@@ -104,6 +110,11 @@ def folder_name(run_id: str) -> str:
     return f"{name[: _LONGEST_NAME - 17]}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
 
 
+def run_name(dag_id: str, run_id: str) -> str:
+    """Return the name of a run's reports and scored rows; scheduled runs of two DAGs may bear the same id."""
+    return folder_name(f"{dag_id}.{run_id}")
+
+
 def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -> None:
     """Raise ConfigError for a key of the run's conf that is no Param."""
     from ml.errors import ConfigError
@@ -112,6 +123,19 @@ def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -
         raise ConfigError(
             f"unknown key {name[:60]!r}", where="the run's conf", fix=f"known here: {', '.join(sorted(known))}"
         )
+
+
+def _config() -> Param:
+    from ml.config.settings_reference import preset_names
+
+    return Param(
+        shown_setting("config") or "local",
+        type="string",
+        minLength=1,
+        title="Config",
+        description="A preset or a .toml file with the settings that differ.",
+        examples=preset_names(),
+    )
 
 
 def _optional(name: str, schema: Mapping[str, Any]) -> Param:

@@ -20,6 +20,11 @@ AGREED = {
     "SINCERE_SOURCE": "s3://bucket/train.csv",
     "SINCERE_CONFIG": "",
     "SINCERE_SOURCES": "sample:,kaggle://,s3://,gs://",
+    "SINCERE_QUESTIONS": "s3://bucket/questions.parquet",
+    "SINCERE_SCORE_OUTPUT": "",
+    "SINCERE_SCORE_OUTPUTS": "",
+    "SINCERE_SCORE_SCHEDULE": "",
+    "SINCERE_TIMEZONE": "",
 }
 SECRET_VARIABLES = re.compile("KEY|TOKEN|SECRET|PASSWORD|_CONN_|CREDENTIALS")
 AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
@@ -28,7 +33,9 @@ AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer"
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """As Compose reads them: anchors and variables replaced."""
-    return compose_services({**SECRETS, "SINCERE_SOURCE": "s3://bucket/train.csv"})
+    return compose_services(
+        {**SECRETS, "SINCERE_SOURCE": "s3://bucket/train.csv", "SINCERE_QUESTIONS": "s3://bucket/questions.parquet"}
+    )
 
 
 def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
