@@ -3,18 +3,22 @@
 from datetime import timedelta
 
 from airflow.sdk import Asset, dag
+from retraining.approval import ApproveOperator
+from retraining.deadline import alert_if_late
 from retraining.environment import SOURCE_CONNECTIONS
-from retraining.notifier import ChampionAlarm
+from retraining.notifier import ApprovalNotifier
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
+from retraining.schedule import RUN_TYPES, retraining_schedule
 
 CHAMPION = Asset("quora_champion")
 
 
 @dag(
     dag_id="retrain_quora",
-    schedule="@weekly",
+    schedule=retraining_schedule(),
     catchup=False,
+    allowed_run_types=RUN_TYPES,
     max_active_runs=1,
     params=retraining_params(),
     tags=["quora", "retraining"],
@@ -34,11 +38,20 @@ CHAMPION = Asset("quora_champion")
     - **probe** serves the candidate in a fresh process before the alias moves. The candidate must answer hard questions
       and reproduce its scores; its latency, memory and size are compared with the champion's.
     - **decide** raises an alarm if the champion itself misses a floor on the fresh rows, whatever the verdict.
+    - **approve** waits for a person where the Param `approval` or a freeze window asks for one: see *Required Actions*.
+      It is skipped where nobody is asked. Without an approval, and after a rejection, the champion stays.
     - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
       success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
       With the Param `dry_run`, nothing is written to the registry.
 
     Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
+    Those whom `SINCERE_NOTIFY` names are told how a run ended, and that it is late.
+
+    #### Schedule
+
+    `SINCERE_SCHEDULE`, or the Variable `sincere_schedule`, is a cron text (weekly by default), `manual`, or `source`: a
+    run for each event of the asset that is named by the source's address. `SINCERE_TIMEZONE` is its time zone.
+    There is nothing to backfill: a run judges the champion of now on the file of now, so Airflow refuses a backfill.
     """,
 )
 def retrain_quora() -> None:
@@ -58,8 +71,9 @@ def retrain_quora() -> None:
         records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
     ).output
     probe = StepOperator(step="probe", records=[comparison]).output
-    decision = StepOperator(step="decide", records=[comparison, probe], on_success_callback=[ChampionAlarm()]).output
-    PromoteOperator(champion=CHAMPION, records=[comparison, decision, probe])
+    decision = StepOperator(step="decide", records=[comparison, probe]).output
+    approved = ApproveOperator(records=[comparison, decision, probe], notifiers=[ApprovalNotifier()]).output
+    PromoteOperator(champion=CHAMPION, records=[comparison, approved, probe])
 
 
-retrain_quora()
+alert_if_late(retrain_quora())

@@ -19,6 +19,9 @@ from retraining.params import rollback_params
     First, the target version is served in a fresh process: a model that does not load and score cannot become the
     champion. Then the alias `production` moves, and the registry's history names the reason. Without a version, the
     target is the champion's predecessor. `python -m ml rollback` does the same without Airflow.
+
+    The Param `version` proposes the former champions whose files are kept, as the last promotion or rollback left them;
+    any other version of the history can be typed. One that was never promoted needs the Param `force`.
     """,
 )
 def rollback_model() -> None:

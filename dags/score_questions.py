@@ -6,13 +6,14 @@ from airflow.sdk import Asset, dag
 from retraining.environment import SOURCE_CONNECTIONS
 from retraining.operators import TASK_DEFAULTS, ScoreOperator
 from retraining.params import scoring_params
-from retraining.scoring_schedule import scoring_schedule
+from retraining.schedule import RUN_TYPES, scoring_schedule
 
 
 @dag(
     dag_id="score_questions",
     schedule=scoring_schedule(Asset("quora_champion")),
     catchup=False,
+    allowed_run_types=RUN_TYPES,
     max_active_runs=1,
     params=scoring_params(),
     tags=["quora", "scoring"],

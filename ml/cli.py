@@ -33,13 +33,23 @@ from ml.errors import (
     foreseen,
     passes_by_itself,
 )
-from ml.records import Decision, NoChampion, Record, digest, read_any, to_json
+from ml.records import Decision, NoChampion, Notice, Record, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
-from ml.run import Run
-from ml.steps import OTHER_STEPS, STEPS, promote_pending, report_if_failed, run_all, run_rollback, run_step
+from ml.report.notices import to_lines
+from ml.run import Run, Teller, untold
+from ml.steps import (
+    OTHER_STEPS,
+    STEPS,
+    promote_pending,
+    report_if_failed,
+    run_all,
+    run_approval,
+    run_rollback,
+    run_step,
+)
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -114,7 +124,7 @@ def _prepare_process() -> None:
 def _check_places(arguments: argparse.Namespace) -> None:
     """Raise ConfigError if an output file cannot be written, PlaceError without a home."""
     _check_home(_home())
-    for option in ("output", "plot"):
+    for option in ("output", "plot", "notices"):
         path = getattr(arguments, option, None)
         if path is not None and not _can_be_written(path):
             raise ConfigError(
@@ -143,7 +153,17 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, arguments.step):
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
-    result = run_step(arguments.step, config, run, records, _tracker())
+    _hand_on(arguments, run_step(arguments.step, config, run, records, _tracker()))
+
+
+def _approve(arguments: argparse.Namespace) -> None:
+    run = _run(arguments)
+    with report_if_failed(run, "approve"):
+        config, records = _config(arguments), [_read_record(path) for path in arguments.input]
+    _hand_on(arguments, run_approval(config, run, records, _tracker()))
+
+
+def _hand_on(arguments: argparse.Namespace, result: Record) -> None:
     if arguments.output is None:
         print(to_json(result))
     else:
@@ -286,7 +306,8 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    overrides = list(arguments.set)
+    zone = os.environ.get("SINCERE_TIMEZONE")
+    overrides = [*([f"policy.timezone={json.dumps(zone)}"] if zone else []), *arguments.set]
     if arguments.source is not None:
         overrides.append(f"source.uri={json.dumps(arguments.source)}")
     config = load_config(arguments.config, overrides)
@@ -337,7 +358,22 @@ def _run(arguments: argparse.Namespace) -> Run:
         run_url=arguments.run_url,
         dry_run=arguments.dry_run,
         force=arguments.force,
+        tell=untold if arguments.notices is None else _notices_to(arguments.notices),
     )
+
+
+def _notices_to(path: Path) -> Teller:
+    """Write all notices so far to a file; no step fails for want of it."""
+    told: list[Notice] = []
+
+    def tell(notice: Notice) -> None:
+        told.append(notice)
+        try:
+            write_whole(path, to_lines(told))
+        except OSError as error:
+            logging.getLogger("ml").warning("a notice could not be written: %s", error.strerror)
+
+    return tell
 
 
 def _read_record(path: Path) -> Record:
@@ -367,12 +403,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=step.help, description=step.help)
-        _add_run_arguments(command)
-        command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-        command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
+        _add_step_arguments(command)
         command.set_defaults(run=_run_one_step, step=name)
         if name == "promote":
             _add_pending(command)
+    approve = commands.add_parser("approve", help=_APPROVE_HELP, description=_APPROVE_HELP)
+    _add_step_arguments(approve)
+    approve.set_defaults(run=_approve)
     _add_score(commands.add_parser("score", help=OTHER_STEPS["score"].help, description=OTHER_STEPS["score"].help))
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
@@ -405,7 +442,14 @@ def _whole(most: int) -> Callable[[str], int]:
 _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _OUTPUT_HELP = "where the record goes; else printed"
+_APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
+
+
+def _add_step_arguments(command: argparse.ArgumentParser) -> None:
+    _add_run_arguments(command)
+    command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
 
 
 def _add_run_arguments(command: argparse.ArgumentParser) -> None:
@@ -426,6 +470,7 @@ def _add_run_identity(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run-id", metavar="ID", help="names the run in history and reports; default: the time")
     command.add_argument("--triggered-by", default=_BY_HAND, metavar="WHO", help=f"who started it; default: {_BY_HAND}")
     command.add_argument("--run-url", default="none", metavar="URL", help="the page of the run; default: none")
+    command.add_argument("--notices", type=_writable, metavar="FILE", help="where goes what people should be told")
 
 
 def _add_pending(command: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
     """Return the inputs of a run on the CSV with this sha256 beside this champion.
 
-    Settings of source, scoring, retention and tracking do not count.
+    Settings of source, scoring, retention and tracking do not count, nor those that say when a person is asked.
     """
     counted = replace(
         _without_places(config),
@@ -55,6 +55,7 @@ def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
         score=ScoreConfig(),
         retention=RetentionConfig(),
         tracking=TrackingConfig(),
+        policy=config.policy.deciding,
     )
     validate = config.validate
     suites = [suite_path(name) for name in (validate.raw_suite, validate.splits_suite, validate.change_suite)]

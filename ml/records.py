@@ -21,6 +21,21 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
+Event = Literal[
+    "promoted",
+    "kept",
+    "inconclusive",
+    "blocked",
+    "unchanged",
+    "data_rejected",
+    "champion_under_floor",
+    "approval_wanted",
+    "promotion_pending",
+    "failed",
+    "late",
+    "rolled_back",
+    "drift",
+]
 
 BY_NAME = Discriminator("record")
 
@@ -439,12 +454,60 @@ class Past:
 
 
 @record
+class ApprovalUnneeded:
+    """No person is asked: the policy decides alone."""
+
+
+@record
+class ApprovalWanted:
+    """A person is to decide, for the reasons in `because`; until one approves, the champion stays.
+
+    The answer may take so many `hours`.
+    """
+
+    because: tuple[str, ...]
+    hours: float
+
+
+@record
+class Answer:
+    """What a person answered: `by` is their name, `decision` the digest of the decision that they were asked about."""
+
+    decision: str
+    approved: bool
+    by: str
+    time: str
+    reason: str
+
+
+@record
+class NoAnswer:
+    """A person was asked about the decision with this digest, and nobody had answered at `time`."""
+
+    decision: str
+    time: str
+
+
+@record
+class Question:
+    """What a person is asked about the decision with this digest: a headline, a text in Markdown, `hours` to answer."""
+
+    decision: str
+    subject: str
+    body: str
+    hours: float
+
+
+Approval = Annotated[ApprovalUnneeded | ApprovalWanted | Answer | NoAnswer, BY_NAME]
+
+
+@record
 class Decision:
     """The verdict on one candidate with its reasons.
 
     `policy`, `comparison`, `splits`, `test` (the test rows) and `probe` are digests. `triggered_by` says who or what
     started the run. `alarms` says which floors the champion itself misses on these test rows, `remarks` which operating
-    points waste F1.
+    points waste F1. `approval` says whether a person is asked, or what one has answered.
     """
 
     verdict: Verdict
@@ -462,6 +525,7 @@ class Decision:
     remarks: tuple[str, ...]
     probe: str
     past: Past
+    approval: Approval = ApprovalUnneeded()
 
 
 COMPARED_FIGURES = (
@@ -604,6 +668,17 @@ class Promotion:
 
 
 @record
+class Notice:
+    """What people are told of an event: what happened, why, the figures, and what to do; a line of text each."""
+
+    event: Event
+    what: str
+    why: str
+    figures: str
+    to_do: str
+
+
+@record
 class LineUnderway:
     """A line that is being added to a registry's history; `line` is its digest."""
 
@@ -636,8 +711,9 @@ class HistoryEntry:
 
     `promoted` is true if the champion's alias was moved to `version`. `decision` is the digest of the entry's grounds
     (a Decision, Rollback or Change), `inputs` that of the run's inputs, `weights` that of the version's SavedModel.
-    `settled` is false if only the time, or something that was not measured, blocked the candidate. `watch` has the
-    champion's figures on the same test rows, `gains` the differences.
+    `settled` is false if only the time, something that was not measured, or no person's approval held the candidate
+    back. `watch` has the champion's figures on the same test rows, `gains` the differences. `approval` has a person's
+    answer, if one was asked.
     """
 
     time: str
@@ -659,6 +735,7 @@ class HistoryEntry:
     watch: Annotated[ChampionFigures | ChampionUnmeasured, BY_NAME]
     gains: Annotated[Gains | NoGains, BY_NAME]
     source: Source = UnknownSource()
+    approval: Approval = ApprovalUnneeded()
 
 
 @record
@@ -701,6 +778,9 @@ Record = (
     | Promotion
     | Rollback
     | Scoring
+    | Answer
+    | NoAnswer
+    | Question
 )
 
 

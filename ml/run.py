@@ -4,14 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ml.records import Notice
 from ml.registry import Registry
 from ml.store import Store
 
 Observer = Callable[[int, Mapping[str, float]], None]
+Teller = Callable[[Notice], None]
 
 
 def unobserved(step: int, figures: Mapping[str, float]) -> None:
     """Ignore the progress of a step."""
+
+
+def untold(notice: Notice) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +27,7 @@ class Run:
     `triggered_by` says who or what started the run, `run_url` is the address of its page. The registry of a dry run
     refuses writes. With `force` the run goes on even if nothing has changed, during the cool-down, or if the candidate
     was rolled back. A long step calls `observe` with its progress: the number of steps done, and figures by name.
+    What people should hear of the run's end goes to `tell`.
     """
 
     store: Store
@@ -32,6 +39,7 @@ class Run:
     dry_run: bool = False
     force: bool = False
     observe: Observer = unobserved
+    tell: Teller = untold
 
     @property
     def report_folder(self) -> Path:

@@ -12,17 +12,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from ml.champion.retention import mark_underway
-from ml.config import Config, config_digest
+from ml.config import Config, RetentionConfig, config_digest
 from ml.errors import LineageError, PermanentError, SincereError, foreseen
 from ml.fingerprint import inputs_of
 from ml.records import (
+    Answer,
     Change,
     Comparison,
     Decision,
+    NoAnswer,
     NoChampion,
     Probe,
+    Promotion,
+    Question,
     RawSnapshot,
     Record,
     Rollback,
@@ -35,6 +40,7 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
+from ml.report.rollback_choices import write_rollback_choices
 from ml.run import Run
 from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
@@ -111,15 +117,7 @@ OTHER_STEPS: dict[str, Step] = {
 def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _NO_TRACKER) -> Record:
     """Run one step on the records that it takes, picked from `records`; raises LineageError if one is missing."""
     step = (STEPS | OTHER_STEPS)[name]
-    by_kind = {type(record): record for record in records}
-    missing = [kind.__name__ for kind in step.takes if kind not in by_kind]
-    if missing:
-        raise LineageError(
-            f"step {name} was not given a {' and a '.join(missing)}",
-            where="--input",
-            fix="give it the records that the steps before it printed",
-        )
-    taken = [by_kind[kind] for kind in step.takes]
+    taken = _picked(name, step.takes, records)
     module, _, function = step.function.partition(":")
     with tracker.track(name, config, run, taken) as tracked, report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
@@ -127,8 +125,22 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
         if isinstance(record, TrainedModel):
             mark_underway(run, record.model)
         report_step(run, taken, record)
+        if isinstance(record, Promotion) and record.promoted:
+            write_rollback_choices(run, config.retention.predecessors)
         tracked.conclude(record)
     return record
+
+
+def _picked(step: str, kinds: Iterable[type], records: Iterable[Record]) -> list[Record]:
+    """Return a record of each kind; raises LineageError if one is missing."""
+    by_kind = {type(record): record for record in records}
+    if missing := [kind.__name__ for kind in kinds if kind not in by_kind]:
+        raise LineageError(
+            f"step {step} was not given a {' and a '.join(missing)}",
+            where="--input",
+            fix="give it the records that the steps before it printed",
+        )
+    return [by_kind[kind] for kind in kinds]
 
 
 def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER) -> None:
@@ -264,6 +276,30 @@ def _promote_one(run: Run, run_id: str, tracker: Tracker) -> None:
     run_step("promote", pending.config, own, (pending.comparison, pending.decision, pending.probe), tracker)
 
 
+def run_approval(
+    config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _NO_TRACKER
+) -> Decision | Question:
+    """Return the question for a person, or, given an answer among the records, the decision with the answer in it.
+
+    A decision about which an answer changes nothing is returned as it is. Raises LineageError if a record is missing.
+    """
+    from ml.champion.approval import conclude, is_open, rejections
+    from ml.report.question import question
+
+    taken = _picked("approve", (Comparison, Decision, Probe), records)
+    comparison, decision, probe = cast(tuple[Comparison, Decision, Probe], tuple(taken))
+    with tracker.track("approve", config, run, taken) as tracked, report_if_failed(run, "approve", taken):
+        if not is_open(run, decision):
+            return decision
+        answers = [*rejections(run), *(record for record in records if isinstance(record, Answer | NoAnswer))]
+        if not answers:
+            return question(run, comparison, decision)
+        concluded = conclude(run, comparison, decision, probe, answers[0])
+        report_step(run, taken, concluded)
+        tracked.conclude(concluded)
+    return concluded
+
+
 def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     """Roll back, and leave a verdict, whatever comes of it."""
     from ml.champion.rollback import roll_back
@@ -271,4 +307,5 @@ def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     with report_if_failed(run, "rollback"):
         rollback = roll_back(run, to=to, reason=reason)
         report_rollback(run, rollback)
+        write_rollback_choices(run, RetentionConfig().predecessors)
     return rollback

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast, get_args
 
+from ml.champion.approval import refuse_unapproved
 from ml.champion.pending_promotions import Pending, forget_pending, keep_pending
 from ml.champion.retention import end_underway, retain
-from ml.config import Config
+from ml.config import Config, PolicyConfig
 from ml.errors import (
     LineageError,
     PromotionPending,
@@ -18,9 +19,11 @@ from ml.errors import (
     RegistryRefused,
     RegistryUnavailable,
 )
+from ml.judge.approval import frozen
 from ml.judge.kept_decisions import evidence_of
 from ml.judge.policy import is_settled
 from ml.records import (
+    ApprovalUnneeded,
     ChampionFigures,
     ChampionUnmeasured,
     Comparison,
@@ -52,11 +55,13 @@ def promote(config: Config, run: Run, comparison: Comparison, decision: Decision
 
     A run that has concluded before adds nothing, and gets that verdict. A dry run writes nothing to the registry.
 
-    Raises LineageError if decision or probe are about another comparison, or the candidate's files are gone;
+    Raises LineageError if decision or probe are about another comparison, the candidate's files are gone, or a person
+    has rejected the candidate, or did not approve it where one is needed;
     PromotionPending if the registry does not answer, RegistryConflict if the alias has left the champion that the
     decision names.
     """
     _refuse_other_comparison(comparison, decision, probe)
+    refuse_unapproved(run, decision)
     if run.dry_run:
         end_underway(run)
         return _promotion(decision, Unregistered())
@@ -68,7 +73,7 @@ def _settle(run: Run, pending: Pending) -> Promotion:
     keep_pending(run, pending)
     try:
         with run.registry.turn():
-            promotion = _carry_out(run, pending.comparison, pending.decision)
+            promotion = _carry_out(run, pending.comparison, pending.decision, pending.config.policy)
             retain(run, pending.config.retention)
     except RegistryUnavailable as error:
         raise PromotionPending(
@@ -90,7 +95,7 @@ def _end(run: Run) -> None:
     end_underway(run)
 
 
-def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> Promotion:
+def _carry_out(run: Run, comparison: Comparison, decision: Decision, policy: PolicyConfig) -> Promotion:
     """Register the candidate, move the alias, record the decision; or return what the run has concluded before."""
     registry = run.registry
     record_cut_off(run.store, registry)
@@ -98,6 +103,7 @@ def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> Promotio
     for entry in conclusions(history, run.run_id):
         return _concluded(registry, entry, decision)
 
+    _wait_for_thaw(decision, policy)
     refuse_unrecorded_move(history, registry.resolve(CHAMPION_ALIAS), "the registry")
     candidate = registry.register(_candidate_files(run, decision), decision.candidate)
     entry = _entry(run, comparison, decision, candidate.version)
@@ -106,6 +112,17 @@ def _carry_out(run: Run, comparison: Comparison, decision: Decision) -> Promotio
     else:
         registry.record(entry, decision)
     return _promotion(decision, candidate)
+
+
+def _wait_for_thaw(decision: Decision, policy: PolicyConfig) -> None:
+    """Raise RegistryUnavailable if a freeze window has begun since a decision that no person was asked about."""
+    windows = frozen(datetime.now(UTC).isoformat(), policy)
+    if decision.verdict == "promote" and isinstance(decision.approval, ApprovalUnneeded) and windows:
+        raise RegistryUnavailable(
+            f"the freeze window {windows[0]} ({policy.timezone}) has begun since the decision",
+            where="policy.freeze",
+            fix=_HOW_TO_FINISH,
+        )
 
 
 def _candidate_files(run: Run, decision: Decision) -> Path:
@@ -169,6 +186,7 @@ def _entry(run: Run, comparison: Comparison, decision: Decision, version: str) -
         watch=_champion_figures(comparison.rival),
         gains=_gains(run.store, decision),
         source=comparison.source,
+        approval=decision.approval,
     )
 
 

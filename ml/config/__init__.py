@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from ml.config.freeze import parse_window, read_zone
 from ml.config.slices import BUILT_IN_SLICES, parse_slice
 from ml.errors import ConfigError
 
@@ -221,6 +222,44 @@ class PolicyConfig:
     max_size_ratio: CostRatio = Field(default=1.25, description="Size of the files divided by the champion's, at most.")
     cooldown_hours: float = Field(default=24.0, ge=0, le=8760, description="Hours between two promotions, at least.")
     hysteresis_f1_gain: Share = Field(default=0.005, description="Added to min_f1_gain after a rollback.")
+    approval: Literal["never", "borderline", "always"] = Field(
+        default="never",
+        description="A person is asked: never, where only a person's word can promote, or before each promotion too.",
+    )
+    approval_hours: float = Field(
+        default=72.0, ge=0.001, le=720, description="How long a person may take to answer; then the champion stays."
+    )
+    freeze: tuple[Text, ...] = Field(
+        default=(),
+        max_length=100,
+        description="Times in which a promotion waits for a person: 12-20/01-02, or cron; see ml/config/freeze.py.",
+    )
+    timezone: Text = Field(default="UTC", description="Of the freeze windows; SINCERE_TIMEZONE comes before it.")
+
+    @field_validator("freeze")
+    @classmethod
+    def _refuse_no_window(cls, freeze: tuple[str, ...]) -> tuple[str, ...]:
+        for window in freeze:
+            parse_window(window)
+        return freeze
+
+    @field_validator("timezone")
+    @classmethod
+    def _refuse_no_zone(cls, timezone: str) -> str:
+        read_zone(timezone, "config [policy] timezone")
+        return timezone
+
+    @property
+    def deciding(self) -> "PolicyConfig":
+        """Return the policy with the default in each field that says when a person is asked; none decides a model."""
+        defaults = PolicyConfig()
+        return replace(
+            self,
+            approval=defaults.approval,
+            approval_hours=defaults.approval_hours,
+            freeze=defaults.freeze,
+            timezone=defaults.timezone,
+        )
 
     @field_validator("slices")
     @classmethod

@@ -5,9 +5,10 @@ import logging
 from ml.config import Config, config_digest
 from ml.errors import LineageError
 from ml.fingerprint import inputs_of
+from ml.judge.approval import judge_with_person
 from ml.judge.evidence import gather_evidence
 from ml.judge.kept_decisions import keep_decision
-from ml.judge.policy import alarms, judge, remarks
+from ml.judge.policy import alarms, remarks
 from ml.records import Comparison, Decision, Inputs, Past, Probe, digest
 from ml.registry.history import after_rollback, champion_source, last_promotion, withdrawn
 from ml.run import Run
@@ -25,7 +26,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
     inputs = inputs_of(config, comparison.snapshot, comparison.champion)
     past = read_past(run, comparison, probe, inputs)
     evidence = gather_evidence(run.store, comparison, config.policy, probe, past)
-    verdict, reason, checks = judge(comparison, evidence, config.policy)
+    (verdict, reason, checks), approval = judge_with_person(comparison, evidence, config.policy, past)
     decision = Decision(
         verdict=verdict,
         reason=reason,
@@ -42,6 +43,7 @@ def decide(config: Config, run: Run, comparison: Comparison, probe: Probe) -> De
         remarks=remarks(comparison, config.policy),
         probe=digest(probe),
         past=past,
+        approval=approval,
     )
     for alarm in decision.alarms:
         logger.warning("alarm: %s", alarm)

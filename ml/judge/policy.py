@@ -15,12 +15,14 @@ from ml.config import PolicyConfig
 from ml.errors import LineageError
 from ml.records import (
     COMPARED_FIGURES,
+    ApprovalWanted,
     Comparison,
     Contamination,
     Decision,
     Evaluation,
     Evidence,
     Interval,
+    NoAnswer,
     NoChampion,
     NoEvidence,
     NoPromotion,
@@ -60,6 +62,25 @@ class _Stage(NamedTuple):
     checks: _Checks
 
 
+class _Leave(NamedTuple):
+    """What a person has said beforehand: `forced` with the run, `approved` after its verdict."""
+
+    forced: bool
+    approved: bool
+
+    @property
+    def given(self) -> bool:
+        return self.forced or self.approved
+
+    @property
+    def words(self) -> str:
+        return ", but forced" if self.forced else self.approval
+
+    @property
+    def approval(self) -> str:
+        return ", but approved" if self.approved else ""
+
+
 class _Cost(NamedTuple):
     """One field of ServingCosts: how to print it, and the increase, in `unit`, that passes whatever the ratio is."""
 
@@ -84,10 +105,14 @@ class Judgement(NamedTuple):
     checks: _Checks
 
 
-def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: PolicyConfig) -> Judgement:
+def judge(
+    comparison: Comparison, evidence: Evidence | NoEvidence, policy: PolicyConfig, *, approved: bool = False
+) -> Judgement:
     """Judge a candidate by itself and, if there is a champion, against the champion.
 
-    Raises LineageError if the models were measured on different rows, or if there is a champion but no evidence.
+    If a person has `approved` the candidate, this lifts what the run's force lifts, but for costs that were not
+    measured, and the question whether the gain is sure. Raises LineageError if the models were measured on different
+    rows, or if there is a champion but no evidence.
     """
     candidate, rival = comparison.candidate, comparison.rival
     _refuse_other_rows(candidate, comparison.baseline)
@@ -101,7 +126,8 @@ def judge(comparison: Comparison, evidence: Evidence | NoEvidence, policy: Polic
             where="the decision",
             fix="gather the evidence from the scores of this comparison",
         )
-    stages = _stages(comparison, rival, guards, evidence, policy)
+    leave = _Leave(forced=evidence.past.forced, approved=approved)
+    stages = _stages(comparison, rival, guards, evidence, policy, leave=leave)
     return Judgement(*_verdict(comparison, rival, stages), tuple(check for stage in stages for check in stage.checks))
 
 
@@ -135,8 +161,11 @@ def remarks(comparison: Comparison, policy: PolicyConfig) -> tuple[str, ...]:
 def is_settled(decision: Decision) -> bool:
     """Whether the same inputs would be judged the same again.
 
-    Not where a candidate is held back only by the time, or by what could not be measured or known.
+    Not where a candidate is held back only by the time, by what could not be measured or known, or by a person who was
+    not asked or did not answer.
     """
+    if isinstance(decision.approval, ApprovalWanted | NoAnswer):
+        return False
     circumstances = {_COOLDOWN, _SOURCE, _UNSEEN, *_GAINS}
     return decision.verdict != "blocked" or any(
         not check.passed and check.rule not in circumstances and check.observed != _UNMEASURED
@@ -151,7 +180,7 @@ def _judge_first(guards: _Checks) -> Judgement:
 
 
 def _stages(
-    comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig
+    comparison: Comparison, rival: Rival, guards: _Checks, evidence: Evidence, policy: PolicyConfig, *, leave: _Leave
 ) -> tuple[_Stage, ...]:
     """Return the stages, in order, of a candidate that must beat a champion; `guards` hold without a champion too."""
     candidate = comparison.candidate
@@ -164,15 +193,18 @@ def _stages(
             positive_share=candidate.positives / candidate.rows,
             policy=policy,
         ),
-        _unseen_check(rival, evidence.past),
+        _unseen_check(rival, leave),
         _completeness_check(evidence),
         _slices_check(evidence, policy),
         *_cost_checks(evidence.probe, evidence.past, policy),
     )
-    certainty, hysteresis = (_certainty_check(evidence, policy),), (_hysteresis_check(evidence, policy),)
-    withdrawn, cooldown = _withdrawn_check(evidence.past), _cooldown_check(evidence.past, policy)
+    past = evidence.past
+    certainty, hysteresis = (_certainty_check(evidence, policy, leave),), (_hysteresis_check(evidence, policy, leave),)
+    withdrawn, cooldown = _withdrawn_check(past, leave), _cooldown_check(past, policy, leave)
     return (
-        _Stage("blocked", "the rows come from another source than its own", _source_checks(comparison, evidence.past)),
+        _Stage(
+            "blocked", "the rows come from another source than the champion's", _source_checks(comparison, past, leave)
+        ),
         _Stage("blocked", "a version of the same weights or inputs was rolled back from", withdrawn),
         _Stage("blocked", "the candidate fails its {}", guards),
         _Stage("keep", "the candidate shows no {}", _gains(comparison, rival.evaluation)),
@@ -260,15 +292,15 @@ def _constant_loss(share: float) -> float:
     return -share * math.log(share) - (1 - share) * math.log1p(-share)
 
 
-def _unseen_check(rival: Rival, past: Past) -> RuleCheck:
+def _unseen_check(rival: Rival, leave: _Leave) -> RuleCheck:
     """A champion on rows that it was fitted to looks better than it is, and a judgement on such rows says nothing."""
     required = "known"
     if isinstance(rival.contamination, Contamination):
         seen = rival.contamination.rows
         observed = f"all but {seen:,}, left out" if seen else "all"
         return RuleCheck(rule=_UNSEEN, observed=observed, required=required, passed=True)
-    observed = f"unknown: the champion's rows are not here{_forced(past)}"
-    return RuleCheck(rule=_UNSEEN, observed=observed, required=required, passed=past.forced)
+    observed = f"unknown: the champion's rows are not here{leave.words}"
+    return RuleCheck(rule=_UNSEEN, observed=observed, required=required, passed=leave.given)
 
 
 def _completeness_check(evidence: Evidence) -> RuleCheck:
@@ -326,7 +358,7 @@ def _cost_checks(probe: Probe, past: Past, policy: PolicyConfig) -> _Checks:
         return (
             RuleCheck(
                 rule="costs of serving",
-                observed=f"not measured: {costs.reason}{_forced(past)}",
+                observed=f"not measured: {costs.reason}{', but forced' if past.forced else ''}",
                 required="measured for both; else run again, or with force",
                 passed=past.forced,
             ),
@@ -359,19 +391,19 @@ def _plain_ratio(costs: PairedCosts, cost: _Cost) -> float:
     return float(getattr(costs.candidate, cost.field) / getattr(costs.champion, cost.field))
 
 
-def _source_checks(comparison: Comparison, past: Past) -> _Checks:
-    """Fail for rows of another source than the champion's, unless a person forces the run; the sample always fails."""
+def _source_checks(comparison: Comparison, past: Past, leave: _Leave) -> _Checks:
+    """Fail for rows of another source than the champion's, unless a person gives leave; the sample always fails."""
     source, champions = comparison.source, past.champion_source
     if isinstance(source, UnknownSource) or isinstance(champions, NoPromotion):  # before there were names
         return ()
     same, is_sample = source == champions, source.name == _SAMPLE
-    forced = _forced(past) if not (same or is_sample) else ""
+    words = leave.words if not (same or is_sample) else ""
     return (
         RuleCheck(
             rule=_SOURCE,
-            observed=f"{source.name[:_LONGEST_NAME]}{forced}",
+            observed=f"{source.name[:_LONGEST_NAME]}{words}",
             required=_source_text(champions),
-            passed=same or bool(forced),
+            passed=same or bool(words),
         ),
     )
 
@@ -382,13 +414,13 @@ def _source_text(source: SourceName | UnknownSource) -> str:
     return f"the champion's: {source.name[:_LONGEST_NAME]}"
 
 
-def _withdrawn_check(past: Past) -> _Checks:
-    """Fail if a person rolled back from a version of the same weights or inputs, unless a person forces the run."""
+def _withdrawn_check(past: Past, leave: _Leave) -> _Checks:
+    """Fail if a person rolled back from a version of the same weights or inputs, unless a person gives leave."""
     rule, required, withdrawn = "rolled back before", "no such weights or inputs", past.withdrawn
     if isinstance(withdrawn, NothingWithdrawn):
         return (RuleCheck(rule=rule, observed="none", required=required, passed=True),)
-    observed = f"{withdrawn.version}{_forced(past)}"
-    return (RuleCheck(rule=rule, observed=observed, required=required, passed=past.forced),)
+    observed = f"{withdrawn.version}{leave.words}"
+    return (RuleCheck(rule=rule, observed=observed, required=required, passed=leave.given),)
 
 
 def _gains(comparison: Comparison, champion: Evaluation) -> _Checks:
@@ -421,31 +453,39 @@ def _gain(rule: str, observed: float, champion: float) -> RuleCheck:
     )
 
 
-def _certainty_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
+def _certainty_check(evidence: Evidence, policy: PolicyConfig, leave: _Leave) -> RuleCheck:
     gain = evidence.figures.get("f1")
+    sure = gain is not None and gain.lower > policy.min_f1_gain
     return RuleCheck(
         rule="F1 gain, surely",
-        observed=f"{gain.difference:+.4f}, at least {gain.lower:+.4f}" if gain else "not measured",
+        observed=_sureness(gain, "{0.difference:+.4f}, at least {0.lower:+.4f}", sure, leave),
         required=f"above {policy.min_f1_gain:g} at {evidence.confidence:.4g} confidence",
-        passed=gain is not None and gain.lower > policy.min_f1_gain,
+        passed=sure or (leave.approved and gain is not None),
     )
 
 
-def _hysteresis_check(evidence: Evidence, policy: PolicyConfig) -> RuleCheck:
+def _hysteresis_check(evidence: Evidence, policy: PolicyConfig, leave: _Leave) -> RuleCheck:
     """Require a larger gain after a rollback, which shows that the gate saw a gain where there was none."""
     gain, floor = evidence.figures.get("f1"), policy.min_f1_gain + policy.hysteresis_f1_gain
     required = f"above {floor:g} after a rollback"
     if not evidence.past.after_rollback:
         return RuleCheck(rule="hysteresis", observed="no rollback", required=required, passed=True)
+    sure = gain is not None and gain.lower > floor
     return RuleCheck(
         rule="hysteresis",
-        observed=f"F1 at least {gain.lower:+.4f}" if gain else "not measured",
+        observed=_sureness(gain, "F1 at least {0.lower:+.4f}", sure, leave),
         required=required,
-        passed=gain is not None and gain.lower > floor,
+        passed=sure or (leave.approved and gain is not None),
     )
 
 
-def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
+def _sureness(gain: Interval | None, text: str, sure: bool, leave: _Leave) -> str:
+    if gain is None:
+        return _UNMEASURED
+    return f"{text.format(gain)}{'' if sure else leave.approval}"
+
+
+def _cooldown_check(past: Past, policy: PolicyConfig, leave: _Leave) -> _Checks:
     """A promotion from the future says nothing of how long it is ago, and holds nobody back until its date."""
     required = f"at least {policy.cooldown_hours:g} hours"
     last = past.last_promotion
@@ -455,18 +495,9 @@ def _cooldown_check(past: Past, policy: PolicyConfig) -> _Checks:
     if hours < -_CLOCKS_DIFFER_HOURS:
         observed = f"unknown: {last.version} is dated {-hours:.1f} hours ahead, a clock was wrong"
         return (RuleCheck(rule=_COOLDOWN, observed=observed, required=required, passed=True),)
-    return (
-        RuleCheck(
-            rule=_COOLDOWN,
-            observed=f"{max(hours, 0.0):.1f} hours after {last.version}{_forced(past)}",
-            required=required,
-            passed=hours >= policy.cooldown_hours or past.forced,
-        ),
-    )
-
-
-def _forced(past: Past) -> str:
-    return ", but forced" if past.forced else ""
+    over = hours >= policy.cooldown_hours
+    observed = f"{max(hours, 0.0):.1f} hours after {last.version}{'' if over else leave.words}"
+    return (RuleCheck(rule=_COOLDOWN, observed=observed, required=required, passed=over or leave.given),)
 
 
 def _failed(checks: _Checks) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 from ml.config import PolicyConfig
+from ml.judge.approval import judge_with_person
 from ml.judge.evidence import gather_evidence
 from ml.judge.kept_decisions import policy_of, probe_of
-from ml.judge.policy import Judgement, judge
+from ml.judge.policy import Judgement
 from ml.judge.row_scores import Scores, read_scores
 from ml.metrics import measure
 from ml.records import Comparison, Decision, Evaluation, NoChampion, from_json
@@ -31,8 +32,8 @@ class Replay:
 def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
     """Measure all models again from the stored scores, and judge the candidate by a policy.
 
-    Serving costs and history are the recorded ones. Raises LineageError if the decision, or the comparison that it
-    names, is not in the store.
+    Serving costs, history and a person's answer are the recorded ones. Raises LineageError if the decision, or the
+    comparison that it names, is not in the store.
     """
     kept = store.open("comparisons", decision.comparison) / "comparison.json"
     comparison = from_json(kept.read_text(encoding="utf-8"), Comparison)
@@ -44,9 +45,10 @@ def replay(store: Store, decision: Decision, policy: PolicyConfig) -> Replay:
     baseline = _measure_again(comparison.baseline, scores, "baseline")
     measured = replace(comparison, candidate=candidate, baseline=baseline, rival=rival)
     evidence = gather_evidence(store, comparison, policy, probe_of(store, decision), decision.past)
+    judgement, _ = judge_with_person(measured, evidence, policy, decision.past, decision.approval)
     return Replay(
         decision=decision,
-        judgement=judge(measured, evidence, policy),
+        judgement=judgement,
         same_policy=policy == policy_of(store, decision),
         rows=len(scores.target),
     )

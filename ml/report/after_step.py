@@ -7,6 +7,7 @@ from typing import cast
 from ml.errors import SincereError
 from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, Scoring, digest
 from ml.registry.history import conclusions
+from ml.report.notices import failure_notice, notices_of, rollback_notice
 from ml.report.verdict import (
     decision_text,
     failure_text,
@@ -23,7 +24,7 @@ from ml.run import Run
 
 
 def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
-    """Write the page and the verdict for the record of a step; `taken` are the records that the step was given."""
+    """Write page and verdict for the record of a step, and tell of it; `taken` are the records that it was given."""
     by_kind = {type(each): each for each in taken}
     match record:
         case Change(changed=False):
@@ -42,17 +43,25 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
                 _write_conclusions(run)
         case Scoring():
             write_verdict(run, scoring_text(run, record))
+    for notice in notices_of(taken, record, dry_run=run.dry_run):
+        run.tell(notice)
 
 
 def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exception) -> None:
-    """Write the verdict of a run that ended in this step or is pending; one that had concluded keeps its own."""
+    """Tell why the step failed, and write the verdict of a run that ended in it or is pending.
+
+    A run that had concluded keeps its verdict.
+    """
+    pending = run.store.contains("pending", run.run_id)
+    run.tell(failure_notice(step, taken, error, pending=pending))
     if step == "promote" or not _had_concluded(run):
-        write_verdict(run, failure_text(step, taken, error, pending=run.store.contains("pending", run.run_id)))
+        write_verdict(run, failure_text(step, taken, error, pending=pending))
 
 
 def report_rollback(run: Run, rollback: Rollback) -> None:
-    """Write the verdict of a rollback."""
+    """Write the verdict of a rollback, and tell of it."""
     write_verdict(run, rollback_text(rollback))
+    run.tell(rollback_notice(rollback))
 
 
 def _write_end(run: Run, grounds: str, text: str) -> None:

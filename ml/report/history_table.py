@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from ml.records import ChampionFigures, ChampionUnmeasured, HistoryEntry
+from ml.records import Answer, ChampionFigures, ChampionUnmeasured, HistoryEntry
 from ml.report.figures import aligned, champion_name
 
 
 def history_text(entries: Sequence[HistoryEntry]) -> str:
-    """Format each entry as one line, oldest first; a second line tells the reason of a rollback and who triggered it.
+    """Format each entry as one line, oldest first; a second line tells the reason where a person decided.
 
     The columns `its precision` and `its recall` are figures of the champion before, on the same test rows.
     """
@@ -37,4 +37,5 @@ def _watched(figures: ChampionFigures | ChampionUnmeasured) -> tuple[str, str]:
 
 
 def _with_reason(line: str, entry: HistoryEntry) -> str:
-    return f"{line}\n    {entry.reason} ({entry.triggered_by})" if entry.verdict == "rollback" else line
+    told = entry.verdict == "rollback" or isinstance(entry.approval, Answer)
+    return f"{line}\n    {entry.reason} ({entry.triggered_by})" if told else line

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml.errors import DataError, OutOfResources, RegistryConflict, SincereError, TransientError
 from ml.records import (
+    ApprovalWanted,
     Change,
     Comparison,
     Contamination,
@@ -53,9 +54,17 @@ def decision_text(run: Run, comparison: Comparison, decision: Decision, outcome:
             *_grounds(comparison, decision),
             "",
             _alias(outcome),
+            *_not_asked(decision),
             f"report: reports/{run.run_id}/evaluation.html",
         ]
     )
+
+
+def _not_asked(decision: Decision) -> list[str]:
+    """Say who would have been asked, where nobody is: the task `approve` replaces this text where it asks."""
+    if not isinstance(decision.approval, ApprovalWanted):
+        return []
+    return ["approval: a person would be asked in Airflow; dags test, make retrain and ml run ask nobody"]
 
 
 def outcome_before(decision: Decision) -> str:

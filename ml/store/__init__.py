@@ -21,6 +21,7 @@ Kind = Literal[
     "trainings",
     "comparisons",
     "decisions",
+    "answers",
     "moves",
     "pending",
     "scores",

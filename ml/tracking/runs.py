@@ -29,7 +29,7 @@ from ml.tracking.expected import Expected
 from ml.tracking.promotion_report import PromotionReport
 from ml.tracking.unsent_runs import CONNECT_SECONDS, RecordedRun, reason, send_unsent
 
-JOBS = ("snapshot", "validate", "split", "train", "evaluate", "decide", "promote")
+JOBS = ("snapshot", "validate", "split", "train", "evaluate", "decide", "approve", "promote")
 DEFAULT_PROJECT = "sincere"
 LOCAL_MODELS = "insincere-questions"
 _LONGEST_TAG = 64

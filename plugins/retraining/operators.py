@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
+from retraining.notifier import FailureNotifier, Notifier, failure_text
 from retraining.params import (
     ROLLBACK,
     SCORING,
@@ -29,6 +30,7 @@ from retraining.params import (
 )
 from retraining.process import StepProcess
 from retraining.reports import ReportsLink
+from retraining.schedule import NO_BACKFILL, schedule_zone
 from retraining.source import output_of, refuse_config, source_of, with_credentials, with_date
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
@@ -43,6 +45,13 @@ TASK_DEFAULTS: dict[str, Any] = {
     "execution_timeout": timedelta(hours=1),
 }
 
+# People are told when a step has ended for good, not after each try.
+_CALLBACKS: dict[str, Any] = {
+    "on_success_callback": [Notifier()],
+    "on_skipped_callback": [Notifier()],
+    "on_failure_callback": [FailureNotifier()],
+}
+
 _WANDB = {"wandb_default": {"WANDB_API_KEY": "password"}}
 
 logger = logging.getLogger(__name__)
@@ -54,6 +63,7 @@ class StepOperator(BaseOperator):
     The step runs in a fresh process: TensorFlow is never forked, the GPU's memory is free when the step ends, and
     `ML_PYTHON` may name another interpreter. `connections` says which environment variable gets which field of an
     Airflow connection; a connection that is not defined changes nothing. Every step gets the connection to W&B.
+    `notices` has, as text, what the step left for people to be told.
     """
 
     template_fields: Sequence[str] = ("config", "records")
@@ -69,20 +79,25 @@ class StepOperator(BaseOperator):
         connections: Mapping[str, Mapping[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(task_id=kwargs.pop("task_id", step), **kwargs)
+        super().__init__(task_id=kwargs.pop("task_id", step), **{**_CALLBACKS, **kwargs})
         self.step = step
         self.records = list(records)
         self.config = config
         self.connections = {**_WANDB, **(connections or {})}
+        self.notices = ""
         self._running: list[StepProcess] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; raises AirflowFailException if no retry can help, else AirflowException."""
+        self.notices = ""
         with TemporaryDirectory(prefix=f"{self.step}-") as folder:
-            output = Path(folder, "output.json")
+            output, notices = Path(folder, "output.json"), Path(folder, "notices")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
-            command += ["--output", str(output)]
-            raise_for_status(self.step, self._run(command))
+            command += ["--notices", str(notices), "--output", str(output)]
+            status = self._run(command)
+            if notices.is_file():
+                self.notices = notices.read_text(encoding="utf-8")
+            raise_for_status(self.step, status)
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
         return record
 
@@ -92,7 +107,8 @@ class StepOperator(BaseOperator):
             process.terminate()
 
     def _run(self, command: list[str]) -> int:
-        environment = allowed(os.environ) | from_connections(self.connections)
+        zone = {"SINCERE_TIMEZONE": schedule_zone()}
+        environment = allowed(os.environ) | from_connections(self.connections) | zone
         try:
             self._running = [StepProcess(command, environment=environment, folder=PROJECT)]
             return self._running[0].follow(lambda line: self.log.info("%s", line))
@@ -110,10 +126,12 @@ class StepOperator(BaseOperator):
             return self._command(context, folder)
         except SincereError as error:
             logger.error("%s", error)
+            self.notices = failure_text(self.step, error)
             raise AirflowFailException(str(error)) from None
 
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = dict(context["params"])
+        _refuse_backfill(context)
         refuse_unknown(_conf(context))
         refuse_config(params)
         source = source_of(params)
@@ -181,7 +199,9 @@ class PromoteOperator(StepOperator):
     """The step `promote`; the champion's asset gets an event only if the candidate became the champion."""
 
     def __init__(self, *, champion: Asset, **kwargs: Any) -> None:
-        super().__init__(step="promote", outlets=[_promotions(champion)], **kwargs)
+        # `approve` is skipped where nobody is asked; a run that ends early skips all that promote takes.
+        rule = "none_failed_min_one_success"
+        super().__init__(step="promote", outlets=[_promotions(champion)], trigger_rule=rule, **kwargs)
         self.champion = champion
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -208,7 +228,7 @@ class RollbackOperator(StepOperator):
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
         refuse_unknown(_conf(context), ROLLBACK)
-        command = [*_program(), self.step, f"--reason={params['reason']}"]
+        command = [*_program(), self.step, f"--reason={params['reason']}", *run_flags({"force": params.get("force")})]
         if params["version"] is not None:
             command.append(f"--to={params['version']}")
         return [*command, *_run_identity(context)]
@@ -222,6 +242,7 @@ class ScoreOperator(StepOperator):
 
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
+        _refuse_backfill(context)
         refuse_unknown(_conf(context), SCORING)
         refuse_config(params)
         named = {"source.uri": source_of(params, "questions"), "score.output": output_of(params)}
@@ -266,6 +287,13 @@ def evaluation_seconds(splits: Mapping[str, Any], trained: Mapping[str, Any]) ->
 
 def _program() -> list[str]:
     return [os.environ.get("ML_PYTHON") or sys.executable, "-m", "ml"]
+
+
+def _refuse_backfill(context: Context) -> None:
+    from ml.errors import ConfigError
+
+    if context["dag_run"].run_type.value == "backfill":
+        raise ConfigError(NO_BACKFILL, where="the backfill", fix="cancel it; trigger a run, or wait for the schedule")
 
 
 def _conf(context: Context) -> Mapping[str, Any]:

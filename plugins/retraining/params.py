@@ -5,12 +5,14 @@ Their bounds and descriptions are those of the settings in ml/config; they are r
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Param
 
+from retraining import PROJECT
 from retraining.source import shown_setting
 
 _SETTINGS = {
@@ -22,30 +24,62 @@ _SETTINGS = {
     "learning_rate": "train.learning_rate",
     "batch_size": "train.batch_size",
     "warm_start": "train.warm_start",
+    "approval": "policy.approval",
+}
+_SECTIONS = {
+    "Data": ("source",),
+    "Split": ("train_fraction", "validation_fraction", "test_fraction"),
+    "Training": ("epochs", "learning_rate", "batch_size", "warm_start"),
+    "Run": ("config", "approval", "dry_run", "force"),
 }
 _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 RETRAINING = (*_SETTINGS, *_FLAGS, "config")
-ROLLBACK = ("version", "reason")
+ROLLBACK = ("version", "reason", "force")
 SCORING = ("questions", "output", "config", "dry_run")
 _LONGEST_NAME = 200
 
 
 def retraining_params() -> dict[str, Param]:
-    """Return the Params of `retrain_quora`; an empty Param leaves the setting as the config has it."""
+    """Return the Params of `retrain_quora` by section; an empty Param leaves the setting as the config has it."""
     from ml.config.settings_reference import setting_schemas
 
-    schemas = setting_schemas()
-    settings = {name: _optional(name, schemas[setting]) for name, setting in _SETTINGS.items()}
-    settings["source"].value = shown_setting("source")
-    switches = {
-        "dry_run": _switch("Dry run", "Run up to the verdict, and write nothing to the registry."),
-        "force": _switch(
-            "Force",
-            "Train even if CSV, settings and code are those of the champion's run; promote even in the cool-down, or"
-            " a version that was rolled back.",
-        ),
+    schemas, usual = setting_schemas(), _usual()
+    params = {
+        name: _optional(name, schemas[setting], usual=usual.get(setting, "")) for name, setting in _SETTINGS.items()
     }
-    return {"source": settings.pop("source"), "config": _config(), **settings, **switches}
+    params["source"].value = shown_setting("source")
+    params["config"] = _config()
+    params["dry_run"] = _switch("Dry run", "Run up to the verdict, and write nothing to the registry.")
+    params["force"] = _switch(
+        "Force",
+        "Train even if CSV, settings and code are those of the champion's run; promote even in the cool-down, or"
+        " a version that was rolled back.",
+    )
+    for section, names in _SECTIONS.items():
+        for name in names:
+            params[name].schema["section"] = section
+    return {name: params[name] for names in _SECTIONS.values() for name in names}
+
+
+def _usual() -> Mapping[str, str]:
+    """Say of each setting but the source, which may bear a password, what the schedule's config has."""
+    from ml.config.load import load_config
+    from ml.errors import SincereError
+
+    name = shown_setting("config") or "local"
+    try:
+        config = load_config(name)
+    except (SincereError, OSError):  # the run says so, and the form is for choosing another
+        return {}
+    settings = [setting.split(".") for setting in _SETTINGS.values() if setting != "source.uri"]
+    return {
+        f"{section}.{key}": f"Empty: {_shown(getattr(getattr(config, section), key))}, from the config {name}."
+        for section, key in settings
+    }
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def run_flags(params: Mapping[str, Any]) -> list[str]:
@@ -54,19 +88,36 @@ def run_flags(params: Mapping[str, Any]) -> list[str]:
 
 
 def rollback_params() -> dict[str, Param]:
-    """Return the Params of `rollback_model`: the target version, and the reason."""
-    version = {"type": "string", "description": "A version of the history. Empty: the champion's predecessor."}
-    return {
-        "version": _optional("version", version),
-        "reason": Param(
-            "",
-            type="string",
-            minLength=1,
-            maxLength=500,
-            title="Reason",
-            description="The registry's history shows it to those who ask later.",
-        ),
+    """Return the Params of `rollback_model`: the target version, the reason, and force."""
+    choices = _rollback_choices()
+    proposed = f" Former champions: {'; '.join(choices.values())}." if choices else ""
+    version = {
+        "type": "string",
+        "maxLength": 200,
+        "description": f"Any version of the history. Empty: the champion's predecessor.{proposed}",
+        **({"examples": [*choices]} if choices else {}),
     }
+    reason = Param(
+        "",
+        type="string",
+        minLength=1,
+        maxLength=500,
+        title="Reason",
+        description="The registry's history shows it to those who ask later.",
+    )
+    force = _switch("Force", "Back to a version, too, that was never promoted: its verdict then stands in the history.")
+    return {"version": _optional("version", version), "reason": reason, "force": force}
+
+
+def _rollback_choices() -> dict[str, str]:
+    """What the last promotion or rollback left to choose from: words by version. A proposal, which may be stale."""
+    from ml.config.environment import home_of
+
+    try:
+        kept = json.loads((home_of(os.environ, PROJECT) / "reports" / "rollback_choices.json").read_text("utf-8"))
+        return {str(version): str(words) for version, words in kept.items()}
+    except Exception:  # a file that is away, or damaged, must not take the DAG away
+        return {}
 
 
 def scoring_params() -> dict[str, Param]:
@@ -79,7 +130,10 @@ def scoring_params() -> dict[str, Param]:
     output = _optional("output", schemas["score.output"])
     questions.value, output.value = shown_setting("questions"), shown_setting("score_output")
     dry_run = _switch("Dry run", "Score and watch, and write no scored rows.")
-    return {"questions": questions, "output": output, "config": _config(), "dry_run": dry_run}
+    params = {"questions": questions, "output": output, "config": _config(), "dry_run": dry_run}
+    for name, param in params.items():
+        param.schema["section"] = "Data" if name in ("questions", "output") else "Run"
+    return params
 
 
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
@@ -133,14 +187,19 @@ def _config() -> Param:
         type="string",
         minLength=1,
         title="Config",
-        description="A preset or a .toml file with the settings that differ.",
+        description="A preset, or a .toml file with the settings that differ.",
         examples=preset_names(),
     )
 
 
-def _optional(name: str, schema: Mapping[str, Any]) -> Param:
+def _optional(name: str, schema: Mapping[str, Any], usual: str = "") -> Param:
     """Return a Param that may stay empty, with the bounds and the description of the setting's JSON schema."""
     bounds = {key: value for key, value in schema.items() if key not in ("type", "default", "title")}
+    within = f"From {schema['minimum']:.15g} to {schema['maximum']:.15g}." if "minimum" in schema else ""
+    bounds["description"] = " ".join(filter(None, (schema["description"], within, usual)))
+    if "enum" in bounds:
+        bounds["enum"] = [None, *bounds["enum"]]
+        bounds["values_display"] = {"null": "as the config has it"}
     title = name.replace("_", " ").capitalize()
     return Param(None, type=["null", schema["type"]], title=title, **bounds)
 

@@ -24,7 +24,9 @@ AGREED = {
     "SINCERE_SCORE_OUTPUT": "",
     "SINCERE_SCORE_OUTPUTS": "",
     "SINCERE_SCORE_SCHEDULE": "",
-    "SINCERE_TIMEZONE": "",
+    "SINCERE_NOTIFY": "all=apprise_default",
+    "SINCERE_LATE_HOURS": "",
+    "AIRFLOW__API__BASE_URL": "http://localhost:8080",
 }
 SECRET_VARIABLES = re.compile("KEY|TOKEN|SECRET|PASSWORD|_CONN_|CREDENTIALS")
 AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
@@ -33,9 +35,12 @@ AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer"
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """As Compose reads them: anchors and variables replaced."""
-    return compose_services(
-        {**SECRETS, "SINCERE_SOURCE": "s3://bucket/train.csv", "SINCERE_QUESTIONS": "s3://bucket/questions.parquet"}
-    )
+    given = {
+        "SINCERE_SOURCE": "s3://bucket/train.csv",
+        "SINCERE_QUESTIONS": "s3://bucket/questions.parquet",
+        "SINCERE_NOTIFY": "all=apprise_default",
+    }
+    return compose_services({**SECRETS, **given})
 
 
 def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
@@ -68,6 +73,13 @@ def test_only_workers_are_given_what_steps_need_to_reach_others(services: dict[s
     worker = services["worker"]["environment"]
     own = {name for name in worker if SECRET_VARIABLES.search(name)} - services["scheduler"]["environment"].keys()
     assert {name: worker[name] for name in own} == dict.fromkeys(own)  # passed on, never written down
+
+
+def test_those_who_tell_have_the_channel(services: dict[str, Any]) -> None:
+    name = "AIRFLOW_CONN_APPRISE_DEFAULT"
+    given = {part: services[part]["environment"].get(name, "nothing") for part in AIRFLOW_PARTS}
+    given = {part: value for part, value in given.items() if value != "nothing"}
+    assert given == dict.fromkeys(["dag-processor", "worker", "worker-gpu"])  # passed on, never written down
 
 
 def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> None:

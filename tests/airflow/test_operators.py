@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
+from retraining.approval import ApproveOperator
 from retraining.operators import (
     PROJECT,
     DetectOperator,
@@ -82,6 +84,13 @@ def test_bad_data_is_not_retried(tmp_path: Path) -> None:
 def test_a_missing_record_is_not_retried() -> None:
     with pytest.raises(AirflowFailException, match="decide stopped with status 65"):
         _run(StepOperator(step="decide", records=[None]))
+
+
+def test_a_backfill_is_refused_at_once_with_one_clear_error() -> None:
+    context = _context()
+    context["dag_run"].run_type = DagRunType.BACKFILL
+    with pytest.raises(AirflowFailException, match="there is nothing to backfill"):
+        StepOperator.execute.__wrapped__(StepOperator(step="snapshot"), context)
 
 
 def test_an_unknown_config_is_not_retried() -> None:
@@ -223,7 +232,7 @@ def test_a_step_runs_in_the_project_with_its_records(tmp_path: Path, monkeypatch
         *[PROJECT.name, "-m", "ml", "train", "--config", "config.toml", "--run-id", "manual__1"],
         "--triggered-by=Airflow, manual run by eve",
         "manual__1",
-        *["--input", "input-0.json", "--output", "output.json"],
+        *["--input", "input-0.json", "--notices", "notices", "--output", "output.json"],
     ]
 
 
@@ -270,7 +279,7 @@ def test_a_rollback_is_told_where_to_and_why(
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, f"printf '%s\\n' \"$@\" > {tmp_path}/seen; exit 65"))
     with pytest.raises(AirflowFailException):
         _run(RollbackOperator(champion=Asset("quora_champion")), version=version, reason="-- too slow")
-    assert (tmp_path / "seen").read_text().splitlines()[:-2] == [
+    assert (tmp_path / "seen").read_text().splitlines()[:-4] == [
         *["-m", "ml", "rollback", "--reason=-- too slow"],
         *target,
         *["--run-id", "manual__1", "--triggered-by=Airflow, manual run by eve", f"--run-url={RUN_URL}"],
@@ -306,8 +315,85 @@ def test_a_dry_run_reaches_the_step_as_a_flag(tmp_path: Path, monkeypatch: pytes
 def test_an_unknown_key_of_the_conf_is_refused_by_name(key: str) -> None:
     context = _context(**{key: "x.csv"})
     context["dag_run"].conf = {key: "x.csv"}
-    with pytest.raises(AirflowFailException, match=f"(?s)unknown key '{key}'.*known here: batch_size, config"):
+    with pytest.raises(
+        AirflowFailException, match=f"(?s)unknown key '{key}'.*known here: approval, batch_size, config"
+    ):
         StepOperator.execute.__wrapped__(StepOperator(step="snapshot"), context)
+
+
+class _TaskState(dict[str, Any]):
+    """What Airflow keeps for a task over retries and clearing."""
+
+    def set(self, key: str, value: Any, **_: Any) -> None:
+        self[key] = value
+
+
+WANTED = {"approval": {"record": "ApprovalWanted", "because": ["the setting approval = always"], "hours": 1.0}}
+
+
+def _asking(**state: Any) -> tuple[ApproveOperator, dict[str, Any]]:
+    operator = ApproveOperator(records=[{"record": "Comparison"}, WANTED, {"record": "Probe"}])
+    operator.config = "local"
+    context = _context() | {"task_state_store": _TaskState(state)}
+    context["ti"].xcom_push = lambda key, value: context.update({key: value})
+    return operator, context
+
+
+def _event(option: str, **event: Any) -> dict[str, Any]:
+    answered = {"chosen_options": [option], "responded_at": datetime(2026, 11, 25, 21, 50, 45, 7, tzinfo=UTC)}
+    return {**answered, "responded_by_user": {"id": "7", "name": "jane"}, "params_input": {"reason": " no "}, **event}
+
+
+REJECTION = {
+    **{"record": "Answer", "schema": 1, "decision": "d" * 64, "approved": False, "by": "jane", "reason": "no"},
+    "time": "2026-11-25T21:50:45+00:00",
+}
+
+
+def test_a_rejection_outlives_a_step_that_failed_after_it_and_nobody_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator, context = _asking(asked="d" * 64)
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "exit 75"))
+    with pytest.raises(AirflowException):
+        operator.execute_complete(context, _event("Reject"))
+    retried, _ = _asking()
+    gives_back_the_last_input = (
+        'while [ "$1" ]; do [ "$1" = --input ] && last=$2; [ "$1" = --output ] && cp $last $2; shift; done'
+    )
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, gives_back_the_last_input))
+    assert ApproveOperator.execute.__wrapped__(retried, context) == REJECTION
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"),
+    [
+        (_event("Reject"), REJECTION),
+        (_event("Approve"), REJECTION | {"approved": True}),
+        (_event("Approve", params_input={}), REJECTION | {"approved": True, "reason": "no reason was given"}),
+        (_event("Reject", responded_by_user={"id": "7", "name": ""}), REJECTION | {"by": "7"}),
+        (
+            _event("Reject", responded_by_user=None, timedout=True),
+            {"record": "NoAnswer", "schema": 1, "decision": "d" * 64, "time": "2026-11-25T21:50:45+00:00"},
+        ),
+    ],
+)
+def test_an_answer_becomes_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    operator, context = _asking(asked="d" * 64)
+    monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "exit 65"))
+    with pytest.raises(AirflowFailException):
+        operator.execute_complete(context, event)
+    assert operator.records[-1] == answer
+
+
+def test_a_dry_run_asks_nobody_and_hands_on_the_decision_as_it_was() -> None:
+    operator, context = _asking()
+    context["params"] |= {"dry_run": True}
+    with pytest.raises(AirflowSkipException, match=r"a person would have been asked .* a dry run promotes nothing"):
+        ApproveOperator.execute.__wrapped__(operator, context)
+    assert context["return_value"] == WANTED
 
 
 def test_an_unknown_key_of_a_rollbacks_conf_is_refused_by_name() -> None:
@@ -344,7 +430,7 @@ def test_a_run_reads_what_production_says(settings: Callable[..., str], monkeypa
     assert 'source.uri = "mine.csv"' in settings(source="mine.csv")
 
 
-@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL, DagRunType.ASSET_TRIGGERED])
+@pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.ASSET_TRIGGERED])
 def test_without_a_source_nobody_but_a_person_gets_the_sample(
     settings: Callable[..., str], run_type: DagRunType
 ) -> None:

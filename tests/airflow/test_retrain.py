@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml.source.sample import write_sample
+from tests.airflow.notice_servers import PASSWORD, SECRET, Webhook, connection, webhook
 from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
 from tests.wandb_server import WandbServer, serving
@@ -39,13 +40,21 @@ def server() -> Iterator[WandbServer]:
 
 
 @pytest.fixture(scope="module")
-def retrain(place: Path, server: WandbServer) -> Retrain:
-    connection = json.dumps({"conn_type": "generic", "password": server.key})
-    wandb = {"WANDB_BASE_URL": server.url, "AIRFLOW_CONN_WANDB_DEFAULT": connection}
+def team() -> Iterator[Webhook]:
+    """A webhook that is told everything; only a connection of Airflow has its address."""
+    with webhook() as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def retrain(place: Path, server: WandbServer, team: Webhook) -> Retrain:
+    key = json.dumps({"conn_type": "generic", "password": server.key})
+    wandb = {"WANDB_BASE_URL": server.url, "AIRFLOW_CONN_WANDB_DEFAULT": key}
+    notices = {"SINCERE_NOTIFY": "all=team", "AIRFLOW_CONN_TEAM": connection(team.address)}
 
     def run(source: Path = place / "Jane's new questions.csv") -> "subprocess.CompletedProcess[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))}
-        environment |= {"SINCERE_HOME": str(place / "my state"), **wandb}
+        environment |= {"SINCERE_HOME": str(place / "my state"), **wandb, **notices}
         command = ["make", "--assume-old=.venv/installed-all", "retrain", f"SOURCE={source}"]
         return subprocess.run(
             [*command, f"CONFIG={place / 'tiny.toml'}"],
@@ -181,6 +190,27 @@ def test_a_stopped_run_leaves_the_champion_alone(place: Path) -> None:
     assert [json.loads(entry)["verdict"] for entry in history] == ["promote", "unchanged"]
 
 
+@pytest.mark.usefixtures("second", "stopped")
+def test_people_are_told_once_of_each_runs_end(team: Webhook) -> None:
+    assert team.titles == [
+        "Promoted: v1 is the champion now (before: none)",
+        "Unchanged: nothing was trained, and champion v1 stays",
+        "Data rejected: the step validate refused the data",
+    ]
+    assert [len(each["message"].split("\n")) for each in team.posted] == [4, 4, 4]
+    page = r"Where: http://localhost:8080/dags/retrain_quora/runs/manual__[^/]+/plugin/report"
+    assert all(re.fullmatch(page, each["message"].split("\n")[-1]) for each in team.posted)
+
+
+@pytest.mark.usefixtures("stopped")
+def test_no_notice_has_a_row(team: Webhook, place: Path) -> None:
+    told = json.dumps(team.posted, ensure_ascii=False)
+    with (place / "odd.csv").open(newline="", encoding="utf-8") as questions:
+        assert [
+            row["qid"] for row in csv.DictReader(questions) if row["qid"] in told or row["question_text"] in told
+        ] == []
+
+
 def test_wandb_shows_the_steps_of_a_run_together_with_airflows_page(runs: dict[str, Run], server: WandbServer) -> None:
     assert list(runs) == ["snapshot", "validate", "split", "train", "evaluate", "decide", "promote"]
     assert {run.exit_code for run in runs.values()} == {0}
@@ -242,12 +272,13 @@ def test_a_promotion_has_a_report_in_wandb(server: WandbServer) -> None:
 def test_the_key_is_nowhere_to_be_read(
     first: "subprocess.CompletedProcess[str]", place: Path, server: WandbServer, command_lines: list[str]
 ) -> None:
+    secrets = (server.key, SECRET, PASSWORD)
     assert any("-m ml train" in line for line in command_lines)
-    assert not [line for line in command_lines if server.key in line]
-    assert server.key not in first.stdout + first.stderr
+    assert not [line for line in command_lines if any(secret in line for secret in secrets)]
+    assert not [secret for secret in secrets if secret in first.stdout + first.stderr]
     files = {str(path.relative_to(place)): _content(path) for path in (place / "my state").rglob("*") if path.is_file()}
     assert files["my state/airflow/airflow.db"].startswith(b"SQLite format 3")
-    assert [name for name, content in files.items() if server.key.encode() in content] == []
+    assert [name for name, content in files.items() for secret in secrets if secret.encode() in content] == []
     assert server.key.encode() not in b"".join(server.state.blobs.values()) + str(server.state.runs).encode()
 
 

@@ -46,9 +46,9 @@ def test_production_may_add_times_in_its_zone(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("cron", "zone", "message"),
     [
-        ("every day", "UTC", r"'every day' is no cron expression(.|\n)*SINCERE_SCORE_SCHEDULE(.|\n)*0 6 \* \* 1"),
-        ("0 25 * * *", "UTC", "no cron expression"),
-        ("0 6 * * *", "Mars/Base", r"no time zone 'Mars/Base'(.|\n)*SINCERE_TIMEZONE"),
+        ("every day", "UTC", r"'every day' is no schedule(.|\n)*SINCERE_SCORE_SCHEDULE(.|\n)*0 6 \* \* 1"),
+        ("0 25 * * *", "UTC", "is no schedule"),
+        ("0 6 * * *", "Mars/Base", r"Mars/Base(.|\n)*SINCERE_TIMEZONE"),
     ],
 )
 def test_a_schedule_that_cannot_be_says_so_when_the_dag_is_read(

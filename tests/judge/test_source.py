@@ -25,7 +25,7 @@ def test_rows_of_another_source_need_force_and_the_verdict_says_so(champions):
     verdict, reason, checks = judged(WEEKLY, champions)
     (check,) = [check for check in checks if check.rule == "same source"]
     assert (verdict, check.passed, check.observed) == ("blocked", False, "s3://bucket/train.csv")
-    assert reason == "Champion v1 stays: the rows come from another source than its own."
+    assert reason == "Champion v1 stays: the rows come from another source than the champion's."
 
     verdict, _, checks = judged(WEEKLY, champions, forced=True)
     (check,) = [check for check in checks if check.rule == "same source"]

@@ -4,6 +4,7 @@ import pytest
 
 from ml.errors import LineageError, RegistryConflict, RegistryUnavailable, SourceUnavailable
 from ml.records import (
+    ApprovalWanted,
     Change,
     Contamination,
     ModelVersion,
@@ -196,3 +197,10 @@ def test_a_promotion_that_failed_says_what_had_been_decided(error, pending, head
 )
 def test_a_run_that_ends_early_says_where_and_why(error, lines):
     assert failure_text("snapshot", (), error, pending=False).splitlines() == lines
+
+
+def test_where_nobody_was_asked_the_verdict_says_that_a_person_would_have_been(tmp_path):
+    wanted = ApprovalWanted(because=("the setting approval = always",), hours=72.0)
+    text = decision_text(open_run(tmp_path), KEPT, replace(judged(KEPT), approval=wanted), outcome_before(judged(KEPT)))
+    assert "\napproval: a person would be asked in Airflow; dags test, make retrain and ml run ask nobody\n" in text
+    assert "approval: " not in decision_text(open_run(tmp_path), KEPT, judged(KEPT), outcome_before(judged(KEPT)))

@@ -87,18 +87,25 @@ def test_what_was_scored_and_what_the_watch_found_is_said_in_words(run, question
 
 def test_other_questions_are_a_drift_which_is_said_and_does_not_hold_the_rows_back(run, tmp_path, caplog):
     source = write_csv(tmp_path / "odd.csv", [("a" * (5 + number % 5), "note 17") for number in range(500)])
-    record = score(run, source, tmp_path / "scored.csv")
+    told = []
+    record = score(replace(run, tell=told.append), source, tmp_path / "scored.csv")
     drifted = ["share flagged", "distribution of the scores", "distribution of the lengths"]
     assert [check.name for check in record.drift] == drifted
     assert (tmp_path / "scored.csv").is_file()
     verdict = (run.report_folder / "verdict.txt").read_text(encoding="utf-8")
     assert verdict.startswith("DRIFT: share flagged, distribution of the scores, distribution of the lengths")
+    (notice,) = told
+    assert (notice.event, notice.figures) == ("drift", "500 of 500 questions of file:odd.csv are flagged")
+    assert "not like those that champion v1 was trained on" in notice.what
+    assert notice.why.startswith("share flagged: 0.4835; distribution of the scores: ")
     assert "share flagged (flagged_shift): observed 0.4835, required at most 0.005" in caplog.text
 
 
 def test_a_few_questions_are_no_drift_by_chance(run, tmp_path):
-    record = score(run, write_csv(tmp_path / "few.csv", [("aaaaaa", ""), ("aaaaaaa", "")]), tmp_path / "scored.csv")
-    assert (record.drift, record.worst_severity) == ((), "info")
+    told = []
+    few = write_csv(tmp_path / "few.csv", [("aaaaaa", ""), ("aaaaaaa", "")])
+    record = score(replace(run, tell=told.append), few, tmp_path / "scored.csv")
+    assert (record.drift, record.worst_severity, told) == ((), "info", [])
 
 
 def test_a_bound_is_opened_by_a_setting_and_a_suite_edited_by_hand(run, tmp_path):

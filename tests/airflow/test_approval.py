@@ -1,0 +1,315 @@
+"""A person is asked in a live Airflow, and answers over its API; the alias moves on an approval alone.
+
+The two tasks run on decisions that were made before, so that nothing is trained here.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from retraining.params import folder_name
+
+from ml.config import PolicyConfig
+from ml.judge.approval import judge_with_person
+from ml.judge.kept_decisions import keep_decision
+from ml.records import Answer, ApprovalWanted, Decision, NoAnswer, NoEvidence, digest, from_json, to_json
+from ml.registry import CHAMPION_ALIAS
+from ml.registry.local import LocalRegistry
+from ml.report.verdict import read_verdict
+from ml.run import Run
+from tests.airflow.notice_servers import PASSWORD as CHANNEL_PASSWORD
+from tests.airflow.notice_servers import SECRET, Webhook, connection, webhook
+from tests.judge.examples import PAST, compare_next, judged, open_run, probed
+from tests.production import until
+
+PROJECT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PASSWORD = "the password of jane"
+WAITS = {"ask": 1.0, "ask_late": 0.001}  # hours, by DAG
+DAGS = """
+import json
+from pathlib import Path
+
+from airflow.sdk import Asset, dag
+from retraining.approval import ApproveOperator
+from retraining.notifier import ApprovalNotifier
+from retraining.operators import PromoteOperator
+from retraining.params import retraining_params
+
+
+def asking(name):
+    folder = Path(__file__).parent / name
+    comparison, decision, probe = (json.loads((folder / f"{each}.json").read_text()) for each in ("c", "d", "p"))
+
+    @dag(dag_id=name, schedule=None, params=retraining_params(), is_paused_upon_creation=False)
+    def ask():
+        asked = [comparison, decision, probe]
+        approved = ApproveOperator(records=asked, notifiers=[ApprovalNotifier()]).output
+        PromoteOperator(champion=Asset("quora_champion"), records=[comparison, approved, probe])
+
+    return ask()
+
+
+ask, ask_late = asking("ask"), asking("ask_late")
+"""
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A running `airflow standalone`: its home is also that of the registry."""
+
+    url: str
+    home: Path
+    environment: dict[str, str]
+    token: str = ""
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        bearer = {"Authorization": f"Bearer {self.token}"}
+        response = requests.request(method, f"{self.url}{path}", json=body or None, headers=bearer, timeout=60)
+        response.raise_for_status()
+        return response.json()
+
+    def trigger(self, dag: str, run_id: str) -> None:
+        self.call("POST", f"/api/v2/dags/{dag}/dagRuns", dag_run_id=run_id, logical_date=None)
+
+    def states(self, dag: str, run_id: str) -> dict[str, str]:
+        tasks = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {task["task_id"]: task["state"] for task in tasks}
+
+    def wait(self, dag: str, run_id: str, **states: str) -> None:
+        def reached() -> bool:
+            found = self.states(dag, run_id)
+            assert not {"failed", "upstream_failed"} & set(found.values()), found
+            return found == states
+
+        until(reached, seconds=600, what=f"{dag} {run_id}: {states}", logs=self.home)
+
+    def answer(self, dag: str, run_id: str, option: str, reason: str) -> None:
+        path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+        self.call("PATCH", path, chosen_options=[option], params_input={"reason": reason})
+
+    def clear(self, dag: str, run_id: str, *tasks: str) -> None:
+        what = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(tasks)}
+        self.call("POST", f"/api/v2/dags/{dag}/clearTaskInstances", **what)
+
+    def verdict(self, run_id: str) -> str:
+        return read_verdict(self.home / "reports" / folder_name(run_id))
+
+    @property
+    def registry(self) -> LocalRegistry:
+        return LocalRegistry(self.home / "registry")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a home with two decisions that wait for a person, and DAGs that ask about them."""
+    home = tmp_path_factory.mktemp("asking")
+    for name, hours in WAITS.items():
+        _write_records(open_run(home), home / "dags" / name, PolicyConfig(approval="always", approval_hours=hours))
+    (home / "dags" / "asking.py").write_text(DAGS)
+    return home
+
+
+def _write_records(run: Run, folder: Path, policy: PolicyConfig) -> None:
+    comparison = compare_next(run, "a model")
+    (verdict, reason, checks), approval = judge_with_person(comparison, NoEvidence(), policy, PAST)
+    decision = replace(judged(comparison), verdict=verdict, reason=reason, checks=checks, approval=approval)
+    keep_decision(run.store, decision, policy, NoEvidence(), probed(comparison))
+    folder.mkdir(parents=True)
+    for name, record in {"c": comparison, "d": decision, "p": probed(comparison)}.items():
+        (folder / f"{name}.json").write_text(to_json(record))
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Webhook]:
+    """A webhook that is told everything."""
+    with webhook() as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
+def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
+    port, *others = (str(_free_port()) for _ in range(4))
+    airflow_home = home / "airflow"
+    airflow_home.mkdir()
+    (airflow_home / "passwords.json").write_text(json.dumps({"jane": PASSWORD}))
+    url = f"http://127.0.0.1:{port}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))} | {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
+        "SINCERE_HOME": str(home),
+        "SINCERE_NOTIFY": "all=team",
+        "AIRFLOW_CONN_TEAM": connection(team.address),
+        "AIRFLOW_HOME": str(airflow_home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "jane:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",  # a busy machine
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": others[0],
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": others[1],
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": others[2],
+    }
+    with (home / "standalone.log").open("wb") as log:
+        process = subprocess.Popen(
+            [BIN / "airflow", "standalone"], env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield _started(Airflow(url, home, environment))
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _started(airflow: Airflow) -> Airflow:
+    ready = replace(airflow, token=until(lambda: _token(airflow), seconds=600, what="the API", logs=airflow.home))
+
+    def dags() -> bool:
+        return {dag["dag_id"] for dag in ready.call("GET", "/api/v2/dags")["dags"]} == set(WAITS)
+
+    until(dags, seconds=600, what="the DAGs", logs=airflow.home)
+    return ready
+
+
+def _token(airflow: Airflow) -> str | None:
+    try:
+        response = requests.post(
+            f"{airflow.url}/auth/token", json={"username": "jane", "password": PASSWORD}, timeout=30
+        )
+    except requests.ConnectionError:
+        return None
+    return str(response.json()["access_token"]) if response.ok else None
+
+
+@pytest.fixture(scope="module")
+def late(airflow: Airflow) -> str:
+    airflow.trigger("ask_late", "late")
+    airflow.wait("ask_late", "late", approve="success", promote="success")
+    return "late"
+
+
+@pytest.fixture(scope="module")
+def rejected(airflow: Airflow, late: str) -> str:
+    airflow.trigger("ask", "rejected")
+    airflow.wait("ask", "rejected", approve="awaiting_input", promote=None)
+    airflow.answer("ask", "rejected", "Reject", "wrong week")
+    airflow.wait("ask", "rejected", approve="success", promote="success")
+    return "rejected"
+
+
+@pytest.fixture(scope="module")
+def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]":
+    """Run `airflow dags test` on the same home, at the same time."""
+    command = [BIN / "airflow", "dags", "test", "ask"]
+    return subprocess.run(command, env=airflow.environment, check=False, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def approved(airflow: Airflow, tested: object) -> str:
+    airflow.trigger("ask", "approved")
+    airflow.wait("ask", "approved", approve="awaiting_input", promote=None)
+    airflow.answer("ask", "approved", "Approve", "looks right")
+    airflow.wait("ask", "approved", approve="success", promote="success")
+    return "approved"
+
+
+def _entry(airflow: Airflow, run_id: str) -> Any:
+    (entry,) = [entry for entry in airflow.registry.history() if entry.run_id == folder_name(run_id)]
+    return entry
+
+
+def test_no_answer_in_time_means_that_the_champion_stays(airflow: Airflow, late: str) -> None:
+    entry = _entry(airflow, late)
+    assert (entry.promoted, entry.verdict, type(entry.approval)) == (False, "blocked", NoAnswer)
+    assert "nobody has approved the candidate in time" in airflow.verdict(late).replace("\n", " ")
+
+
+def test_a_rejection_means_that_the_champion_stays_and_says_who_and_why(airflow: Airflow, rejected: str) -> None:
+    entry = _entry(airflow, rejected)
+    assert (entry.promoted, entry.approval.by, entry.approval.reason) == (False, "jane", "wrong week")
+    assert "jane has rejected the candidate (wrong week)" in airflow.verdict(rejected).replace("\n", " ")
+
+
+@pytest.mark.parametrize("tasks", [("promote",), ("approve", "promote")], ids=["promote", "both tasks"])
+def test_after_a_rejection_what_is_cleared_asks_and_promotes_nobody(
+    airflow: Airflow, rejected: str, tasks: tuple[str, ...]
+) -> None:
+    before = airflow.registry.history()
+    airflow.clear("ask", rejected, *tasks)
+    airflow.wait("ask", rejected, approve="success", promote="success")
+    assert airflow.registry.history() == before
+
+
+def test_dags_test_says_that_a_person_would_have_been_asked_and_ends(
+    airflow: Airflow, tested: "subprocess.CompletedProcess[str]"
+) -> None:
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    told = tested.stdout + tested.stderr
+    assert "a person would have been asked (the setting approval = always), but nobody can answer" in told
+    of_test = [entry for entry in airflow.registry.history() if entry.run_id.startswith("manual__")]
+    assert [(entry.promoted, entry.verdict, type(entry.approval)) for entry in of_test] == [
+        (False, "blocked", ApprovalWanted)
+    ]
+
+
+def test_an_approval_moves_the_alias_and_the_history_has_name_time_and_reason(airflow: Airflow, approved: str) -> None:
+    entry = _entry(airflow, approved)
+    assert (entry.promoted, entry.version) == (True, airflow.registry.resolve(CHAMPION_ALIAS).version)
+    assert isinstance(entry.approval, Answer)
+    assert (entry.approval.by, entry.approval.reason) == ("jane", "looks right")
+    asked = from_json((airflow.home / "dags" / "ask" / "d.json").read_text(), Decision)
+    assert entry.approval.decision == digest(asked) != entry.decision
+    assert abs(time.time() - datetime.fromisoformat(entry.approval.time).timestamp()) < 600
+
+
+def test_a_promotion_by_a_person_tells_those_who_wait_for_a_champion(airflow: Airflow, approved: str) -> None:
+    events = airflow.call("GET", "/api/v2/assets/events")["asset_events"]
+    assert [(event["source_run_id"], event["extra"]["version"]) for event in events] == [("approved", "v1")]
+
+
+@pytest.mark.usefixtures("approved")
+def test_people_are_told_that_one_is_asked_and_what_came_of_it(airflow: Airflow, team: Webhook) -> None:
+    told = [
+        title
+        for title, each in zip(team.titles, team.posted, strict=True)
+        if "/dags/ask/runs/approved/plugin/report" in each["message"]
+    ]
+    version = airflow.registry.resolve(CHAMPION_ALIAS).version
+    assert told == [
+        "Approval wanted: may the candidate become the champion (now: none)?",
+        f"Promoted: {version} is the champion now (before: none)",
+    ]
+    assert sum(title.startswith("Approval wanted") for title in team.titles) == 3  # late, rejected, approved
+    assert sum(title.startswith("Promoted") for title in team.titles) == 1
+
+
+@pytest.mark.usefixtures("approved")
+def test_no_log_of_airflow_has_the_address_of_the_channel(airflow: Airflow) -> None:
+    logs = {path: path.read_text(errors="replace") for path in airflow.home.rglob("*.log")}
+    assert len(logs) > 3
+    assert [path for path, text in logs.items() if SECRET in text or CHANNEL_PASSWORD in text] == []
