@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
-from retraining.deadline import alert_if_late
 from retraining.environment import SOURCE_CONNECTIONS
-from retraining.notifier import ApprovalNotifier
+from retraining.notices.deadline import alert_if_late
+from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
 from retraining.params import retraining_params
 from retraining.schedule import RUN_TYPES, retraining_schedule

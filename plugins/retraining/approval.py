@@ -15,6 +15,8 @@ APPROVE, REJECT = "Approve", "Reject"
 
 _TEST_USER = "dag_test"  # who triggers a run by `airflow dags test` or `dag.test()`, says airflow.sdk's DAG
 _NO_REASON = "no reason was given"
+# Airflow 3.3.2 loses an answer that comes before its scheduler has seen that the task waits, and tries the task again.
+_AGAIN = "**Asked again**: the task was cleared, or the answer to the first question was lost.\n\n"
 _ASKED, _REJECTION = "asked", "rejection"  # keys of the task's state, which outlives retries and clearing
 
 
@@ -59,14 +61,17 @@ class ApproveOperator(StepOperator, HITLOperator):
         asked = StepOperator.execute(self, context)
         if asked["record"] != "Question":
             return asked
-        self.subject, self.body = asked["subject"], asked["body"]
-        self.response_timeout = timedelta(hours=asked["hours"])
+        again = _AGAIN if context["task_state_store"].get(_ASKED) == asked["decision"] else ""
         context["task_state_store"].set(_ASKED, asked["decision"], retention=NEVER_EXPIRE)
+        self.subject, self.body = asked["subject"], f"{again}{asked['body']}"
+        self.response_timeout = timedelta(hours=asked["hours"])
         HITLOperator.execute(self, context)
         raise AssertionError("the operator waits by an exception")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Put the answer into the decision; a rejection is kept first, and stands whatever happens after it."""
+        if "error" in event:
+            self.process_trigger_event_error(event)
         answer = _answer(str(context["task_state_store"].get(_ASKED)), event)
         if answer["record"] == "Answer" and not answer["approved"]:
             context["task_state_store"].set(_REJECTION, answer, retention=NEVER_EXPIRE)

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from retraining import PROJECT
 from retraining.environment import allowed, from_connections
-from retraining.notifier import FailureNotifier, Notifier, failure_text
+from retraining.notices.notifier import FailureNotifier, Notifier, failure_text
 from retraining.params import (
     ROLLBACK,
     SCORING,

@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import requests
 from retraining.params import folder_name
@@ -23,27 +25,33 @@ from retraining.params import folder_name
 from ml.config import PolicyConfig
 from ml.judge.approval import judge_with_person
 from ml.judge.kept_decisions import keep_decision
-from ml.records import Answer, ApprovalWanted, Decision, NoAnswer, NoEvidence, digest, from_json, to_json
+from ml.judge.row_scores import Scores, keep_scores
+from ml.records import Answer, ApprovalWanted, Comparison, Decision, NoAnswer, NoEvidence, digest, from_json, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
 from ml.report.verdict import read_verdict
 from ml.run import Run
-from tests.airflow.notice_servers import PASSWORD as CHANNEL_PASSWORD
-from tests.airflow.notice_servers import SECRET, Webhook, connection, webhook
+from ml.store import Store
+from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
+from tests.airflow.notices.servers import SECRET, Webhook, connection, webhook
 from tests.judge.examples import PAST, compare_next, judged, open_run, probed
 from tests.production import until
 
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+EPOCH = {"epoch": 1, "loss": 0.2, "binary_accuracy": 0.95, "precision": 0.7, "recall": 0.6}
+EPOCH |= {"precision_at_recall_50": 0.7, "average_precision": 0.65}
+TARGET = np.array([1, 1, 0, 0, 0])
 PASSWORD = "the password of jane"
-WAITS = {"ask": 1.0, "ask_late": 0.001}  # hours, by DAG
+WAITS = {"ask": 1.0, "ask_late": 0.003}  # hours, by DAG
 DAGS = """
 import json
 from pathlib import Path
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
-from retraining.notifier import ApprovalNotifier
+from retraining.notices.deadline import alert_if_late
+from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import PromoteOperator
 from retraining.params import retraining_params
 
@@ -62,6 +70,8 @@ def asking(name):
 
 
 ask, ask_late = asking("ask"), asking("ask_late")
+alert_if_late(ask)
+alert_if_late(ask_late)
 """
 
 
@@ -96,8 +106,17 @@ class Airflow:
         until(reached, seconds=600, what=f"{dag} {run_id}: {states}", logs=self.home)
 
     def answer(self, dag: str, run_id: str, option: str, reason: str) -> None:
+        """Answer as soon as Airflow's scheduler knows that the task waits; one before that is lost."""
+        self.wait(dag, run_id, approve="awaiting_input", promote=None)
+        seen = f"TaskInstanceKey(dag_id='{dag}', task_id='approve', run_id='{run_id}'"
+        until(lambda: seen in self.log(), seconds=600, what="the scheduler", logs=self.home)
+        time.sleep(2)
         path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={"reason": reason})
+
+    def log(self) -> str:
+        lines = (self.home / "standalone.log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if "Received executor event" in line)
 
     def clear(self, dag: str, run_id: str, *tasks: str) -> None:
         what = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "task_ids": list(tasks)}
@@ -123,12 +142,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write_records(run: Run, folder: Path, policy: PolicyConfig) -> None:
     comparison = compare_next(run, "a model")
+    _store_what_the_report_shows(run.store, comparison)
     (verdict, reason, checks), approval = judge_with_person(comparison, NoEvidence(), policy, PAST)
     decision = replace(judged(comparison), verdict=verdict, reason=reason, checks=checks, approval=approval)
     keep_decision(run.store, decision, policy, NoEvidence(), probed(comparison))
     folder.mkdir(parents=True)
     for name, record in {"c": comparison, "d": decision, "p": probed(comparison)}.items():
         (folder / f"{name}.json").write_text(to_json(record))
+
+
+def _store_what_the_report_shows(store: Store, comparison: Comparison) -> None:
+    rows = pd.DataFrame({"question_text": ["why", "who is", "what", "when", "where"], "target": TARGET})
+    with store.staging() as folder:
+        rows.to_parquet(folder / "rows.parquet")
+        store.commit(folder, "splits", comparison.candidate.test)
+    with store.staging() as folder:
+        (folder / "training.json").write_text(json.dumps({"epochs": [EPOCH], "layers": {"head": 1}}))
+        (folder / "summary.txt").write_text("Total params: 1")
+        store.commit(folder, "trainings", comparison.trained.model)
+    scores = np.array([0.9, 0.3, 0.6, 0.2, 0.1], np.float32)
+    by_model = {"candidate": scores, "baseline": scores}
+    keep_scores(store, comparison, Scores(qid=np.array(list("abcde")), target=TARGET, by_model=by_model))
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +184,7 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
         "SINCERE_NOTIFY": "all=team",
+        "SINCERE_LATE_HOURS": "0.002",
         "AIRFLOW_CONN_TEAM": connection(team.address),
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
@@ -187,6 +222,8 @@ def _free_port() -> int:
 
 
 def _started(airflow: Airflow) -> Airflow:
+    # The first request to a part of the API server takes long on a busy machine, and a task gives up waiting for it.
+    until(lambda: _answers(f"{airflow.url}/execution/health/ping"), seconds=600, what="the API", logs=airflow.home)
     ready = replace(airflow, token=until(lambda: _token(airflow), seconds=600, what="the API", logs=airflow.home))
 
     def dags() -> bool:
@@ -194,6 +231,13 @@ def _started(airflow: Airflow) -> Airflow:
 
     until(dags, seconds=600, what="the DAGs", logs=airflow.home)
     return ready
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=120).ok
+    except requests.RequestException:
+        return False
 
 
 def _token(airflow: Airflow) -> str | None:
@@ -216,7 +260,6 @@ def late(airflow: Airflow) -> str:
 @pytest.fixture(scope="module")
 def rejected(airflow: Airflow, late: str) -> str:
     airflow.trigger("ask", "rejected")
-    airflow.wait("ask", "rejected", approve="awaiting_input", promote=None)
     airflow.answer("ask", "rejected", "Reject", "wrong week")
     airflow.wait("ask", "rejected", approve="success", promote="success")
     return "rejected"
@@ -232,7 +275,6 @@ def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def approved(airflow: Airflow, tested: object) -> str:
     airflow.trigger("ask", "approved")
-    airflow.wait("ask", "approved", approve="awaiting_input", promote=None)
     airflow.answer("ask", "approved", "Approve", "looks right")
     airflow.wait("ask", "approved", approve="success", promote="success")
     return "approved"
@@ -313,3 +355,14 @@ def test_no_log_of_airflow_has_the_address_of_the_channel(airflow: Airflow) -> N
     logs = {path: path.read_text(errors="replace") for path in airflow.home.rglob("*.log")}
     assert len(logs) > 3
     assert [path for path, text in logs.items() if SECRET in text or CHANNEL_PASSWORD in text] == []
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_run_that_has_not_ended_in_time_is_told_once(airflow: Airflow, team: Webhook) -> None:
+    def told() -> list[str]:
+        return sorted(title for title in team.titles if title.startswith("Late"))
+
+    until(lambda: len(told()) > 2, seconds=120, what="the notices of late runs", logs=airflow.home)
+    assert told() == [
+        f"Late: the run {run_id} has not ended by its deadline" for run_id in ("approved", "late", "rejected")
+    ]  # the run of `airflow dags test` has no deadline

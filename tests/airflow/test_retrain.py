@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ml.source.sample import write_sample
-from tests.airflow.notice_servers import PASSWORD, SECRET, Webhook, connection, webhook
+from tests.airflow.notices.servers import PASSWORD, SECRET, Webhook, connection, webhook
 from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
 from tests.wandb_server import WandbServer, serving

@@ -12,12 +12,17 @@ PROJECT = Path(__file__).parents[2]
 PURE = {
     "records": "ml.records",
     "config/__init__": "ml.config",
+    "config/freeze": "ml.config.freeze",
     "config/slices": "ml.config.slices",
     "errors": "ml.errors",
     "judge/policy": "ml.judge.policy",
+    "judge/approval": "ml.judge.approval",
 }
 HEAVY = ("tensorflow", "tf_keras", "official", "great_expectations", "wandb", "sklearn", "pandas", "matplotlib")
-SETTINGS = {"ml", "ml.config", "ml.config.load", "ml.config.settings_reference", "ml.config.slices", "ml.errors"}
+SETTINGS = {
+    *("ml", "ml.errors", "ml.config", "ml.config.environment", "ml.config.freeze", "ml.config.load"),
+    *("ml.config.settings_reference", "ml.config.slices"),
+}
 
 _PARSE_DAGS = """
 import json, runpy, sys

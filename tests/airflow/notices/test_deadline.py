@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from retraining.deadline import alert_if_late, late_hours, tell_late
+from retraining.notices.deadline import alert_if_late, late_hours, tell_late
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 def _context(state: str) -> dict[str, Any]:
@@ -56,4 +56,4 @@ def test_the_dag_has_the_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not dag.deadline
     alert_if_late(dag)
     (alert,) = dag.deadline
-    assert (alert.interval, alert.callback.path) == (timedelta(hours=36), "retraining.deadline.tell_late")
+    assert (alert.interval, alert.callback.path) == (timedelta(hours=36), "retraining.notices.deadline.tell_late")

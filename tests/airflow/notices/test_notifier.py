@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from retraining.notifier import ApprovalNotifier, FailureNotifier, Notifier
+from retraining.notices.notifier import ApprovalNotifier, FailureNotifier, Notifier
 from retraining.operators import RollbackOperator, StepOperator
 
 from ml.records import to_json
@@ -20,7 +20,7 @@ from ml.report.notices import late_notice, to_lines
 from tests.airflow.test_operators import RUN_URL, _context, _run
 from tests.judge.examples import RIVAL, compare, judged
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 WHERE = f"Where: {RUN_URL}/plugin/report"
 
 
@@ -37,7 +37,9 @@ def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[tuple[int, list[
 
     def read() -> list[tuple[int, list[str]]]:
         return [
-            (each.levelno, each.message.split("\n")) for each in caplog.records if each.name == "retraining.notifier"
+            (each.levelno, each.message.split("\n"))
+            for each in caplog.records
+            if each.name == "retraining.notices.notifier"
         ]
 
     return read

@@ -13,7 +13,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
-from retraining.notifier import tell
+from retraining.notices.notifier import tell
 from retraining.source import shown_setting
 
 _HOURS = 24.0
@@ -48,7 +48,7 @@ class DeadlinePlugin(AirflowPlugin):
     @property
     def deadline_references(self) -> list[Any]:  # type: ignore[override]
         """The reference by the name that a DAG has for it; Airflow loads a plugin's file by another name."""
-        from retraining.deadline import RunAfterDeadline
+        from retraining.notices.deadline import RunAfterDeadline
 
         return [RunAfterDeadline]
 
@@ -58,7 +58,7 @@ def alert_if_late(dag: DAG) -> None:
     alert = DeadlineAlert(
         reference=RunAfterDeadline(),
         interval=timedelta(hours=late_hours(shown_setting("late_hours"))),
-        callback=SyncCallback("retraining.deadline.tell_late"),
+        callback=SyncCallback("retraining.notices.deadline.tell_late"),
     )
     dag.deadline = [alert]
     dag.test = MethodType(_test_without_deadline, dag)  # type: ignore[method-assign]

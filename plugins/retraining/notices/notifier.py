@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
 
-from retraining.channels import send
+from retraining.notices.channels import send
 from retraining.params import run_url
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from retraining.channels import recipients, send
+from retraining.notices.channels import recipients, send
 
-from tests.airflow.notice_servers import PASSWORD, SECRET, Webhook, connection, mail_server, webhook
+from tests.airflow.notices.servers import PASSWORD, SECRET, Webhook, connection, mail_server, webhook
 
 LINES = ("Kept: champion v1 stays", "Why: no gain", "Figures: none", "What to do: nothing", "Where: http://airflow/x")
 
@@ -114,7 +114,7 @@ def test_channels_that_do_not_answer_are_given_up_together(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook.silent = True
-    monkeypatch.setattr("retraining.channels._SECONDS", 1)
+    monkeypatch.setattr("retraining.notices.channels._SECONDS", 1)
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection([{"path": hook.address}, {"path": f"{hook.address}/2"}]))
     monkeypatch.setenv("SINCERE_NOTIFY", "all=team,other")
     start = time.monotonic()
