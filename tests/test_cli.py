@@ -121,6 +121,30 @@ def test_a_step_that_lacks_a_record_says_which(capsys):
     assert "not given a RawSnapshot and a ValidationReport" in capsys.readouterr().err
 
 
+def test_the_schedules_time_zone_is_that_of_the_freeze_windows(place, monkeypatch, capsys):
+    command = ["snapshot", "--source", str(place / "rows.csv")]
+    monkeypatch.setenv("SINCERE_TIMEZONE", "Mars/Olympus")
+    assert main(command) == 65
+    assert "'Mars/Olympus' is no time zone" in capsys.readouterr().err
+    assert main([*command, "--set", "policy.timezone=Europe/Zurich"]) == 0
+
+
+def test_an_approval_needs_the_records_of_the_decision(capsys):
+    assert main(["approve"]) == 65
+    assert "step approve was not given a Comparison and a Decision and a Probe" in capsys.readouterr().err
+
+
+def test_a_run_that_wants_an_approval_says_so_ends_and_crowns_nobody(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    asking = ["--set", "policy.approval=always", "--set", 'policy.freeze=["* * * * *"]']
+    assert main(["run", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv"), *asking]) == 0
+    told = capsys.readouterr().out
+    needed = "by the setting approval = always and the freeze window * * * * * (UTC)."
+    assert f"nobody has approved the candidate yet, as needed {needed}" in " ".join(told.split())
+    assert "approval: a person would be asked in Airflow; dags test, make retrain and ml run ask nobody" in told
+    assert "production" not in json.loads((tmp_path / "registry" / "aliases.json").read_text())["versions"]
+
+
 @pytest.mark.parametrize("run_id", ["../up", "a b", ".hidden", "-x/y"])
 def test_a_run_id_that_is_no_folder_name_is_refused(place, run_id, capsys):
     assert main(["snapshot", "--source", str(place / "rows.csv"), f"--run-id={run_id}"]) == 65

@@ -97,11 +97,15 @@ class Airflow:
         tasks = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task["state"] for task in tasks}
 
+    def is_over(self, dag: str, run_id: str) -> bool:
+        """Whether the scheduler has ended the run; what is cleared before that stays as it is."""
+        return bool(self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}")["state"] == "success")
+
     def wait(self, dag: str, run_id: str, **states: str) -> None:
         def reached() -> bool:
             found = self.states(dag, run_id)
             assert not {"failed", "upstream_failed"} & set(found.values()), found
-            return found == states
+            return found == states and (None in states.values() or self.is_over(dag, run_id))
 
         until(reached, seconds=600, what=f"{dag} {run_id}: {states}", logs=self.home)
 
