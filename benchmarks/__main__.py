@@ -1,7 +1,7 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
-[pages] (all by default)
+[pages] [watch] (all by default)
 """
 
 import json
@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import airflow_overhead, checkpoints, dag_parsing, data_path, mutations, pages, significance, training
+from benchmarks import (
+    airflow_overhead,
+    checkpoints,
+    dag_parsing,
+    data_path,
+    mutations,
+    pages,
+    significance,
+    training,
+    watch,
+)
 
 MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "training": training.measure,
@@ -22,6 +32,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "checkpoints": checkpoints.measure,
     "mutations": mutations.measure,
     "pages": pages.measure,
+    "watch": watch.measure,
 }
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import Asset, dag
 from retraining.approval import ApproveOperator
+from retraining.environment import SOURCE_CONNECTIONS
 from retraining.notices.deadline import alert_if_late
 from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
@@ -12,17 +13,6 @@ from retraining.params import retraining_params
 from retraining.schedule import RUN_TYPES, retraining_schedule
 
 CHAMPION = Asset("quora_champion")
-SOURCE_CONNECTIONS = {
-    "kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"},
-    "aws_default": {
-        "AWS_ACCESS_KEY_ID": "login",
-        "AWS_SECRET_ACCESS_KEY": "password",
-        "AWS_SESSION_TOKEN": "aws_session_token",
-        "AWS_DEFAULT_REGION": "region_name",
-        "AWS_ENDPOINT_URL": "endpoint_url",
-    },
-    "google_cloud_default": {"GOOGLE_APPLICATION_CREDENTIALS": "key_path"},
-}
 
 
 @dag(

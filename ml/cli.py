@@ -47,7 +47,16 @@ from ml.registry.wandb.login import login_settings
 from ml.report.notices import to_lines
 from ml.report.record_words import words_of
 from ml.run import Run, Teller, untold
-from ml.steps import STEPS, promote_pending, report_if_failed, run_all, run_approval, run_rollback, run_step
+from ml.steps import (
+    OTHER_STEPS,
+    STEPS,
+    promote_pending,
+    report_if_failed,
+    run_all,
+    run_approval,
+    run_rollback,
+    run_step,
+)
 from ml.store import Store
 from ml.store.files import write_whole
 from ml.tracking import Tracker, open_tracker
@@ -197,6 +206,12 @@ def _keep_told(arguments: argparse.Namespace, config: Config, run: Run) -> ToldS
     )
     run.keep_for_page(told)
     return told
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    if arguments.to is not None:
+        arguments.set.append(f"score.output={json.dumps(arguments.to)}")
+    _run_one_step(arguments)
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -458,6 +473,7 @@ def _parser() -> argparse.ArgumentParser:
     approve = commands.add_parser("approve", help=_APPROVE_HELP, description=_APPROVE_HELP)
     _add_step_arguments(approve)
     approve.set_defaults(run=_approve)
+    _add_score(commands.add_parser("score", help=OTHER_STEPS["score"].help, description=OTHER_STEPS["score"].help))
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
@@ -489,6 +505,7 @@ def _whole(most: int) -> Callable[[str], int]:
 
 _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
+_OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
@@ -496,17 +513,21 @@ _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each r
 def _add_step_arguments(command: argparse.ArgumentParser) -> None:
     _add_run_arguments(command)
     command.add_argument("--input", type=Path, action="append", default=[], metavar="RECORD.json", help=_INPUT_HELP)
-    command.add_argument("--output", type=_writable, metavar="RECORD.json", help="where the record goes; else printed")
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
 
 
 def _add_run_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
-    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
+    _add_settings_arguments(command)
     command.add_argument("--source", metavar="URI", help="the CSV: short for --set source.uri=URI")
     command.add_argument("--no-sample", action="store_true", help="an error instead of the generated sample")
     command.add_argument("--dry-run", action="store_true", help="up to the verdict; write nothing to the registry")
     command.add_argument("--force", action="store_true", help=_FORCE_HELP)
     _add_run_identity(command)
+
+
+def _add_settings_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", default="local", metavar="PRESET|FILE.toml", help="default: local")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting")
 
 
 def _add_run_identity(command: argparse.ArgumentParser) -> None:
@@ -521,6 +542,16 @@ def _add_pending(command: argparse.ArgumentParser) -> None:
         "--pending", action="store_true", help="carry out all promotions that wait because the registry did not answer"
     )
     command.set_defaults(run=_promote)
+
+
+def _add_score(command: argparse.ArgumentParser) -> None:
+    _add_settings_arguments(command)
+    command.add_argument("--source", metavar="URI", help="the questions: short for --set source.uri=URI")
+    command.add_argument("--to", metavar="URI", help="where the scored rows go: short for --set score.output=URI")
+    command.add_argument("--dry-run", action="store_true", help="score and watch; write no scored rows")
+    _add_run_identity(command)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help=_OUTPUT_HELP)
+    command.set_defaults(run=_score, step="score", input=[], force=False, no_sample=False)
 
 
 def _add_rollback(command: argparse.ArgumentParser) -> None:

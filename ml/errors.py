@@ -87,6 +87,10 @@ class SourceUnavailable(TransientError):
     """The data source did not answer, or the download broke off in every attempt."""
 
 
+class OutputUnavailable(TransientError):
+    """The place of the scored rows did not answer."""
+
+
 class RegistryUnavailable(TransientError):
     """The registry gave no definite answer. An unknown champion is never treated as an absent one."""
 

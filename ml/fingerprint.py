@@ -17,6 +17,7 @@ from ml.config import (
     Config,
     EncoderConfig,
     RetentionConfig,
+    ScoreConfig,
     SourceConfig,
     TrackingConfig,
     ValidateConfig,
@@ -49,11 +50,12 @@ DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
     """Return the inputs of a run on the CSV with this sha256 beside this champion.
 
-    Settings of source, retention and tracking do not count, nor those that say when a person is asked.
+    Settings of source, scoring, retention and tracking do not count, nor those that say when a person is asked.
     """
     counted = replace(
         _without_places(config),
         source=SourceConfig(),
+        score=ScoreConfig(),
         retention=RetentionConfig(),
         tracking=TrackingConfig(),
         policy=config.policy.deciding,

@@ -33,6 +33,8 @@ Outcome = Literal[
     "dry run",
     "decided",
     "rolled back",
+    "scored",
+    "drift",
 ]
 Event = Literal[
     "promoted",
@@ -653,12 +655,44 @@ class Unregistered:
 
 
 @record
+class Histogram:
+    """How many rows lie in each bin: the first is below `edges[0]`, bin i from `edges[i - 1]` to below `edges[i]`."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@record
+class Profile:
+    """What a model's scores on some rows were like, and the texts of these rows; all are numbers of rows.
+
+    `flagged` reached the threshold, `empty` have no text, `damaged` show a wrong decoding. `lengths` are in characters.
+    A row whose text is missing has a length of 0, and no score.
+    """
+
+    rows: int
+    flagged: int
+    empty: int
+    damaged: int
+    scores: Histogram
+    lengths: Histogram
+
+
+@record
+class UnknownProfile:
+    """What is usual for the model is not known: it was trained before models kept the profile of their rows."""
+
+
+KnownProfile = Annotated[Profile | UnknownProfile, BY_NAME]
+
+
+@record
 class ModelDescription:
     """The file model.json of a model: how to label with it, and the digests of what it was made from.
 
     `snapshot` is the sha256 of the CSV.
     `fitted_to` has the digests of the parts that its weights and threshold were fitted to, and those of its ancestors.
-    `vocabulary` is the digest of what decides the token ids of a text.
+    `vocabulary` is the digest of what decides the token ids of a text. `profile` is that of its validation rows.
     """
 
     threshold: float
@@ -670,6 +704,7 @@ class ModelDescription:
     fitted_to: tuple[str, ...]
     started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
     vocabulary: str
+    profile: KnownProfile = UnknownProfile()
 
 
 @record
@@ -800,6 +835,34 @@ class RunOutcome:
     lines: tuple[str, ...]
 
 
+@record
+class Scoring:
+    """A file that the champion has scored, and what the watch over it found.
+
+    `source` and `output` are addresses without credentials and local folders, `questions` and `scored` the sha256 of
+    both files' bytes. `now` is the profile of these rows in the bins of `then`, the champion's validation rows.
+    `checks` are the expectations of the suite with the digest `suite`; none where `then` is unknown.
+    """
+
+    champion: ModelVersion
+    source: str
+    questions: str
+    output: str
+    scored: str
+    format: Literal["CSV", "Parquet"]
+    threshold: float
+    now: Profile
+    then: KnownProfile
+    suite: str
+    worst_severity: Severity
+    checks: tuple[DataCheck, ...]
+
+    @property
+    def drift(self) -> tuple[DataCheck, ...]:
+        """Return the expectations that failed and are more than an information."""
+        return tuple(check for check in self.checks if not check.passed and check.severity != "info")
+
+
 Record = (
     RawSnapshot
     | Change
@@ -811,6 +874,7 @@ Record = (
     | Probe
     | Promotion
     | Rollback
+    | Scoring
     | Answer
     | NoAnswer
     | Question

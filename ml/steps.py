@@ -105,9 +105,19 @@ STEPS: dict[str, Step] = {
 }
 
 
+# What is no part of a retraining, but runs as a step does: by the command line and by Airflow's operator.
+OTHER_STEPS: dict[str, Step] = {
+    "score": Step(
+        function="ml.scoring.score:score",
+        takes=(),
+        help="score a CSV or Parquet file with the champion, and watch over its questions",
+    ),
+}
+
+
 def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tracker: Tracker = _NO_TRACKER) -> Record:
     """Run one step on the records that it takes, picked from `records`; raises LineageError if one is missing."""
-    step = STEPS[name]
+    step = (STEPS | OTHER_STEPS)[name]
     taken = _picked(name, step.takes, records)
     module, _, function = step.function.partition(":")
     with tracker.track(name, config, run, taken) as tracked, report_if_failed(run, name, taken):

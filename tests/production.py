@@ -84,7 +84,6 @@ class _Parts:
         self.services = compose_services({**SECRETS, "SINCERE_SOURCES": str(folder.parent)})
         self._folder = folder
         dags = shutil.copytree(PROJECT / "dags", folder / "dags")
-        _run_every_minute(dags / "retrain_quora.py")
         self._places = {
             "@postgres/": f"@127.0.0.1:{ports['postgres']}/",
             "//redis:6379/": f"//127.0.0.1:{ports['redis']}/",
@@ -133,11 +132,6 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) ->
             return found
         time.sleep(0.5)
     raise AssertionError(f"{what} was not ready after {seconds} s: {_last_lines(logs)}")
-
-
-def _run_every_minute(dag: Path) -> None:
-    text = dag.read_text(encoding="utf-8")
-    dag.write_text(text.replace('schedule="@weekly"', f'schedule="{EVERY_MINUTE}"'), encoding="utf-8")
 
 
 def _token(url: str) -> str | None:

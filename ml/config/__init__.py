@@ -298,6 +298,23 @@ class PolicyConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ScoreConfig:
+    """Scoring a file with the champion, and the watch over its questions and scores."""
+
+    output: Text = Field(
+        default="auto",
+        min_length=1,
+        description="Where the scored rows go: a path, s3:// or gs://; auto is scored/RUN in the home.",
+    )
+    suite: Text = Field(
+        default="expectations/scores.json", description="The suite for questions and scores, beside those of training."
+    )
+    parameters: dict[str, float] = Field(
+        default_factory=dict, description="Bounds of the suite by name; its meta.parameters has the defaults."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RetentionConfig:
     """Which versions keep their files in the registry."""
 
@@ -330,6 +347,7 @@ class Config:
     train: TrainConfig = TrainConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     policy: PolicyConfig = PolicyConfig()
+    score: ScoreConfig = ScoreConfig()
     retention: RetentionConfig = RetentionConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -18,6 +18,9 @@ def public_settings(config: Config) -> dict[str, Any]:
     settings = asdict(config)
     settings["source"]["uri"] = public_address(config.source.uri)
     settings["encoder"]["source"] = public_name(config.encoder.source)
+    if config.score.output != AUTO:
+        settings["score"]["output"] = public_address(config.score.output)
+    settings["score"]["suite"] = Path(config.score.suite).name
     for suite in ("raw_suite", "splits_suite", "change_suite"):
         settings["validate"][suite] = Path(settings["validate"][suite]).name
     return settings

@@ -23,7 +23,7 @@ from great_expectations.data_context.types.base import (
 )
 from pydantic import BaseModel, Field, ValidationError
 
-from ml.config import ValidateConfig
+from ml.config import ScoreConfig, ValidateConfig
 from ml.errors import ConfigError, raise_if_passing
 from ml.fingerprint import suite_path
 from ml.records import DataCheck, Measured, NotMeasured, Severity
@@ -98,20 +98,32 @@ class Suites(NamedTuple):
 
 def read_suites(config: ValidateConfig) -> Suites:
     """All suites; raises ConfigError for a suite that is not as it should be, or a parameter that none has."""
-    contents = [_read(name) for name in (config.raw_suite, config.change_suite, config.splits_suite)]
+    names = (config.raw_suite, config.change_suite, config.splits_suite)
+    return Suites(*_with_parameters([_read(name, "validate") for name in names], config.parameters, "validate"))
+
+
+def read_scores_suite(config: ScoreConfig) -> Suite:
+    """The suite of the watch over scoring; raises ConfigError as `read_suites` does."""
+    (suite,) = _with_parameters([_read(config.suite, "score")], config.parameters, "score")
+    return suite
+
+
+def _with_parameters(
+    contents: Sequence[dict[str, Any]], parameters: Mapping[str, float], section: str
+) -> Iterator[Suite]:
     defaults = [content["meta"]["parameters"] for content in contents]
     known = set().union(*defaults)
-    for name in config.parameters.keys() - known:
+    for name in parameters.keys() - known:
         raise ConfigError(
             f"no suite has a parameter {name!r}",
-            where="config [validate.parameters]",
+            where=f"config [{section}.parameters]",
             fix=f"known: {', '.join(sorted(known))}",
         )
-    given = [{name: config.parameters.get(name, value) for name, value in default.items()} for default in defaults]
-    return Suites(*(Suite(content=content, parameters=each) for content, each in zip(contents, given, strict=True)))
+    for content, default in zip(contents, defaults, strict=True):
+        yield Suite(content=content, parameters={name: parameters.get(name, value) for name, value in default.items()})
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, section: str) -> dict[str, Any]:
     path = suite_path(name)
     try:
         suite = json.loads(path.read_text(encoding="utf-8"))
@@ -123,7 +135,7 @@ def _read(name: str) -> dict[str, Any]:
         raise_if_passing(error)
         raise ConfigError(
             f"the suite cannot be read: {error.strerror}",
-            where=f"config [validate], {path.name}",
+            where=f"config [{section}], {path.name}",
             fix="check the path and its rights",
         ) from None
     except Exception as error:

@@ -50,13 +50,14 @@ def write_exploration(
     everything = [finding for some in findings.values() for finding in some]
     failed = sum(not finding.check.passed for finding in everything)
     lead = f"{len(everything) - failed} of {len(everything)} expectations hold. {note}".strip()
-    checked = [_findings_section(docs, some) for docs, some in findings.items() if some]
+    checked = [findings_section(_HEADINGS[docs], docs, some) for docs, some in findings.items() if some]
     pictures = [_section(name, table) for name, table in tables]
     write_page(path, title="The questions", lead=lead, sections=[*checked, *pictures])
 
 
-def _findings_section(docs: str, findings: Sequence[Finding]) -> Section:
-    return Section(heading=_HEADINGS[docs], body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
+def findings_section(heading: str, docs: str, findings: Sequence[Finding]) -> Section:
+    """Return a section with a line for each expectation, and a link to the folder `docs` of its Data Docs."""
+    return Section(heading=heading, body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
 
 
 def _section(name: str, table: pa.Table) -> Section:

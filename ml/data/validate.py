@@ -63,8 +63,11 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     )
 
 
-def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
-    """Log each failure that is not critical; raise DataError with a line for each critical one."""
+def require(findings: Sequence[Finding], suite: Suite, docs: str, *, opened_by: str = "validate.parameters") -> None:
+    """Log each failure that is not critical; raise DataError with a line for each critical one.
+
+    `opened_by` names the setting that opens the suite's bounds.
+    """
     failed = [finding for finding in findings if not finding.check.passed]
     critical = [finding.line() for finding in failed if finding.check.severity == "critical"]
     for finding in failed:
@@ -76,7 +79,7 @@ def require(findings: Sequence[Finding], suite: Suite, docs: str) -> None:
             + "\n".join(f"  - {line}" for line in critical),
             where=f"Data Docs at {docs} in the reports folder",
             fix="correct the source; or, if the data is right as it is, open a bound: "
-            f"validate.parameters.NAME=VALUE with NAME of {', '.join(sorted(suite.parameters))}",
+            f"{opened_by}.NAME=VALUE with NAME of {', '.join(sorted(suite.parameters))}",
         )
     logger.info("all critical expectations of the suite %r hold (%d checked)", suite.name, len(findings))
 

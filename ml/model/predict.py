@@ -3,7 +3,7 @@
 import csv
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,7 +36,14 @@ _WRONG_PLACE = {
     errno.EROFS,
 }
 
+# Is told the texts of each chunk of rows, and their probabilities, float32 [texts].
+Observer = Callable[[Sequence[str], NDArray[np.float32]], None]
+
 logger = logging.getLogger(__name__)
+
+
+def unobserved(texts: Sequence[str], probabilities: NDArray[np.float32]) -> None:
+    """Ignore what was scored."""
 
 
 class LoadedModel:
@@ -104,9 +111,7 @@ def predict_csv(model: LoadedModel, source: Path, output: Path) -> None:
     _check_places(source, output)
     try:
         with open_text(source, "r", encoding=ENCODING) as rows, writing_whole(output) as to:
-            _score_rows(model, Records(rows, source.name), to, source.name)
-    except UnicodeDecodeError:
-        raise DataError("the file is not UTF-8", where=source.name, fix="convert it to UTF-8") from None
+            score_csv(model, rows, to, source.name)
     except OSError as error:
         if error.errno not in _WRONG_PLACE:
             raise
@@ -123,16 +128,27 @@ def _check_places(source: Path, output: Path) -> None:
         raise ConfigError("there is no such folder", where=f"--output {output.name}", fix="make it first")
 
 
-def _score_rows(model: LoadedModel, records: Records, to: TextIO, name: str) -> None:
+def score_csv(model: LoadedModel, source: TextIO, to: TextIO, name: str, observe: Observer = unobserved) -> None:
+    """Score the CSV in an open file, whose name errors bear, and call `observe` with each chunk of its rows."""
+    try:
+        _score_rows(model, Records(source, name), to, name, observe)
+    except UnicodeDecodeError:
+        raise DataError("the file is not UTF-8", where=name, fix="convert it to UTF-8") from None
+
+
+def _score_rows(model: LoadedModel, records: Records, to: TextIO, name: str, observe: Observer) -> None:
     header = records.header()
-    column = _text_column(header, name)
+    column = text_column(header, name)
     writer = csv.writer(_Lines(to))
     writer.writerow([*header, *ADDED_COLUMNS])
     rows = (row or [""] for row in records) if len(header) == 1 else records
     with progress("predict", None, " rows") as bar:
         while chunk := list(islice(rows, CHUNK_ROWS)):
             _check_widths(chunk, len(header), first=int(bar.n) + 1, name=name)
-            probabilities = iter(model.score([row[column] for row in chunk if row]))
+            texts = [row[column] for row in chunk if row]
+            scores = model.score(texts)
+            observe(texts, scores)
+            probabilities = iter(scores)
             writer.writerows(_scored(row, next(probabilities), model.threshold) if row else [] for row in chunk)
             bar.update(len(chunk))
 
@@ -151,7 +167,8 @@ class _Lines:
         self._to.write(line.removesuffix("\r\n") + "\n")
 
 
-def _text_column(header: list[str], name: str) -> int:
+def text_column(header: list[str], name: str) -> int:
+    """Return the place of the column of the texts; raises DataError if there is no one, or no room for the scores."""
     if header.count(TEXT_COLUMN) != 1:
         raise DataError(f"there is no one column {TEXT_COLUMN}", where=name, fix="name the column of the texts so")
     taken = [column for column in ADDED_COLUMNS if column in header]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,22 @@ def operating_point(
     thresholds, precisions, recalls = _curve(labels, scores, positive_rate)
     reached = np.count_nonzero(thresholds >= threshold)
     return OperatingPoint(float(precisions[reached - 1]), float(recalls[reached - 1])) if reached else _NOTHING_FLAGGED
+
+
+def rows_as_in_service(labels: Float32Array, *, positive_rate: float) -> IntArray:
+    """Return row numbers, ascending: all rows of one class, and of the other as many as the share in service wants."""
+    positives, negatives = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    odds = positive_rate / (1 - positive_rate)
+    if len(negatives) * odds <= len(positives):
+        positives = _evenly(positives, len(negatives) * odds)
+    else:
+        negatives = _evenly(negatives, len(positives) / odds)
+    return np.sort(np.concatenate([positives, negatives]))
+
+
+def _evenly(rows: IntArray, wanted: float) -> IntArray:
+    """Take so many rows at even distances, one at least."""
+    return rows[np.linspace(0, len(rows) - 1, max(1, round(wanted))).astype(np.int64)]
 
 
 def _curve(

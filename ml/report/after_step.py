@@ -6,10 +6,10 @@ from typing import cast
 
 from ml.errors import PermanentError, SincereError
 from ml.judge.kept_decisions import evidence_of
-from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, digest, to_json
+from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, Scoring, digest, to_json
 from ml.registry.history import conclusions
 from ml.report.notices import failure_notice, notices_of, rollback_notice
-from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
+from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback, of_scoring
 from ml.report.verdict import (
     decision_text,
     failure_text,
@@ -18,6 +18,7 @@ from ml.report.verdict import (
     outcome_before,
     read_verdict,
     rollback_text,
+    scoring_text,
     unchanged_text,
     write_conclusion,
     write_verdict,
@@ -49,6 +50,8 @@ def report_step(run: Run, taken: Sequence[Record], record: Record) -> None:
             else:
                 _write_conclusions(run)
             _keep_entries(run)
+        case Scoring():
+            _tell(run, scoring_text(run, record), of_scoring(record))
     for notice in notices_of(taken, record, dry_run=run.dry_run):
         run.tell(notice)
 

@@ -25,6 +25,7 @@ from ml.records import (
     Record,
     Rival,
     Rollback,
+    Scoring,
     Verdict,
     digest,
     from_json,
@@ -60,6 +61,8 @@ def notices_of(taken: Sequence[Record], record: Record, *, dry_run: bool) -> Seq
             return [_of_alarms(cast(Comparison, by_kind[Comparison]), alarms)]
         case Promotion() if not dry_run:
             return [_of_promotion(by_kind, record)]
+        case Scoring() if record.drift and not dry_run:
+            return [_of_drift(record)]
     return []
 
 
@@ -191,6 +194,17 @@ def _of_promotion(by_kind: Mapping[type, Record], promotion: Promotion) -> Notic
         why=decision.reason if ours else "the run had come to this verdict before",
         figures=_compared(comparison) if ours else "none; see the history",
         to_do=_after_promotion(before) if promotion.promoted else _TO_DO[event],
+    )
+
+
+def _of_drift(scoring: Scoring) -> Notice:
+    now = scoring.now
+    return _notice(
+        "drift",
+        what=f"the scored questions are not like those that champion {scoring.champion.version} was trained on",
+        why="; ".join(f"{check.name}: {check.observed}" for check in scoring.drift),
+        figures=f"{now.flagged:,} of {now.rows:,} questions of {scoring.source} are flagged",
+        to_do="see in the report what is different; if the questions are right, label some of them and retrain",
     )
 
 

@@ -72,7 +72,7 @@ def _failed(checks: Sequence[RuleCheck]) -> list[str]:
 
 
 def _link(run: Run) -> str:
-    return f"[The run's report]({run.run_url}/plugin/reports)" if run.run_url.startswith("http") else ""
+    return f"[The run's report]({run.run_url}/plugin/report)" if run.run_url.startswith("http") else ""
 
 
 def _escaped(text: str) -> str:

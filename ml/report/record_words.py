@@ -17,6 +17,7 @@ from ml.records import (
     RawSnapshot,
     Rival,
     Rollback,
+    Scoring,
     ServingCosts,
     SnapshotElsewhere,
     Split,
@@ -110,6 +111,17 @@ def _(record: Promotion) -> str:
     if record.promoted:
         return f"promoted: {record.alias} is {record.version} now (before: {before})"
     return f"not promoted: the verdict is {record.verdict}, {record.alias} stays {before} (candidate: {record.version})"
+
+
+@words_of.register
+def _(record: Scoring) -> str:
+    failed = [check.name for check in record.checks if not check.passed]
+    held = f"{len(record.checks) - len(failed)} of {len(record.checks)} expectations hold"
+    watch = "; not ".join([held, *failed]) if record.checks else "no watch: training's distributions are not known"
+    return (
+        f"{record.champion.version} scored {record.now.rows:,} questions of {record.source}: {record.now.flagged:,}"
+        f" flagged, written to {record.output}; {watch}"
+    )
 
 
 @words_of.register

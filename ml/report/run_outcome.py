@@ -13,9 +13,10 @@ from ml.records import (
     Promotion,
     Rollback,
     RunOutcome,
+    Scoring,
 )
 from ml.report.figures import champion_name
-from ml.report.verdict import alias_line, outcome_after, outcome_before, outcome_of_entry
+from ml.report.verdict import alias_line, outcome_after, outcome_before, outcome_of_entry, watched
 
 _OUTCOMES: Mapping[str, Outcome] = {
     "promote": "promoted",
@@ -71,6 +72,15 @@ def of_rollback(rollback: Rollback) -> RunOutcome:
     """What a rollback did."""
     line = alias_line(f"{rollback.target.version} (before: {rollback.previous.version})")
     return RunOutcome(outcome="rolled back", step="rollback", reason=rollback.reason, lines=(line,))
+
+
+def of_scoring(scoring: Scoring) -> RunOutcome:
+    """What the watch over scored questions found."""
+    now = scoring.now
+    flagged = f"{champion_name(scoring.champion)} flags {now.flagged:,} of {now.rows:,} questions of {scoring.source}"
+    outcome: Outcome = "drift" if scoring.drift else "scored"
+    lines = (f"{flagged} ({now.flagged / now.rows:.2%})", f"scored rows: {scoring.output}")
+    return RunOutcome(outcome=outcome, step="score", reason=watched(scoring), lines=lines)
 
 
 def _of_error(error: Exception) -> Outcome:

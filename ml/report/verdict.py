@@ -22,6 +22,7 @@ from ml.records import (
     Record,
     Rival,
     Rollback,
+    Scoring,
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.figures import WIDTH, aligned, champion_name, check_lines, columns_by_role, data_warnings, figure_rows
@@ -86,6 +87,28 @@ def rollback_text(rollback: Rollback) -> str:
     target, previous = rollback.target.version, rollback.previous.version
     return "\n".join(
         [_headline("rollback", rollback.reason, dry_run=False), "", alias_line(f"{target} (before: {previous})")]
+    )
+
+
+def scoring_text(run: Run, scoring: Scoring) -> str:
+    """Return what was scored, what the watch found, and where the rows are."""
+    now = scoring.now
+    told = (
+        f"{champion_name(scoring.champion)} scored {now.rows:,} questions of {scoring.source}: "
+        f"{now.flagged:,} are flagged ({now.flagged / now.rows:.2%})."
+    )
+    docs = [f"Data Docs: reports/{run.run_id}/data_docs_scores/index.html"] if scoring.checks else []
+    return "\n".join(
+        [
+            _headline("drift" if scoring.drift else "scored", watched(scoring), dry_run=run.dry_run),
+            "",
+            textwrap.fill(told, WIDTH),
+            *_watch_lines(scoring),
+            "",
+            f"scored rows: {scoring.output}",
+            f"report: reports/{run.run_id}/scoring.html",
+            *docs,
+        ]
     )
 
 
@@ -174,6 +197,20 @@ def _grounds(comparison: Comparison, decision: Decision) -> list[str]:
         *_remarks(comparison, decision),
         *aligned(figures, numbers_from=1),
     ]
+
+
+def watched(scoring: Scoring) -> str:
+    """Say what the watch over scored questions found, in one sentence."""
+    if scoring.drift:
+        return f"{', '.join(check.name for check in scoring.drift)}: these questions are not like those of training."
+    if scoring.checks:
+        return "these questions are like those of training."
+    return "what the rows of this champion's training were like is not known."
+
+
+def _watch_lines(scoring: Scoring) -> list[str]:
+    lines = [(" ✓" if check.passed else " ✗", check.name, check.observed) for check in scoring.checks]
+    return ["", *aligned(lines, numbers_from=2)] if lines else []
 
 
 def _column_name(role: str, comparison: Comparison) -> str:

@@ -1,10 +1,15 @@
-"""Read files in object stores (`s3://`, `gs://`) through fsspec, whose clients find credentials and endpoints."""
+"""Read and write files in object stores (`s3://`, `gs://`) through fsspec.
+
+Its clients find credentials and endpoints.
+"""
 
 import errno
 import logging
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ml.config import SourceConfig
@@ -21,7 +26,7 @@ def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
     @contextmanager
     def open_from(start: int, promise: Promise) -> Iterator[Body]:
         with _bucket_errors(source):
-            files = _file_system(config)
+            files = _file_system(config.uri, config)
             current = _promise(files, config.uri, source)
             file = files.open(config.uri, "rb", block_size=_BLOCK_BYTES, cache_type="readahead")
         first = start if current == promise else 0
@@ -29,15 +34,27 @@ def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
         with file:
             yield Body(start=first, promise=current, chunks=_chunks(file, source))
         with _bucket_errors(source):
-            if _promise(_file_system(config), config.uri, source) != current:
+            if _promise(_file_system(config.uri, config), config.uri, source) != current:
                 raise OtherFile("the bucket's file changed while it was read")
 
     return open_from
 
 
-def _file_system(config: SourceConfig) -> Any:
+def put_in_bucket(file: Path, uri: str, config: SourceConfig, *, place: str) -> None:
+    """Write a file to a bucket; object stores show it once it is whole. `place` is the address for messages.
+
+    Raises BrokenOff if another attempt may succeed, DataError or ConfigError if not.
+    """
+    with _bucket_errors(place, absent="does not exist"):
+        files = _file_system(uri, replace(config, anonymous=False))
+        files.put_file(str(file), uri)
+        if files.info(uri)["size"] != file.stat().st_size:
+            raise BrokenOff("the bucket has not the whole file")
+
+
+def _file_system(uri: str, config: SourceConfig) -> Any:
     """Return a new client: one from fsspec's cache would keep its first answers and its first credentials."""
-    if config.uri.startswith("s3:"):
+    if uri.startswith("s3:"):
         from s3fs import S3FileSystem
 
         timeouts = {"connect_timeout": config.timeout_seconds, "read_timeout": config.timeout_seconds}
@@ -74,7 +91,7 @@ def _promise(files: Any, uri: str, source: str) -> Promise:
 
 
 @contextmanager
-def _bucket_errors(source: str) -> Iterator[None]:
+def _bucket_errors(source: str, *, absent: str = "has no such file") -> Iterator[None]:
     """Turn the errors of s3fs, gcsfs and their clients into our errors, without their texts, which may contain keys."""
     try:
         yield
@@ -90,16 +107,16 @@ def _bucket_errors(source: str) -> Iterator[None]:
                 fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; "
                 "for a public bucket source.anonymous = true",
             ) from None
-        if refusal := _refusal(error):
+        if refusal := _refusal(error, absent):
             fix = "check the bucket, the key and the rights of the credentials"
             raise DataError(f"the bucket {refusal}", where=source, fix=fix) from None
         raise BrokenOff(name) from None
 
 
-def _refusal(error: Exception) -> str:
+def _refusal(error: Exception, absent: str) -> str:
     """Say why the bucket will refuse the same request again; "" if another attempt may succeed."""
     if isinstance(error, FileNotFoundError):
-        return "has no such file"
+        return absent
     # gcsfs has no error type for status 403; only this text tells it.
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and str(error).startswith("Forbidden")):
         return "forbids access"

@@ -22,8 +22,15 @@ from ml.fingerprint import training_digest
 from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
 from ml.model.predict import LoadedModel, load_model, weights_digest
-from ml.model.threshold import choose_dominating_threshold, choose_threshold, operating_point
-from ml.records import Champion, ModelDescription, NoChampion, Split, Splits, TrainedModel, digest, to_json
+from ml.model.profile import profile_of
+from ml.model.threshold import (
+    Float32Array,
+    choose_dominating_threshold,
+    choose_threshold,
+    operating_point,
+    rows_as_in_service,
+)
+from ml.records import Champion, ModelDescription, NoChampion, Profile, Split, Splits, TrainedModel, digest, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
@@ -84,8 +91,10 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
             weights=trainer.classifier.get_weights(),
             seed=settings.seed,
         )
-        threshold = _choose_threshold(config, run, saved_model, champion, validation_rows)
-        description = _description(config, splits, threshold, start, pretrained)
+        scores = _score_validation(saved_model, validation_rows)
+        threshold = _choose_threshold(config, run, scores, champion, validation_rows)
+        profile = _profile(config, scores, validation_rows, threshold)
+        description = _description(config, splits, threshold, start, pretrained, profile=profile)
         (staged / "model" / "model.json").write_text(to_json(description), encoding="utf-8")
         _write_training(staged / "training", fitted, trainer)
         model = _commit(run.store, staged)
@@ -119,12 +128,15 @@ def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
     return LabelledTexts(tokenizer.tokenize(rows["question_text"].tolist()), rows["target"].to_numpy(np.float32))
 
 
-def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Champion, rows: pd.DataFrame) -> float:
-    """Choose the threshold on the exported model's scores: with mixed precision the trained model's differ slightly."""
-    labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
-    scores = LoadedModel(tf.saved_model.load(plain_path(saved_model)), threshold=0.5).score_many(
-        texts, "score the candidate for its threshold"
+def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:
+    """Return the exported model's scores, [rows]: with mixed precision the trained model's differ slightly."""
+    return LoadedModel(tf.saved_model.load(plain_path(saved_model)), threshold=0.5).score_many(
+        rows["question_text"].tolist(), "score the candidate for its threshold"
     )
+
+
+def _choose_threshold(config: Config, run: Run, scores: Float32Array, champion: Champion, rows: pd.DataFrame) -> float:
+    labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
     positive_rate = config.threshold.positive_rate
     if isinstance(champion, NoChampion) or config.threshold.rebase:
         return choose_threshold(labels, scores, positive_rate=positive_rate)
@@ -142,8 +154,14 @@ def _choose_threshold(config: Config, run: Run, saved_model: Path, champion: Cha
     return threshold
 
 
+def _profile(config: Config, scores: Float32Array, rows: pd.DataFrame, threshold: float) -> Profile:
+    labels = rows["target"].to_numpy(np.float32)
+    taken = rows_as_in_service(labels, positive_rate=config.threshold.positive_rate)
+    return profile_of(rows["question_text"].iloc[taken].tolist(), scores[taken], threshold)
+
+
 def _description(
-    config: Config, splits: Splits, threshold: float, start: Start, pretrained: PretrainedEncoder
+    config: Config, splits: Splits, threshold: float, start: Start, pretrained: PretrainedEncoder, *, profile: Profile
 ) -> ModelDescription:
     parts = [splits.part("train").digest, splits.part("validation").digest]
     return ModelDescription(
@@ -156,6 +174,7 @@ def _description(
         fitted_to=tuple(dict.fromkeys([*start.fitted_to, *parts])),
         started_from=start.weights,
         vocabulary=vocabulary_digest(pretrained),
+        profile=profile,
     )
 
 

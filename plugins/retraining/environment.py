@@ -19,6 +19,19 @@ _PREFIXES = re.compile(
 
 Fields = Mapping[str, str]
 
+# What the clients of the sources read, from which field of which connection.
+SOURCE_CONNECTIONS: dict[str, Fields] = {
+    "kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password"},
+    "aws_default": {
+        "AWS_ACCESS_KEY_ID": "login",
+        "AWS_SECRET_ACCESS_KEY": "password",
+        "AWS_SESSION_TOKEN": "aws_session_token",
+        "AWS_DEFAULT_REGION": "region_name",
+        "AWS_ENDPOINT_URL": "endpoint_url",
+    },
+    "google_cloud_default": {"GOOGLE_APPLICATION_CREDENTIALS": "key_path"},
+}
+
 
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a step may need; docs/operation.md lists them."""

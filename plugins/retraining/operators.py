@@ -24,11 +24,21 @@ from retraining.ending import has_told, tell_end
 from retraining.environment import allowed, from_connections
 from retraining.notices.notifier import FailureNotifier, Notifier, failure_text
 from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
-from retraining.params import ROLLBACK, config_overrides, folder_name, refuse_unknown, run_flags, run_url, trigger
+from retraining.params import (
+    ROLLBACK,
+    SCORING,
+    config_overrides,
+    folder_name,
+    refuse_unknown,
+    run_flags,
+    run_name,
+    run_url,
+    trigger,
+)
 from retraining.process import StepProcess
 from retraining.report_link import ReportLink
 from retraining.schedule import NO_BACKFILL, schedule_zone
-from retraining.source import refuse_config, source_of, with_credentials, with_date
+from retraining.source import output_of, refuse_config, source_of, with_credentials, with_date
 from retraining.task_log import TaskLog
 
 TEMPORARY_FAILURE = 75  # EX_TEMPFAIL of sysexits.h: ml/errors.py says what is worth a retry
@@ -131,9 +141,12 @@ class StepOperator(BaseOperator):
         zone = {"SINCERE_TIMEZONE": schedule_zone()}
         return allowed(os.environ) | from_connections(self.connections) | zone
 
+    def _identity(self, context: Context) -> list[str]:
+        return _run_identity(context, folder_name(context["run_id"]))
+
     def _leave_verdict(self, context: Context, error: Mapping[str, str], *, status: int = 65) -> None:
         """Write the verdict that the step itself could not write."""
-        tell_end(self.step, _run_identity(context), error, status=status, environment=self._environment())
+        tell_end(self.step, self._identity(context), error, status=status, environment=self._environment())
 
     def _tell(self, line: str) -> None:
         """Log a line of the step; what it takes are words that the terminal of `make retrain` has had already."""
@@ -172,14 +185,17 @@ class StepOperator(BaseOperator):
         source = source_of(params)
         if source is not None:
             params["source"] = with_credentials(with_date(source, self.get_template_env(), context))
-        # A file, since every user of the machine can read the command line, and a source may contain a password.
-        settings = folder / "config.toml"
-        lines = [f"extends = {json.dumps(self.config)}", *config_overrides(params)]
-        settings.write_text("\n".join(lines), encoding="utf-8")
+        settings = self._write_settings(folder, config_overrides(params))
         flags = run_flags(params)
         if source is None and context["dag_run"].run_type.value != "manual":
             flags.append("--no-sample")
-        return [*_program(), self.step, "--config", str(settings), *flags, *_run_identity(context)]
+        return [*_program(), self.step, "--config", str(settings), *flags, *self._identity(context)]
+
+    def _write_settings(self, folder: Path, overrides: Sequence[str]) -> Path:
+        """Write a file, since all users of the machine can read the command line, and a source may bear a password."""
+        settings = folder / "config.toml"
+        settings.write_text("\n".join([f"extends = {json.dumps(self.config)}", *overrides]), encoding="utf-8")
+        return settings
 
     def _inputs(self, folder: Path) -> list[str]:
         arguments = []
@@ -270,7 +286,31 @@ class RollbackOperator(StepOperator):
         command = [*_program(), self.step, f"--reason={params['reason']}", *run_flags({"force": params.get("force")})]
         if params["version"] is not None:
             command.append(f"--to={params['version']}")
-        return [*command, *_run_identity(context)]
+        return [*command, *self._identity(context)]
+
+
+class ScoreOperator(StepOperator):
+    """Run `python -m ml score` on the questions that the trigger or production names."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="score", **kwargs)
+
+    def _command(self, context: Context, folder: Path) -> list[str]:
+        params = context["params"]
+        _refuse_backfill(context)
+        refuse_unknown(_conf(context), SCORING)
+        refuse_config(params)
+        named = {"source.uri": source_of(params, "questions"), "score.output": output_of(params)}
+        filled = {
+            setting: with_credentials(with_date(value, self.get_template_env(), context))
+            for setting, value in named.items()
+            if value is not None
+        }
+        settings = self._write_settings(folder, [f"{name} = {json.dumps(value)}" for name, value in filled.items()])
+        return [*_program(), self.step, "--config", str(settings), *run_flags(params), *self._identity(context)]
+
+    def _identity(self, context: Context) -> list[str]:
+        return _run_identity(context, run_name(self.dag_id, context["run_id"]))
 
 
 def raise_for_status(step: str, status: int) -> None:
@@ -343,9 +383,9 @@ def _conf(context: Context) -> Mapping[str, Any]:
     return getattr(context["dag_run"], "conf", None) or {}
 
 
-def _run_identity(context: Context) -> list[str]:
+def _run_identity(context: Context, name: str) -> list[str]:
     who, where = trigger(context["dag_run"]), run_url(context["ti"])
-    return ["--run-id", folder_name(context["run_id"]), f"--triggered-by={who}", f"--run-url={where}"]
+    return ["--run-id", name, f"--triggered-by={who}", f"--run-url={where}"]
 
 
 def _promotions(champion: Asset) -> AssetAlias:

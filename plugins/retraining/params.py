@@ -35,26 +35,20 @@ _SECTIONS = {
 _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 RETRAINING = (*_SETTINGS, *_FLAGS, "config")
 ROLLBACK = ("version", "reason", "force")
+SCORING = ("questions", "output", "config", "dry_run")
 _LONGEST_NAME = 200
 
 
 def retraining_params() -> dict[str, Param]:
     """Return the Params of `retrain_quora` by section; an empty Param leaves the setting as the config has it."""
-    from ml.config.settings_reference import preset_names, setting_schemas
+    from ml.config.settings_reference import setting_schemas
 
     schemas, usual = setting_schemas(), _usual()
     params = {
         name: _optional(name, schemas[setting], usual=usual.get(setting, "")) for name, setting in _SETTINGS.items()
     }
     params["source"].value = shown_setting("source")
-    params["config"] = Param(
-        shown_setting("config") or "local",
-        type="string",
-        minLength=1,
-        title="Config",
-        description="A preset, or a .toml file with the settings that differ.",
-        examples=preset_names(),
-    )
+    params["config"] = _config()
     params["dry_run"] = _switch("Dry run", "Run up to the verdict, and write nothing to the registry.")
     params["force"] = _switch(
         "Force",
@@ -126,6 +120,22 @@ def _rollback_choices() -> dict[str, str]:
         return {}
 
 
+def scoring_params() -> dict[str, Param]:
+    """Return the Params of `score_questions`; an empty one leaves what production says."""
+    from ml.config.settings_reference import setting_schemas
+
+    schemas = setting_schemas()
+    about = "A CSV or Parquet file with a column question_text: a path, https://, s3:// or gs://."
+    questions = _optional("questions", {**schemas["source.uri"], "description": about})
+    output = _optional("output", schemas["score.output"])
+    questions.value, output.value = shown_setting("questions"), shown_setting("score_output")
+    dry_run = _switch("Dry run", "Score and watch, and write no scored rows.")
+    params = {"questions": questions, "output": output, "config": _config(), "dry_run": dry_run}
+    for name, param in params.items():
+        param.schema["section"] = "Data" if name in ("questions", "output") else "Run"
+    return params
+
+
 def config_overrides(params: Mapping[str, Any]) -> list[str]:
     """Return a line of TOML for each Param that was filled in; the JSON of these values is also TOML."""
     return [
@@ -154,6 +164,11 @@ def folder_name(run_id: str) -> str:
     return f"{name[: _LONGEST_NAME - 17]}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
 
 
+def run_name(dag_id: str, run_id: str) -> str:
+    """Return the name of a run's reports and scored rows; scheduled runs of two DAGs may bear the same id."""
+    return folder_name(f"{dag_id}.{run_id}")
+
+
 def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -> None:
     """Raise ConfigError for a key of the run's conf that is no Param."""
     from ml.errors import ConfigError
@@ -162,6 +177,19 @@ def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -
         raise ConfigError(
             f"unknown key {name[:60]!r}", where="the run's conf", fix=f"known here: {', '.join(sorted(known))}"
         )
+
+
+def _config() -> Param:
+    from ml.config.settings_reference import preset_names
+
+    return Param(
+        shown_setting("config") or "local",
+        type="string",
+        minLength=1,
+        title="Config",
+        description="A preset, or a .toml file with the settings that differ.",
+        examples=preset_names(),
+    )
 
 
 def _optional(name: str, schema: Mapping[str, Any], usual: str = "") -> Param:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, CronTriggerTimetable
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
 from retraining import PROJECT
 from retraining.source import shown_setting
@@ -35,6 +35,23 @@ def retraining_schedule() -> Any:
             "write five fields of cron, 0 3 * * 1, or @daily, @weekly, @monthly; or manual; or source",
         )
     return CronTriggerTimetable(told, timezone=schedule_zone())
+
+
+def scoring_schedule(champion: Asset) -> Any:
+    """Return the schedule of scoring: the champion's asset, and the times of SINCERE_SCORE_SCHEDULE, a cron text.
+
+    Raises ConfigError for a text that is none.
+    """
+    told = (shown_setting("score_schedule") or "").strip()
+    if not told:
+        return [champion]
+    if not _is_cron(told):
+        raise _wrong(
+            f"{told[:_LONGEST]!r} is no schedule",
+            "write five fields of cron, 0 6 * * 1, or @daily, @weekly, @monthly",
+            where="SINCERE_SCORE_SCHEDULE, or the Variable sincere_score_schedule",
+        )
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(told, timezone=schedule_zone()), assets=[champion])
 
 
 def schedule_zone() -> str:
@@ -69,7 +86,7 @@ def _is_cron(text: str) -> bool:
     return text in _PRESETS or (len(text.split()) == _FIELDS and bool(croniter.is_valid(text)))
 
 
-def _wrong(what: str, fix: str) -> Exception:
+def _wrong(what: str, fix: str, where: str = _WHERE) -> Exception:
     from ml.errors import ConfigError
 
-    return ConfigError(what, where=_WHERE, fix=fix)
+    return ConfigError(what, where=where, fix=fix)

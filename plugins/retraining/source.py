@@ -1,4 +1,4 @@
-"""Which CSV a run reads: what a trigger names, within bounds, or what production says."""
+"""Which file a run reads or writes: what a trigger names, within bounds, or what production says."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from retraining import PROJECT
 
 _CONNECTION = "conn"
+_SOURCES = "SINCERE_SOURCES"
 _SECRET = re.compile("sig|token|key|secret|pass|pwd|credential|auth", re.IGNORECASE)
 # What a source may say of its run's date. No variables and connections: who triggers could send them anywhere.
 _DATES = (
@@ -35,14 +36,32 @@ def shown_setting(name: str) -> str | None:
     return None if setting and _bears_secret(setting) else setting
 
 
-def source_of(params: Mapping[str, Any]) -> str | None:
-    """The source of a run before its date is filled in; raises ConfigError if the trigger may not name it."""
-    own, asked = production_setting("source"), params.get("source")
+def source_of(params: Mapping[str, Any], name: str = "source") -> str | None:
+    """The source of a run before its date is filled in; raises ConfigError if the trigger may not name it.
+
+    `name` is that of the Param and of production's setting.
+    """
+    own, asked = production_setting(name), params.get(name)
     if asked is None or asked == own:
         return own
     if _bears_secret(asked):
-        raise _refused("a source may not bear a password, a key or a signature", "write conn://CONNECTION-ID/PATH")
-    _refuse_unlisted(asked, "source")
+        fix = "write conn://CONNECTION-ID/PATH"
+        raise _refused("a source may not bear a password, a key or a signature", fix, what=name)
+    _refuse_unlisted(asked, name)
+    return str(asked)
+
+
+def output_of(params: Mapping[str, Any]) -> str | None:
+    """Where a run's scored rows go, before its date is filled in; raises ConfigError if the trigger may not name it.
+
+    Where SINCERE_SOURCES limits what a trigger reads, it writes only below what SINCERE_SCORE_OUTPUTS lists.
+    """
+    own, asked = production_setting("score_output"), params.get("output")
+    if asked is None or asked == own:
+        return own
+    if _bears_secret(asked):
+        raise _refused("an output may not bear a password", "set the credentials of the bucket", what="output")
+    _refuse_unlisted(asked, "output", listed_by="SINCERE_SCORE_OUTPUTS")
     return str(asked)
 
 
@@ -61,6 +80,7 @@ def with_date(source: str, environment: Any, context: Mapping[str, Any]) -> str:
     if "{{" not in source and "{%" not in source:
         return source
     dates = {name: context[name] for name in _DATES if context.get(name) is not None}
+    dates |= {"run_after": getattr(context["dag_run"], "run_after", None)}
     try:
         return str(
             environment.overlay(undefined=StrictUndefined)
@@ -70,7 +90,7 @@ def with_date(source: str, environment: Any, context: Mapping[str, Any]) -> str:
     except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
         raise _refused(
             "the source's date cannot be filled in: the run has no logical date, or the template is wrong",
-            f"trigger the run with a logical date, or use only {', '.join(_DATES)}",
+            f"trigger the run with a logical date, or use only run_after, or of the dates {', '.join(_DATES)}",
         ) from None
 
 
@@ -100,12 +120,16 @@ def _bears_secret(source: str) -> bool:
     return "@" in place.partition("/")[0] or any(_SECRET.search(name) for name, _ in parse_qsl(query))
 
 
-def _refuse_unlisted(asked: str, what: str) -> None:
-    prefixes = re.split(r"[,\s]+", os.environ.get("SINCERE_SOURCES", "").strip())
-    if prefixes != [""] and not any(_is_below(asked, prefix) for prefix in prefixes):
+def _refuse_unlisted(asked: str, what: str, *, listed_by: str = _SOURCES) -> None:
+    prefixes = _prefixes(listed_by)
+    if (prefixes or _prefixes(_SOURCES)) and not any(_is_below(asked, prefix) for prefix in prefixes):
         raise _refused(
-            f"a trigger may not name this {what}", "name one with a prefix that SINCERE_SOURCES lists", what=what
+            f"a trigger may not name this {what}", f"name one with a prefix that {listed_by} lists", what=what
         )
+
+
+def _prefixes(variable: str) -> list[str]:
+    return [prefix for prefix in re.split(r"[,\s]+", os.environ.get(variable, "")) if prefix]
 
 
 def _is_below(asked: str, prefix: str) -> bool:

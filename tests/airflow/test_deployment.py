@@ -20,6 +20,10 @@ AGREED = {
     "SINCERE_SOURCE": "s3://bucket/train.csv",
     "SINCERE_CONFIG": "",
     "SINCERE_SOURCES": "sample:,kaggle://,s3://,gs://",
+    "SINCERE_QUESTIONS": "s3://bucket/questions.parquet",
+    "SINCERE_SCORE_OUTPUT": "",
+    "SINCERE_SCORE_OUTPUTS": "",
+    "SINCERE_SCORE_SCHEDULE": "",
     "SINCERE_NOTIFY": "all=apprise_default",
     "SINCERE_LATE_HOURS": "",
     "AIRFLOW__API__BASE_URL": "http://localhost:8080",
@@ -31,7 +35,11 @@ AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer"
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     """As Compose reads them: anchors and variables replaced."""
-    given = {"SINCERE_SOURCE": "s3://bucket/train.csv", "SINCERE_NOTIFY": "all=apprise_default"}
+    given = {
+        "SINCERE_SOURCE": "s3://bucket/train.csv",
+        "SINCERE_QUESTIONS": "s3://bucket/questions.parquet",
+        "SINCERE_NOTIFY": "all=apprise_default",
+    }
     return compose_services({**SECRETS, **given})
 
 

@@ -151,6 +151,51 @@ def test_the_champions_asset_says_how_good_it_is_and_where_to_look(first: object
 
 
 @pytest.fixture(scope="module")
+def scored(first: object, place: Path) -> "subprocess.CompletedProcess[str]":
+    """Score other questions with the champion by the real DAG, on the same home."""
+    write_sample(place / "week.csv", rows=700, seed=2)
+    home = place / "my state"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))}
+    environment |= {
+        "SINCERE_HOME": str(home),
+        "SINCERE_QUESTIONS": str(place / "week.csv"),
+        "SINCERE_CONFIG": str(place / "tiny.toml"),
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    conf = json.dumps({"output": str(place / "scored.csv")})
+    return subprocess.run(
+        [PROJECT / ".venv" / "bin" / "airflow", "dags", "test", "score_questions", "--conf", conf],
+        cwd=PROJECT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_champion_scores_questions_by_its_own_dag(scored: "subprocess.CompletedProcess[str]", place: Path) -> None:
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    assert "champion v1 scores file:week.csv, a CSV file" in scored.stdout
+    with (place / "week.csv").open(newline="", encoding="utf-8") as file:
+        asked = list(csv.DictReader(file))
+    with (place / "scored.csv").open(newline="", encoding="utf-8") as file:
+        answered = list(csv.DictReader(file))
+    assert [row["qid"] for row in answered] == [row["qid"] for row in asked]
+    assert {row["label"] for row in answered} <= {"0", "1"}
+    assert all(0 <= float(row["probability"]) <= 1 for row in answered)
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_scoring_leaves_reports_of_its_own(place: Path) -> None:
+    (folder,) = (place / "my state" / "reports").glob("score_questions.manual__*")
+    assert {"verdict.txt", "scoring.html", "data_docs_scores"} <= {path.name for path in folder.iterdir()}
+    assert "v1 scored 700 questions of file:week.csv" in (folder / "verdict.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
 def stopped(first: object, retrain: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
     """Retrain on a CSV in which far too many questions are labelled insincere."""
     lines = (place / "Jane's new questions.csv").read_text(encoding="utf-8").splitlines()

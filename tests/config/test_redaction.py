@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ml.config import Config, EncoderConfig, SourceConfig, ValidateConfig
+from ml.config import Config, EncoderConfig, ScoreConfig, SourceConfig, ValidateConfig
 from ml.config.load import load_config, preset_of
 from ml.config.redaction import public_differences, public_name, public_settings, source_name
 
@@ -26,10 +26,13 @@ def test_settings_are_shown_without_passwords_and_folders():
         source=SourceConfig(uri="https://me:secret@host.example/train.csv?token=secret"),
         encoder=EncoderConfig(source="/home/someone/bert"),
         validate=ValidateConfig(raw_suite="/home/someone/raw.json"),
+        score=ScoreConfig(output="/home/someone/scored.csv", suite="/home/someone/scores.json"),
     )
     shown = public_settings(private)
     assert (shown["source"]["uri"], shown["encoder"]["source"]) == ("https://host.example/train.csv", "bert")
     assert shown["validate"]["raw_suite"] == "raw.json"
+    assert (shown["score"]["output"], shown["score"]["suite"]) == ("file:scored.csv", "scores.json")
+    assert public_settings(Config())["score"]["output"] == "auto"
     assert shown["train"]["epochs"] == 2
     assert not [word for word in ("secret", "someone") if word in str(shown)]
 

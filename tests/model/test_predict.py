@@ -5,7 +5,6 @@ import socket
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +14,13 @@ import tensorflow as tf
 from benchmarks.mutations import try_out
 from ml.errors import ConfigError, DataError, LineageError
 from ml.model.predict import LoadedModel, load_model, predict_csv
-from ml.records import to_json
-from tests.judge.examples import DESCRIPTION
-
-
-class LetterCounter(tf.Module):
-    """A SavedModel that can be checked by hand: the probability is the number of letters divided by 10."""
-
-    @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))
-    def score(self, texts):
-        return {"probability": tf.cast(tf.strings.length(texts), tf.float32) / 10}
+from ml.records import UnknownProfile
+from tests.letters import write_letter_counter
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    counter = LetterCounter()
-    tf.saved_model.save(counter, str(folder / "saved_model"), signatures={"serving_default": counter.score})
-    (folder / "model.json").write_text(to_json(replace(DESCRIPTION, threshold=0.5)))
-    return folder
+    return write_letter_counter(tmp_path_factory.mktemp("model"), UnknownProfile())
 
 
 def test_a_loaded_model_scores_without_tf32(folder):

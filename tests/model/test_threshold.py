@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from ml.model.threshold import OperatingPoint, choose_dominating_threshold, choose_threshold, operating_point
+from ml.model.threshold import (
+    OperatingPoint,
+    choose_dominating_threshold,
+    choose_threshold,
+    operating_point,
+    rows_as_in_service,
+)
 
 LABELS = np.array([1, 0, 1, 0, 0, 0], np.float32)
 SCORES = np.array([0.9, 0.75, 0.5, 0.25, 0.125, 0.0625], np.float32)
@@ -51,3 +57,11 @@ def test_the_operating_point_is_weighted_to_the_share_in_service():
 
 def test_precision_is_zero_where_nothing_is_flagged():
     assert operating_point(LABELS, SCORES, 0.95, positive_rate=0.5) == OperatingPoint(0.0, 0.0)
+
+
+@pytest.mark.parametrize(("positives", "negatives", "taken"), [(40, 60, (7, 60)), (1, 99, (1, 9)), (10, 90, (10, 90))])
+def test_rows_as_in_service_have_its_share_of_positives(positives, negatives, taken):
+    labels = np.array([1] * positives + [0] * negatives, np.float32)
+    rows = rows_as_in_service(labels, positive_rate=0.1)
+    assert (int(labels[rows].sum()), int((labels[rows] == 0).sum())) == taken
+    assert rows.tolist() == sorted(set(rows.tolist()))

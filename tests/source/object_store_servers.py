@@ -6,7 +6,7 @@ import time
 from base64 import b64encode
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 BUCKET, KEY = "lake", "questions/train.csv"
 FOLDER = "questions"
@@ -18,7 +18,8 @@ class BucketServer(ThreadingHTTPServer):
     """Refuses with `status` if it is not 200; each number in `breaks` cuts off one answer after this many bytes.
 
     `ranges` collects the header Range of each request for the file, `credentials` the header Authorization of every
-    request.
+    request, `put` what was written, by key. The next `trouble` writes are refused with the status 503, each
+    after `put_delay_seconds`.
     """
 
     daemon_threads = True
@@ -29,6 +30,7 @@ class BucketServer(ThreadingHTTPServer):
         self.etag, self.after_first_read = "first", lambda: None
         self.md5 = hashlib.md5(body).digest()
         self.ranges, self.credentials = [], []
+        self.put, self.trouble, self.put_delay_seconds = {}, 0, 0
 
     @property
     def url(self):
@@ -44,13 +46,52 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
+    def do_PUT(self):
+        if self.headers.get("Expect"):
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        bucket, _, key = urlsplit(self.path).path.removeprefix("/").partition("/")
+        self._take(bucket, unquote(key), self._content(), google=False)
+
     def do_POST(self):
+        address = urlsplit(self.path)
+        if address.path.startswith("/upload/storage/v1/b/"):
+            name, body = _uploaded(self.headers["Content-Type"], self._content())
+            self._take(address.path.split("/")[5], name, body, google=True)
+            return
         self._send(200, json.dumps({"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"}))
+
+    def _content(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        return _without_chunks(body) if "aws-chunked" in self.headers.get("Content-Encoding", "") else body
+
+    def _take(self, bucket, key, body, *, google):
+        time.sleep(self.server.put_delay_seconds)
+        if bucket != BUCKET or self.server.status != 200:
+            self._refuse(404 if bucket != BUCKET else self.server.status, google)
+        elif self.server.trouble:
+            self.server.trouble -= 1
+            self._refuse(503, google)
+        else:
+            self.server.put[key] = body
+            self._send(200, json.dumps(_described_as(key, len(body))) if google else "")
+
+    def _answer_for_written(self, key, google):
+        size = len(self.server.put[key])
+        if google:
+            self._send(200, json.dumps(_described_as(key, size)))
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.send_header("ETag", '"written"')
+        self.end_headers()
 
     def _answer(self):
         address = urlsplit(self.path)
         google = _GOOGLE in address.path
-        if self.server.status != 200:
+        key = unquote(address.path.rpartition(_GOOGLE if google else f"/{BUCKET}")[2]).removeprefix("/")
+        if key in self.server.put:
+            self._answer_for_written(key, google)
+        elif self.server.status != 200:
             self._refuse(self.server.status, google)
         elif google:
             self._as_google(address.path.partition(_GOOGLE)[2], parse_qs(address.query))
@@ -107,6 +148,36 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         """Say nothing."""
+
+
+def _described_as(key, size):
+    return {"name": key, "bucket": BUCKET, "size": str(size), "etag": "written"}
+
+
+def _uploaded(kind, body):
+    """Return name and bytes of a Google upload in two parts: its description as JSON, and its content."""
+    boundary = kind.partition("boundary=")[2].strip('"').encode()
+    _, described, content, _ = body.split(b"--" + boundary, 3)
+    return json.loads(described.partition(b"{")[1] + described.partition(b"{")[2])["name"], _part(content)
+
+
+def _part(content):
+    for blank in (b"\r\n\r\n", b"\n\n"):
+        if blank in content:
+            return content.partition(blank)[2].removesuffix(b"\r\n").removesuffix(b"\n")
+    raise AssertionError("a part without a header")
+
+
+def _without_chunks(body):
+    """Return the bytes of an upload in Amazon's chunks, each behind its length in hex."""
+    taken = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0], 16)
+        if not length:
+            return taken
+        taken, body = taken + body[:length], body[length + 2 :]
+    return taken
 
 
 def _described(server):

@@ -15,7 +15,7 @@ from ml.config import Config, EncoderConfig, ThresholdConfig, TrainConfig
 from ml.errors import ConfigError, DataError, LineageError
 from ml.fingerprint import training_digest
 from ml.model.predict import load_model
-from ml.model.threshold import choose_dominating_threshold, operating_point
+from ml.model.threshold import choose_dominating_threshold, operating_point, rows_as_in_service
 from ml.records import ModelDescription, NoChampion, PretrainedWeights, digest, from_json, to_json
 from ml.store.files import tree_digest
 from ml.training.train import train
@@ -156,6 +156,20 @@ def test_a_training_may_use_tf32_and_nothing_after_it(tiny_encoder, run, monkeyp
         train(make_config(tiny_encoder, replace(SETTINGS, tf32=allowed)), run, store_splits(run.store))
     seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
     assert seen == [allowed, False]
+
+
+def test_a_model_keeps_what_its_validation_rows_are_like_at_the_share_in_service_and_no_text(trained):
+    run, splits, record = trained
+    folder = run.store.open("models", record.model)
+    text = (folder / "model.json").read_text()
+    profile = from_json(text, ModelDescription).profile
+
+    rows = pd.read_parquet(run.store.open("splits", splits.part("validation").digest) / "rows.parquet")
+    taken = rows.iloc[rows_as_in_service(rows["target"].to_numpy(np.float32), positive_rate=0.0619)]
+    scores = load_model(folder).score(taken["question_text"].tolist())
+    assert (profile.rows, profile.flagged) == (len(taken), int((scores >= record.threshold).sum()))
+    assert sum(profile.scores.counts) == sum(profile.lengths.counts) == len(taken)
+    assert not [word for word in WORDS if f" {word}" in text]
 
 
 def test_a_training_begins_with_probabilities_about_the_share_of_positives(tiny_encoder, run):

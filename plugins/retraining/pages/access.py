@@ -8,7 +8,8 @@ from sqlalchemy import select
 from retraining.params import folder_name
 
 RETRAINING = "retraining"  # the tag of a DAG that decides on promotions
-KIND = (RETRAINING, "rollback")  # the tags of DAGs whose runs have reports
+SCORING = "scoring"  # the tag of a DAG that scores questions with the champion
+KIND = (RETRAINING, "rollback", SCORING)  # the tags of DAGs whose runs have reports
 
 
 def has_tag(dag_id: str, *tags: str) -> bool:

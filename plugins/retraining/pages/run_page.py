@@ -3,17 +3,18 @@
 from fastapi import HTTPException, Request
 from fastapi.responses import FileResponse, Response
 
-from retraining.pages.access import KIND, has_tag, may_hold
+from retraining.pages.access import KIND, SCORING, has_tag, may_hold
 from retraining.pages.layout import page
 from retraining.pages.report.contents import contents_of
 from retraining.pages.report.tasks import tasks_of
 from retraining.pages.run_folder import REPORT_HEADERS, is_report, reports_folder
-from retraining.params import folder_name
+from retraining.params import folder_name, run_name
 
 
 def run_page(request: Request, dag_id: str, run_id: str, path: str) -> Response:
     """Show the report of a run, or the file of its folder at `path`."""
-    folder = reports_folder() / folder_name(run_id)
+    name = run_name(dag_id, run_id) if has_tag(dag_id, SCORING) else folder_name(run_id)
+    folder = reports_folder() / name
     if not has_tag(dag_id, *KIND) or not may_hold(dag_id, folder.name):
         raise HTTPException(404)
     if path:

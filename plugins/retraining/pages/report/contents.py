@@ -20,6 +20,7 @@ from ml.records import (
     Promotion,
     RawSnapshot,
     Rollback,
+    Scoring,
     ServingCosts,
     Splits,
     ToldSettings,
@@ -46,6 +47,7 @@ _STEPS: Mapping[str, type[Any]] = {
     "decide": Decision,
     "promote": Promotion,
     "rollback": Rollback,
+    "score": Scoring,
 }
 _FILES = {
     "evaluation.html": "Evaluation: score histograms, confusion, training, worst mistakes",
@@ -53,6 +55,8 @@ _FILES = {
     "data_docs/index.html": "Data Docs of the file",
     "data_docs_change/index.html": "Data Docs of the change since the champion",
     "data_docs_splits/index.html": "Data Docs of the splits",
+    "scoring.html": "Scores and lengths beside those of training",
+    "data_docs_scores/index.html": "Data Docs of the scored questions",
     "verdict.txt": "The verdict as text",
 }
 _MIB = 2**20
