@@ -18,7 +18,7 @@ from ml.config.settings_reference import setting_schemas
 from ml.encoder.saved_model import read_saved_model
 from ml.errors import SincereError
 from ml.records import NoChampion, digest, read_any, to_json
-from ml.report.verdict import newest_verdict
+from ml.report.words.verdict import newest_verdict
 from tests.judge.examples import FIRST_ENTRY, compare, judged, probed
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))

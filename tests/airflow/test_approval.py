@@ -29,7 +29,7 @@ from ml.judge.row_scores import Scores, keep_scores
 from ml.records import Answer, ApprovalWanted, Comparison, Decision, NoAnswer, NoEvidence, digest, from_json, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
-from ml.report.verdict import read_verdict
+from ml.report.words.verdict import read_verdict
 from ml.run import Run
 from ml.store import Store
 from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD

@@ -16,7 +16,7 @@ from retraining.notices.notifier import ApprovalNotifier, FailureNotifier, Notif
 from retraining.operators import RollbackOperator, StepOperator
 
 from ml.records import to_json
-from ml.report.notices import late_notice, to_lines
+from ml.report.words.notices import late_notice, to_lines
 from tests.airflow.test_operators import RUN_URL, _context, _run
 from tests.judge.examples import RIVAL, compare, judged
 

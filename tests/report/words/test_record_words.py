@@ -28,7 +28,7 @@ from ml.records import (
     ValidationReport,
     digest,
 )
-from ml.report.record_words import words_of
+from ml.report.words.record_words import words_of
 from ml.steps import STEPS
 from tests.judge.examples import INPUTS, RIVAL, compare, judged
 
