@@ -124,7 +124,7 @@ def test_a_person_triggers_a_run_and_the_same_file_again_is_no_work(
     again = ended(production, response.json()["dag_run_id"])
     assert (again["run_type"], again["state"]) == ("manual", "success")
     verdict = production.call("GET", report_of(again)).text
-    assert "UNCHANGED: Nothing has changed." in verdict
+    assert "<h1>Unchanged</h1>" in verdict
 
 
 def test_the_runs_note_and_the_champions_asset_say_what_came_of_it(production: Production, run: dict[str, Any]) -> None:

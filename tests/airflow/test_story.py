@@ -31,7 +31,7 @@ def person(airflow: Airflow) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the person types into the form."""
+    """What the person types into the form: one thing in each of the sections Data and Run."""
     folder = tmp_path_factory.mktemp("input")
     write_sample(folder / "questions.csv", rows=1500, seed=1)
     return {"source": str(folder / "questions.csv"), "config": str(write_tiny_config(folder))}
@@ -47,8 +47,9 @@ def form(person: Person) -> Locator:
 @pytest.fixture(scope="module")
 def run(person: Person, form: Locator, asked: dict[str, str]) -> dict[str, Any]:
     """Fill in the form, trigger the run, and wait until it has ended."""
-    for name, text in asked.items():
-        form.locator(f"[name=element_{name}]").fill(text)
+    for section, name in (("Data", "source"), ("Run", "config")):
+        _open_section(form, section)
+        form.locator(f"[name=element_{name}]").fill(asked[name])
     form.get_by_role("button", name="Trigger").click()
     expect(form).to_be_hidden()
     person.page.goto("about:blank")  # Airflow's pages ask for news all the time
@@ -74,6 +75,7 @@ def test_the_form_says_what_can_be_set(person: Person, form: Locator) -> None:
     expect(form.locator("[name=element_config]")).to_have_value("local")
     expect(form.locator("[name=element_source]")).to_have_value("")
     expect(form).to_contain_text("Share of the rows for training.")
+    _open_section(form, "Training")
     person.take_pictures("trigger-form")
 
 
@@ -87,6 +89,11 @@ def test_the_runs_own_tab_tells_the_verdict(person: Person, run: dict[str, Any])
     person.page.get_by_role("link", name=re.compile("^Reports?$")).click()
     expect(person.frame().get_by_text(re.compile("promote", re.IGNORECASE)).first).to_be_visible()
     person.take_pictures("report")
+
+
+def _open_section(form: Locator, name: str) -> None:
+    """Open a section of the form, which closes the one that was open."""
+    form.locator("button[aria-expanded]", has_text=name).first.click()
 
 
 def _row(person: Person, dag_id: str) -> Locator:
