@@ -1,7 +1,7 @@
 # make retrain [SOURCE=path-or-url] [CONFIG=local|bert-base|file.toml] [FORCE=1] [DRY_RUN=1]   from CSV to verdict
 # make up [PORT=8080]                                                     Airflow's UI on this machine
 # eval "$(make env)"                                                     plain `airflow` in this shell, on the same home
-# make screenshots                                                       the pictures of the docs, from real runs
+# make screenshots                                                       the form and a report, light and dark, in build/pictures
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -61,7 +61,7 @@ test: $(DEV)
 	$(PYTEST_ALL) tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
 screenshots: $(DEV)
-	SINCERE_PICTURES=docs/pictures $(BIN)/python -m pytest tests/airflow/test_browser.py
+	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_browser.py
 
 check: $(DEV)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports

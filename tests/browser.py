@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
@@ -20,7 +21,7 @@ from tests.live import Airflow
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-# The docs' pictures go here; without it, none is made.
+# `make screenshots` says where pictures go; without it, none is made.
 PICTURES = os.environ.get("SINCERE_PICTURES")
 
 SIZES = ((1440, 900), (1024, 768))
@@ -93,9 +94,13 @@ def browsing(airflow: Airflow) -> Iterator[Person]:
 
 
 def _save(png: bytes, *, name: str) -> None:
-    """Write a picture with a palette: a third of the size, and each colour that is rare is kept."""
+    """Write a picture with its most frequent colours, each exact, and the others as the nearest of these."""
     folder = Path(str(PICTURES))
     folder.mkdir(parents=True, exist_ok=True)
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    colours, which, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    kept = colours[np.argsort(-counts)[:_COLOURS]].astype(int)
+    nearest = np.array([((kept - colour) ** 2).sum(axis=1).argmin() for colour in colours], np.uint8)
+    picture = Image.fromarray(nearest[which.reshape(pixels.shape[:2])], mode="P")
+    picture.putpalette(kept.astype(np.uint8).tobytes())
     picture.save(folder / f"{name}.png", optimize=True)
