@@ -90,7 +90,7 @@ def _outcome(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Sequenc
     failed = [task.task_id for task in tasks if task.state == "failed" and task.is_step]
     said = is_report(folder / "page" / "RunOutcome.json", folder)
     if said or (over and not _verdict(folder)):
-        return [outcome_of(folder.name, failed if over else [])]
+        return [outcome_of(folder.name, failed if over else [], over=over)]
     return []
 
 
