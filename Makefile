@@ -61,7 +61,7 @@ test: $(DEV)
 	$(PYTEST_ALL) tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
 screenshots: $(DEV)
-	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_browser.py
+	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_story.py
 
 check: $(DEV)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports

@@ -27,7 +27,7 @@ PICTURES = os.environ.get("SINCERE_PICTURES")
 SIZES = ((1440, 900), (1024, 768))
 THEMES = ("light", "dark")
 _SECONDS = 30
-_COLOURS = 128
+_COLOURS = 256
 
 
 class Person:

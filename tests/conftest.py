@@ -37,7 +37,7 @@ _LONG = (
     "tracking/test_runs.py",
     "airflow/test_retrain.py",
     "airflow/test_production.py",
-    "airflow/test_browser.py",
+    "airflow/test_story.py",
     "scripts/test_up.py",
 )
 

@@ -155,9 +155,35 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
     )
 
 
+def wait_for_question(airflow: Airflow, dag_id: str, run_id: str, *, seconds: float) -> Mapping[str, Any]:
+    """Wait until a run asks a person, and return the question.
+
+    The scheduler must know that the task waits: Airflow loses an answer that comes before that.
+    """
+    run = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+    seen = f"TaskInstanceKey(dag_id='{dag_id}', task_id='approve', run_id='{run_id}'"
+
+    def asked() -> Any:
+        assert airflow.get(run)["state"] in ("queued", "running")
+        return airflow.get(f"{run}/hitlDetails")["hitl_details"]
+
+    def known() -> bool:
+        lines = (airflow.logs / "scheduler.log").read_text(errors="replace").splitlines()
+        return any("Received executor event" in line and seen in line for line in lines)
+
+    def beat() -> Any:
+        return airflow.get("/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+
+    (question,) = until(asked, seconds=seconds, what="the question")
+    until(known, seconds=120, what="the scheduler's word of the task that waits")
+    last = beat()
+    until(lambda: beat() != last, seconds=120, what="the scheduler's next heartbeat")
+    return dict(question)
+
+
 def processes_of(home: Path) -> list[psutil.Process]:
     """Return the processes of Airflow and of steps whose home it is."""
-    return [process for process in psutil.process_iter() if _is_of(process, home)]
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, home)]
 
 
 def command_of(process: psutil.Process) -> list[str]:

@@ -81,9 +81,8 @@ class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
-        self.services = compose_services(
-            {**SECRETS, "SINCERE_SOURCES": str(folder.parent), "SINCERE_SCHEDULE": EVERY_MINUTE}
-        )
+        told = {"SINCERE_SOURCES": str(folder.parent), "SINCERE_SCHEDULE": EVERY_MINUTE}
+        self.services = compose_services({**SECRETS, **told})
         self._folder = folder
         dags = shutil.copytree(PROJECT / "dags", folder / "dags")
         self._places = {

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import expect
+from retraining.params import folder_name
 
 from ml.source.sample import write_sample
 from tests.browser import browsing, needs_chromium
+from tests.live import wait_for_question
 from tests.production import SECRETS, Production, installed, running_production, until
-from tests.tiny import write_tiny_config
+from tests.tiny import BETTER, write_learning_config
 
 pytestmark = pytest.mark.skipif(
     not (installed("initdb") and installed("redis-server")), reason="PostgreSQL and Redis are not installed"
@@ -68,11 +70,11 @@ def without_source(production: Production) -> dict[str, Any]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a config, and with the same CSV for each of three days, since midnight may be near."""
     folder = tmp_path_factory.mktemp("input")
-    write_tiny_config(folder)
     for days in (-1, 0, 1):
         day = datetime.now(UTC) + timedelta(days=days)
         (folder / f"{day:%Y-%m-%d}").mkdir()
         write_sample(folder / f"{day:%Y-%m-%d}" / "questions.csv", rows=1500, seed=1)
+    write_learning_config(folder, next(folder.glob("*/questions.csv")))
     return folder
 
 
@@ -163,3 +165,23 @@ def test_a_person_logs_in_and_reads_the_verdict(production: Production, run: dic
         person.open(f"/dags/retrain_quora/runs/{run['dag_run_id']}")
         person.page.get_by_role("link", name=re.compile("^Reports?$")).click()
         expect(person.frame().get_by_text(re.compile("promote", re.IGNORECASE)).first).to_be_visible()
+
+
+def test_a_person_is_asked_and_approves_and_the_alias_moves(
+    production: Production, run: dict[str, Any], place: Path
+) -> None:
+    asked = {"source": str(next(place.glob("*/questions.csv"))), **BETTER, "approval": "always"}
+    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
+    response.raise_for_status()
+    run_id = response.json()["dag_run_id"]
+    question = wait_for_question(production, "retrain_quora", run_id, seconds=600)
+    assert question["subject"] == "May the candidate replace champion v1?"
+    answer = {"chosen_options": ["Approve"], "params_input": {"reason": "looks right"}}
+    details = f"{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    production.call("PATCH", details, **answer).raise_for_status()
+    assert "looks right" in ended(production, run_id)["note"]
+    aliases = json.loads((production.state / "registry" / "aliases.json").read_text(encoding="utf-8"))
+    assert aliases["versions"]["production"] == "v2"
+    given = [json.loads(line) for line in (production.state / "registry" / "history.jsonl").read_text().splitlines()]
+    (approval,) = [entry["approval"] for entry in given if entry["run_id"] == folder_name(run_id)]
+    assert (approval["approved"], approval["by"], approval["reason"]) == (True, "admin", "looks right")

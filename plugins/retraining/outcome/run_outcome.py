@@ -17,10 +17,11 @@ _LONGEST_REASON = 400
 Told = Mapping[str, Any]
 
 
-def outcome_of(run_id: str, failed_tasks: list[str]) -> Told:
+def outcome_of(run_id: str, failed_tasks: list[str], *, over: bool = True) -> Told:
     """Return outcome, reason and lines of a run; a task that failed without a word makes it `failed`.
 
-    A task that was killed leaves no outcome, or that of an earlier try.
+    A task that was killed leaves no outcome, or that of an earlier try. A decision that was not carried out when the
+    run was over kept the champion.
     """
     told = kept_record(run_id, "RunOutcome")
     outcome = str(told.get("outcome", "none")).replace(" ", "_")
@@ -28,7 +29,7 @@ def outcome_of(run_id: str, failed_tasks: list[str]) -> Told:
         return _failed(f"the task {failed_tasks[0]} ended the run: its log says why")
     if not told.keys() >= {"outcome", "reason", "lines"}:
         return _failed("no step left a verdict: the logs of the tasks say why")
-    return {**told, "outcome": "kept" if outcome == "decided" else outcome}
+    return {**told, "outcome": "kept" if over and outcome == "decided" else outcome}
 
 
 def leave_note(task_instance: Any, told: Told) -> None:

@@ -50,6 +50,7 @@ def test_a_run_without_a_word_has_failed(failed: list[str]) -> None:
 def test_a_decision_that_nobody_carried_out_keeps_the_champion(page: Path) -> None:
     leave(page, "decided")
     assert outcome_of(RUN_ID, [])["outcome"] == "kept"
+    assert outcome_of(RUN_ID, [], over=False)["outcome"] == "decided"
 
 
 def test_a_note_is_one_paragraph_without_foreign_markup() -> None:

@@ -94,7 +94,7 @@ def _outcome(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Sequenc
     if said and not over and kept_record(folder.name, "RunOutcome").get("outcome") == _DECIDED:
         return [{**outcome_of(folder.name, []), "outcome": _DECIDED}]
     if said or (over and not _verdict(folder)):
-        return [outcome_of(folder.name, failed if over else [])]
+        return [outcome_of(folder.name, failed if over else [], over=over)]
     return []
 
 
