@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,29 +51,47 @@ class NotUpError(Exception):
     """Tells a person why Airflow does not run."""
 
 
+class _EndedError(Exception):
+    """Says that a person wants no Airflow any more."""
+
+
+class _Wish:
+    """Whether a signal has asked for the end.
+
+    A handler that raised would raise again where the parts are being stopped: `make` passes on a signal that the
+    terminal has sent to all.
+    """
+
+    def __init__(self) -> None:
+        self.is_to_end = False
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and `&` ignore some
+                signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self.is_to_end = True
+
+
 def main() -> int:
     """Run all parts; return 0 when a signal has ended them, 1 when Airflow cannot run."""
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and `&` ignore some
-            signal.signal(number, signal.default_int_handler)
-    home = Path(os.environ["AIRFLOW_HOME"])
+    wish = _Wish()
     try:
-        _run_alone(home)
+        _run_alone(Path(os.environ["AIRFLOW_HOME"]), wish)
     except NotUpError as error:
         print(f"make up: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except _EndedError:
         pass
     return 0
 
 
-def _run_alone(home: Path) -> None:
+def _run_alone(home: Path, wish: _Wish) -> None:
     (home / "up.lock").touch()
     with try_lock(home / "up.lock") as alone:
         if not alone:
             raise NotUpError("Airflow runs on this home already; the terminal where it was started has the address")
         _refuse_taken_port(_port(os.environ["AIRFLOW__API__PORT"]))
-        _run(home, _Server(os.environ["AIRFLOW__API__BASE_URL"], home))
+        _run(_Server(os.environ["AIRFLOW__API__BASE_URL"], home), home / "logs", wish)
 
 
 def _port(asked: str) -> int:
@@ -86,15 +105,15 @@ def _refuse_taken_port(port: int) -> None:
         raise NotUpError(f"port {port} is taken by another program; choose another: make up PORT={port + 1}")
 
 
-def _run(home: Path, server: "_Server") -> None:
-    logs = home / "logs"
+def _run(server: "_Server", logs: Path, wish: _Wish) -> None:
     with _started(logs) as parts:
         print(f"Airflow starts. The logs of its parts: {logs}", flush=True)
-        _wait_until_ready(server, parts, logs)
+        watch = partial(_watch, parts, logs, wish)
+        _wait_until_ready(server, watch, logs)
         print(_welcome(server, logs), flush=True)
         while True:
-            _watch(parts, logs)
-            time.sleep(1)
+            watch()
+            time.sleep(0.5)
 
 
 class _Server:
@@ -143,10 +162,10 @@ class _Server:
         return answer.json()
 
 
-def _wait_until_ready(server: _Server, parts: Parts, logs: Path) -> None:
+def _wait_until_ready(server: _Server, watch: Callable[[], None], logs: Path) -> None:
     end = time.monotonic() + _READY_SECONDS
     while time.monotonic() < end:
-        _watch(parts, logs)
+        watch()
         with suppress(requests.RequestException):
             if server.is_ready():
                 return
@@ -186,8 +205,6 @@ def _started(logs: Path) -> Iterator[Parts]:
             parts[name] = _start(["airflow", name, *options], logs / f"{name}.log")
         yield parts
     finally:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
         with suppress(OSError):  # the terminal may be gone
             print("\nAirflow stops; a step that runs is stopped, and tried again next time", flush=True)
         server = parts.pop("api-server", None)
@@ -206,12 +223,13 @@ def _start(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _stop(*parts: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """Ask parts and their children to end; kill what is left of them when the time is over."""
+    """Ask parts and their children to end; kill what is left of them when the time, which is one for all, is over."""
     for part in parts:
         _signal_group(part, signal.SIGTERM)
+    end = time.monotonic() + seconds
     for part in parts:
         with suppress(subprocess.TimeoutExpired):
-            part.wait(seconds)
+            part.wait(max(0, end - time.monotonic()))
         _signal_group(part, signal.SIGKILL)
         part.wait()
 
@@ -221,15 +239,17 @@ def _signal_group(part: "subprocess.Popen[bytes]", number: signal.Signals) -> No
         os.killpg(part.pid, number)
 
 
-def _watch(parts: Parts, logs: Path) -> None:
-    """Raise NotUpError if a part has ended, KeyboardInterrupt if the terminal is gone, which not every one signals."""
+def _watch(parts: Parts, logs: Path, wish: _Wish) -> None:
+    """Raise NotUpError if a part has ended, _EndedError at a signal, or if the terminal is gone without one."""
+    if wish.is_to_end:
+        raise _EndedError
     for name, part in parts.items():
         if part.poll() is not None:
             raise NotUpError(f"the {name} has ended with status {part.returncode}; see {logs / name}.log")
     poll = select.poll()
     poll.register(sys.stdout, 0)  # what it tells is that the other end is closed
     if poll.poll(0):
-        raise KeyboardInterrupt
+        raise _EndedError
 
 
 def _private(path: Path) -> IO[bytes]:

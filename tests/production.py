@@ -81,7 +81,9 @@ class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
-        self.services = compose_services({**SECRETS, "SINCERE_SOURCES": str(folder.parent)})
+        self.services = compose_services(
+            {**SECRETS, "SINCERE_SOURCES": str(folder.parent), "SINCERE_SCHEDULE": EVERY_MINUTE}
+        )
         self._folder = folder
         dags = shutil.copytree(PROJECT / "dags", folder / "dags")
         self._places = {
@@ -97,7 +99,6 @@ class _Parts:
             "TF_USE_LEGACY_KERAS": "1",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-            "SINCERE_SCHEDULE": EVERY_MINUTE,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
             "AIRFLOW__API__PORT": ports["api"],
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": ports["worker_log"],

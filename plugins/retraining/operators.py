@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -271,11 +272,8 @@ class RollbackOperator(StepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and say in the asset's event which version is the champion again."""
-        try:
+        with _noted(context, folder_name(context["run_id"])):
             rollback = super().execute(context)
-        finally:
-            for told in filter(None, [kept_record(context["run_id"], "RunOutcome")]):
-                leave_note(context["ti"], told)
         extra = champion_extra(context, "rolled back", kept_entry(context["run_id"], "rollback"))
         context["outlet_events"][self.champion].extra = extra
         return rollback
@@ -295,6 +293,11 @@ class ScoreOperator(StepOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="score", **kwargs)
 
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step, and leave the run's note."""
+        with _noted(context, run_name(self.dag_id, context["run_id"])):
+            return super().execute(context)
+
     def _command(self, context: Context, folder: Path) -> list[str]:
         params = context["params"]
         _refuse_backfill(context)
@@ -311,6 +314,16 @@ class ScoreOperator(StepOperator):
 
     def _identity(self, context: Context) -> list[str]:
         return _run_identity(context, run_name(self.dag_id, context["run_id"]))
+
+
+@contextmanager
+def _noted(context: Context, reports: str) -> Iterator[None]:
+    """Leave the run's note when the step has ended, however it did; `reports` is the name of the run's folder."""
+    try:
+        yield
+    finally:
+        for told in filter(None, [kept_record(reports, "RunOutcome")]):
+            leave_note(context["ti"], told)
 
 
 def raise_for_status(step: str, status: int) -> None:

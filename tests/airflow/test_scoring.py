@@ -99,7 +99,14 @@ def _told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **params: Any) -> lis
             run_after=datetime(2026, 11, 29, tzinfo=UTC),
             conf=params,
         ),
-        "ti": SimpleNamespace(log_url="http://localhost:8080/dags/score_questions/runs/scheduled__1/tasks/score"),
+        "ti": SimpleNamespace(
+            dag_id="score_questions",
+            run_id="scheduled__1",
+            task_id="score",
+            map_index=-1,
+            try_number=1,
+            log_url="http://localhost:8080/dags/score_questions/runs/scheduled__1/tasks/score",
+        ),
     }
     with pytest.raises(AirflowFailException) as caught:
         ScoreOperator.execute.__wrapped__(operator, context)

@@ -10,11 +10,13 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
+from scripts.up import PARTS
 from tests.live import (
     MAKE,
     PROJECT,
@@ -51,6 +53,10 @@ crowd()
 _ENDLESS_STEP = """#!/bin/sh
 echo $$ > "${0%/*}/pid"
 exec sleep 1000
+"""
+_STUBBORN_PART = """#!/bin/bash
+(trap '' TERM INT HUP; exec sleep 1000) &
+exec tail -f /dev/null "$1" 2> /dev/null
 """
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
@@ -240,7 +246,7 @@ def test_ctrl_c_ends_all_parts_and_the_step_that_runs(
     assert processes_of(home) == []
     assert list(temporary.iterdir()) == []
     assert "Traceback" not in terminal.printed
-    with sqlite3.connect(home / "airflow" / "airflow.db") as database:
+    with closing(sqlite3.connect(home / "airflow" / "airflow.db")) as database:
         query = "select state from task_instance where dag_id = 'retrain_quora' and task_id = 'snapshot'"
         assert database.execute(query).fetchall() == [("up_for_retry",)]
 
@@ -249,30 +255,107 @@ def test_ctrl_c_ends_all_parts_and_the_step_that_runs(
 def starting(home: Path, arguments: list[str], terminal: Terminal) -> Iterator[Terminal]:
     """A start on a home that has been used; all parts run, but none is ready."""
     with make_up(home, *arguments) as starting:
-        until(
-            lambda: "The logs of its parts" in starting.printed,
-            seconds=60,
-            what="the start",
-            told=lambda: starting.printed,
-        )
+        _wait_for_parts(starting)
         yield starting
 
 
 def test_a_closed_terminal_leaves_nothing_behind(starting: Terminal, home: Path) -> None:
     starting.close()
-    until(lambda: not processes_of(home), seconds=120, what="the end", told=lambda: str(processes_of(home)))
+    _wait_for_the_end(home)
+
+
+@pytest.fixture
+def stubborn_start(tmp_path: Path) -> Iterator[Terminal]:
+    """The start of parts that end at a signal, and leave a child that does not, as Airflow's scheduler may."""
+    program = tmp_path / "bin" / "airflow"
+    program.parent.mkdir()
+    program.write_text(_STUBBORN_PART, encoding="utf-8")
+    program.chmod(0o755)
+    (tmp_path / "airflow").mkdir()
+    variables = {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__API__PORT": str(free_port()),
+        "AIRFLOW__API__BASE_URL": "http://localhost:9",
+    }
+    command = [".venv/bin/python", "-m", "scripts.up"]
+    environment = environment_of(tmp_path, **variables)
+    terminal = Terminal(command, environment=environment, screen=tmp_path.with_suffix(".screen"))
+    try:
+        yield terminal
+    finally:
+        terminal.end()
+        for process in processes_of(tmp_path):
+            process.kill()
+
+
+@pytest.fixture
+def stubborn(stubborn_start: Terminal, tmp_path: Path) -> Terminal:
+    """The same, when all parts run."""
+    _wait_for_parts(stubborn_start)
+    until(lambda: len(_children(tmp_path)) == len(PARTS), seconds=30, what="the children")
+    return stubborn_start
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_signals_that_come_while_parts_start_leave_nothing_behind(
+    stubborn_start: Terminal, tmp_path: Path, part: str
+) -> None:
+    ours = until(lambda: _starters(tmp_path), seconds=30, what="the process that starts the parts")[0]
+    log = tmp_path / "airflow" / "logs" / f"{part}.log"
+    while not log.exists():
+        assert not stubborn_start.has_ended
+    for number in (signal.SIGSTOP, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+        ours.send_signal(number)
+    assert stubborn_start.wait() == 0
+    assert processes_of(tmp_path) == []
+    assert "Traceback" not in stubborn_start.printed
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
-def test_parts_end_with_the_process_that_started_them(starting: Terminal, home: Path) -> None:
-    (ours,) = [process for process in processes_of(home) if "scripts.up" in command_of(process)]
-    ours.kill()
-    until(lambda: not processes_of(home), seconds=120, what="the end", told=lambda: str(processes_of(home)))
+def test_parts_end_with_the_process_that_started_them(stubborn: Terminal, tmp_path: Path) -> None:
+    _starter(tmp_path).kill()
+    until(
+        lambda: not [process for process in processes_of(tmp_path) if _part(process)],
+        seconds=30,
+        what="the end of the parts",
+    )
 
 
-def test_a_part_that_dies_ends_the_others_with_its_name_and_log(starting: Terminal, home: Path) -> None:
-    part, *_ = [process for process in processes_of(home) if command_of(process)[-1:] == ["dag-processor"]]
+def test_a_part_that_dies_ends_the_others_with_its_name_and_log(stubborn: Terminal, tmp_path: Path) -> None:
+    part, *_ = [process for process in processes_of(tmp_path) if _part(process) == "dag-processor"]
     os.kill(part.pid, signal.SIGKILL)
-    assert starting.wait() != 0
-    assert "make up: the dag-processor has ended with status -9; see " in starting.printed
-    assert processes_of(home) == []
+    assert stubborn.wait() != 0
+    assert "make up: the dag-processor has ended with status -9; see " in stubborn.printed
+    assert processes_of(tmp_path) == []
+
+
+def _starter(home: Path) -> psutil.Process:
+    (ours,) = _starters(home)
+    return ours
+
+
+def _starters(home: Path) -> list[psutil.Process]:
+    return [process for process in processes_of(home) if command_of(process)[1:] == ["-m", "scripts.up"]]
+
+
+def _part(process: psutil.Process) -> str:
+    """The name of the part whose process it is; none for its child."""
+    return next((word for word in command_of(process) if word in PARTS), "")
+
+
+def _children(home: Path) -> list[psutil.Process]:
+    return [process for process in processes_of(home) if command_of(process)[:1] == ["sleep"]]
+
+
+def _wait_for_parts(terminal: Terminal) -> None:
+    until(
+        lambda: "The logs of its parts" in terminal.printed,
+        seconds=60,
+        what="the start",
+        told=lambda: terminal.printed,
+    )
+
+
+def _wait_for_the_end(home: Path) -> None:
+    until(lambda: not processes_of(home), seconds=120, what="the end", told=lambda: str(processes_of(home)))

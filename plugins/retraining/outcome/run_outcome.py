@@ -10,6 +10,7 @@ from retraining.params import folder_name
 
 FAILED = ("rejected", "pending", "failed")
 ENDED = ("promoted", "kept", "inconclusive", "blocked", "unchanged", "dry_run")
+_ALONE = ("rolled_back", "scored", "drift")  # of runs of one task
 NOTE = "retraining_note"  # the key of the XCom that becomes the run's note
 _LONGEST_REASON = 400
 
@@ -45,7 +46,7 @@ def note_of(told: Told) -> str:
 
 def is_note(paragraph: str) -> bool:
     """Say whether a paragraph is such a note."""
-    words = "|".join((*ENDED, *FAILED, "rolled back")).replace("_", " ")
+    words = "|".join((*ENDED, *FAILED, *_ALONE)).replace("_", " ")
     return bool(re.match(rf"\*\*({words})\*\*: ", paragraph, re.IGNORECASE))
 
 

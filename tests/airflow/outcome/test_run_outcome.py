@@ -61,7 +61,7 @@ def test_a_long_reason_is_cut() -> None:
     assert len(note_of({"outcome": "failed", "reason": "x" * 5000, "lines": []})) < 500
 
 
-@pytest.mark.parametrize("outcome", [*ENDED, *FAILED, "rolled back"])
+@pytest.mark.parametrize("outcome", [*ENDED, *FAILED, "rolled back", "scored", "drift"])
 def test_a_note_is_known_again(outcome: str) -> None:
     assert is_note(note_of({"outcome": outcome, "reason": "why", "lines": []}))
     assert not is_note("**My own**: a word")

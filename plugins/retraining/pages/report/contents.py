@@ -29,7 +29,7 @@ from ml.records import (
     digest,
 )
 from ml.report.figures import RATES, columns_by_role, figure_rows
-from ml.report.record_words import words_of
+from ml.report.words.record_words import words_of
 from retraining.outcome.run_outcome import kept_record, outcome_of
 from retraining.pages.report.drawings import bars_of, curves_of
 from retraining.pages.report.kept import Kept
