@@ -44,8 +44,8 @@ from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
 from ml.registry.read_only import ReadOnlyRegistry
 from ml.registry.wandb.login import login_settings
-from ml.report.notices import to_lines
-from ml.report.record_words import words_of
+from ml.report.words.notices import to_lines
+from ml.report.words.record_words import words_of
 from ml.run import Run, Teller, untold
 from ml.steps import (
     OTHER_STEPS,
@@ -218,7 +218,7 @@ def _promote(arguments: argparse.Namespace) -> None:
     if not arguments.pending:
         _run_one_step(arguments)
         return
-    from ml.report.verdict import read_verdict
+    from ml.report.words.verdict import read_verdict
 
     run = _run(arguments)
     none_was = True
@@ -230,7 +230,7 @@ def _promote(arguments: argparse.Namespace) -> None:
 
 
 def _run_all_steps(arguments: argparse.Namespace) -> None:
-    from ml.report.verdict import read_verdict
+    from ml.report.words.verdict import read_verdict
 
     run = _run(arguments)
     with report_if_failed(run, "snapshot"):
@@ -269,7 +269,7 @@ def _report_end(arguments: argparse.Namespace) -> None:
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
-    from ml.report.verdict import newest_verdict
+    from ml.report.words.verdict import newest_verdict
 
     print(newest_verdict(_home() / "reports"))
 
@@ -288,7 +288,7 @@ def _show_history(arguments: argparse.Namespace) -> None:
 def _replay(arguments: argparse.Namespace) -> None:
     from ml.judge.kept_decisions import policy_of
     from ml.judge.replay import replay
-    from ml.report.replay_text import replay_text
+    from ml.report.words.replay_text import replay_text
 
     store, decision = Store(_home() / "store"), _read_record(arguments.decision)
     if not isinstance(decision, Decision):

@@ -40,8 +40,8 @@ from ml.records import (
 )
 from ml.registry import CHAMPION_ALIAS
 from ml.report.after_step import report_failure, report_rollback, report_step
-from ml.report.record_words import words_of
 from ml.report.rollback_choices import write_rollback_choices
+from ml.report.words.record_words import words_of
 from ml.run import Run
 from ml.store.files import write_whole
 from ml.tracking import NoTracker, Tracker
@@ -292,7 +292,7 @@ def run_approval(
     A decision about which an answer changes nothing is returned as it is. Raises LineageError if a record is missing.
     """
     from ml.champion.approval import conclude, is_open, rejections
-    from ml.report.question import question
+    from ml.report.words.question import question
 
     taken = _picked("approve", (Comparison, Decision, Probe), records)
     comparison, decision, probe = cast(tuple[Comparison, Decision, Probe], tuple(taken))

@@ -4,13 +4,12 @@ To try 10,000 of each: HYPOTHESIS_EXAMPLES=10000 python -m pytest tests/test_any
 """
 
 import json
-import os
 import string
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.config.load import load_config
@@ -18,20 +17,13 @@ from ml.config.settings_reference import setting_schemas
 from ml.encoder.saved_model import read_saved_model
 from ml.errors import SincereError
 from ml.records import NoChampion, digest, read_any, to_json
-from ml.report.verdict import newest_verdict
+from ml.report.words.verdict import newest_verdict
+from tests.any_input import any_input
 from tests.judge.examples import FIRST_ENTRY, compare, judged, probed
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "150"))
 LONGEST_SECONDS, LONGEST_MESSAGE = 1.0, 500
 SECRET = "sesame"
 
-any_input = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 numbers = st.one_of(st.integers(), st.floats(), st.just(10**400), st.just(-(2**63)), st.just(float("nan")))
 texts = st.one_of(st.text(), st.just(SECRET * 2_000), st.just("\ud800"), st.just("~nobody/x"), st.just("a\0b"))
 leaves = st.one_of(st.none(), st.booleans(), numbers, texts)

@@ -8,9 +8,17 @@ from ml.errors import PermanentError, SincereError
 from ml.judge.kept_decisions import evidence_of
 from ml.records import Change, Comparison, Decision, Promotion, Record, Rollback, RunOutcome, Scoring, digest, to_json
 from ml.registry.history import conclusions
-from ml.report.notices import failure_notice, notices_of, rollback_notice
-from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback, of_scoring
-from ml.report.verdict import (
+from ml.report.words.notices import failure_notice, notices_of, rollback_notice
+from ml.report.words.run_outcome import (
+    of_change,
+    of_decision,
+    of_entry,
+    of_error,
+    of_promotion,
+    of_rollback,
+    of_scoring,
+)
+from ml.report.words.verdict import (
     decision_text,
     failure_text,
     has_verdict,

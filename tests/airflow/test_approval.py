@@ -29,7 +29,7 @@ from ml.judge.row_scores import Scores, keep_scores
 from ml.records import Answer, ApprovalWanted, Comparison, Decision, NoAnswer, NoEvidence, digest, from_json, to_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
-from ml.report.verdict import read_verdict
+from ml.report.words.verdict import read_verdict
 from ml.run import Run
 from ml.store import Store
 from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
@@ -345,13 +345,15 @@ def test_a_promotion_by_a_person_tells_those_who_wait_for_a_champion(airflow: Ai
 
 @pytest.mark.usefixtures("approved")
 def test_people_are_told_that_one_is_asked_and_what_came_of_it(airflow: Airflow, team: Webhook) -> None:
-    told = [
-        title
-        for title, each in zip(team.titles, team.posted, strict=True)
-        if "/dags/ask/runs/approved/plugin/report" in each["message"]
-    ]
+    def told() -> list[str]:
+        place = "/dags/ask/runs/approved/plugin/report"
+        return [each["title"] for each in list(team.posted) if place in each["message"]]
+
     version = airflow.registry.resolve(CHAMPION_ALIAS).version
-    assert told == [
+    until(
+        lambda: len(told()) > 1, seconds=60, what="the second notice", logs=airflow.home
+    )  # sent when the task has ended
+    assert told() == [
         "Approval wanted: may the candidate become the champion (now: none)?",
         f"Promoted: {version} is the champion now (before: none)",
     ]

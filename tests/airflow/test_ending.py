@@ -11,7 +11,7 @@ from airflow.sdk.execution_time.timeout import timeout
 from retraining.operators import RollbackOperator, StepOperator
 
 from ml.cli import main
-from ml.report.verdict import write_verdict
+from ml.report.words.verdict import write_verdict
 from tests.airflow.test_operators import _context, _program
 from tests.judge.examples import open_run
 

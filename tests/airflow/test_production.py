@@ -46,15 +46,16 @@ def report_of(run: dict[str, Any]) -> str:
     return f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
 
 
-def next_scheduled(production: Production, *before: str) -> dict[str, Any]:
-    """Return the first run that the scheduler itself has started beside those, when it has ended."""
+def scheduled(production: Production, state: str) -> dict[str, Any]:
+    """Return the first run that the scheduler itself has started and that has ended so."""
 
-    def started() -> str | None:
+    def found() -> dict[str, Any] | None:
         runs = production.get(f"{DAG}/dagRuns")["dag_runs"]
-        due = sorted(run["dag_run_id"] for run in runs if run["run_type"] == "scheduled")
-        return next((run_id for run_id in due if run_id not in before), None)
+        due = [run for run in runs if run["run_type"] == "scheduled" and run["state"] == state]
+        return min(due, key=lambda run: str(run["dag_run_id"]), default=None)
 
-    return ended(production, until(started, seconds=150, what="a scheduled run", logs=production.logs))
+    run: dict[str, Any] = until(found, seconds=600, what=f"a scheduled run, {state}", logs=production.logs)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def without_source(production: Production) -> dict[str, Any]:
     """The run of a schedule that nobody has told its source."""
     until(lambda: production.call("GET", DAG).ok, seconds=60, what="the DAG", logs=production.logs)
     production.call("PATCH", DAG, is_paused=False).raise_for_status()
-    return next_scheduled(production)
+    return scheduled(production, "failed")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,7 @@ def run(production: Production, without_source: dict[str, Any], place: Path) -> 
     told = {"sincere_config": str(place / "tiny.toml"), "sincere_source": f"{place}/{{{{ ds }}}}/questions.csv"}
     for key, value in told.items():
         production.call("POST", "/api/v2/variables", key=key, value=value).raise_for_status()
-    known = production.get(f"{DAG}/dagRuns")["dag_runs"]
-    return next_scheduled(production, *(run["dag_run_id"] for run in known))
+    return scheduled(production, "success")
 
 
 def test_all_parts_are_healthy(production: Production) -> None:

@@ -191,8 +191,9 @@ def test_the_question_has_the_facts_and_a_way_to_the_report(airflow: Airflow, qu
 
 def test_while_a_person_is_asked_the_report_says_what_waits(person: Person, question: Mapping[str, Any]) -> None:
     _open_report(person, RETRAIN, _run_of(question))
-    _expect_heading(person, "Decided, not carried out yet")
-    expect(person.frame().get_by_text("nobody has approved the candidate yet").first).to_be_visible()
+    _expect_heading(person, "A person is asked")
+    answers = f"/dags/{RETRAIN}/runs/{quote(_run_of(question), safe='')}/tasks/approve/required_actions"
+    expect(person.frame().get_by_role("link", name="The question, and its answers")).to_have_attribute("href", answers)
     person.take_pictures("report-waiting")
 
 

@@ -22,7 +22,7 @@ from ml.errors import (
 from ml.records import ModelVersion, NoChampion
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
-from ml.report.verdict import read_verdict
+from ml.report.words.verdict import read_verdict
 from ml.steps import promote_pending, run_step
 from tests.judge.examples import CHAMPION, RIVAL, compare, judged, open_run, probed, store_model
 from tests.wandb_server.state import ORGANIZATION_ENTITY, Place

@@ -23,7 +23,7 @@ from ml.records import (
 )
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS
 from ml.registry.read_only import ReadOnlyRegistry
-from ml.report.verdict import decision_text, outcome_before, read_verdict, write_verdict
+from ml.report.words.verdict import decision_text, outcome_before, read_verdict, write_verdict
 from ml.steps import run_step
 from ml.store.files import tree_digest
 from tests.judge.examples import CHAMPION, EVIDENCE, RIVAL, compare, judged, open_run, probed, store_model

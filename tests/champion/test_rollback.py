@@ -12,7 +12,7 @@ from ml.config import Config
 from ml.errors import ConfigError, LineageError, ServingError
 from ml.records import ModelVersion, NoChampion, digest, to_json
 from ml.registry import CHAMPION_ALIAS
-from ml.report.verdict import read_verdict
+from ml.report.words.verdict import read_verdict
 from ml.steps import run_rollback
 from ml.store.files import tree_digest
 from tests.judge.examples import (

@@ -23,7 +23,7 @@ from ml.records import (
     UnknownContamination,
     UnmeasuredCosts,
 )
-from tests.judge.examples import EVIDENCE, PAST, RIVAL, compare, judged
+from tests.judge.examples import COSTS, EVIDENCE, PAST, RIVAL, compare, judged
 
 CANDIDATE = "a" * 64
 UNASKED = ApprovalUnneeded()
@@ -31,6 +31,7 @@ UNSURE = replace(EVIDENCE, figures={**EVIDENCE.figures, "f1": Interval(differenc
 YES = Answer(decision="d" * 64, approved=True, by="jane", time="2026-01-11T01:00:00+00:00", reason="looks right")
 NO = replace(YES, approved=False, reason="wrong week")
 LATE = NoAnswer(decision="d" * 64, time="2026-01-14T01:00:00+00:00")
+SLOW = replace(COSTS, question_seconds=9.0)
 JUST_PROMOTED = PastPromotion(version="v1", time="2026-01-10T23:00:00+00:00")
 
 
@@ -106,7 +107,13 @@ HOPELESS = {
         )
     },
     "a cost that was not measured": {
-        "evidence": replace(UNSURE, probe=replace(EVIDENCE.probe, costs=UnmeasuredCosts(reason="busy")))
+        "evidence": replace(
+            UNSURE,
+            probe=replace(
+                EVIDENCE.probe,
+                costs=UnmeasuredCosts(reason="busy", candidate=SLOW, champion_artifact_bytes=COSTS.artifact_bytes),
+            ),
+        )
     },
     "a rare slice that the settings name": {
         "evidence": replace(UNSURE, slices={**EVIDENCE.slices, "cats": RareSlice(rows=3, positives=1)}),

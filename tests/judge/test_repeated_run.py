@@ -9,7 +9,7 @@ from ml.fingerprint import inputs_of
 from ml.judge.policy import judge
 from ml.judge.repeated_run import detect
 from ml.records import Interval, NoChampion, RawSnapshot, Rollback
-from ml.report.verdict import unchanged_text
+from ml.report.words.verdict import unchanged_text
 from tests.judge.examples import EVIDENCE, PAST, compare, compare_next, judged, open_run, probed, store_model
 from tests.tiny import write_tiny_encoder
 

@@ -13,7 +13,7 @@ from ml.judge.replay import replay
 from ml.judge.row_scores import Scores, keep_scores
 from ml.metrics import measure
 from ml.records import Decision, ModelVersion, NoChampion, NoEvidence, RuleCheck, digest
-from ml.report.replay_text import replay_text
+from ml.report.words.replay_text import replay_text
 from tests.judge.examples import BASELINE, CHAMPION, INPUTS, PAST, RIVAL, compare, open_run, probed
 
 TARGET = np.array([1, 0, 1, 0, 0])

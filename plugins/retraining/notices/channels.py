@@ -58,7 +58,7 @@ def recipients(setting: str, event: str) -> Sequence[str]:
 
     A part that cannot be read is left out, and named in one warning.
     """
-    from ml.report.notices import EVENTS
+    from ml.report.words.notices import EVENTS
 
     found: list[str] = []
     wrong: list[str] = []

@@ -66,7 +66,7 @@ def alert_if_late(dag: DAG) -> None:
 
 def tell_late(context: Mapping[str, Any]) -> None:
     """Tell that a run is late, unless it has failed meanwhile; `context` is the short one that a deadline gives."""
-    from ml.report.notices import late_notice
+    from ml.report.words.notices import late_notice
 
     run, deadline = context["dag_run"], context["deadline"]["deadline_time"]
     if run["state"] not in _UNDERWAY:

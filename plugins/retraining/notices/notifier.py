@@ -36,7 +36,7 @@ class FailureNotifier(BaseNotifier):
 
     def notify(self, context: "Context") -> None:
         """Tell the step's notices, or that there is none."""
-        from ml.report.notices import silent_failure_notice
+        from ml.report.words.notices import silent_failure_notice
 
         notices = _left_by_step(context) or [silent_failure_notice(context["ti"].task_id, _reason(context))]
         for notice in notices:
@@ -48,7 +48,7 @@ class ApprovalNotifier(BaseNotifier):
 
     def notify(self, context: "Context") -> None:
         """Tell it."""
-        from ml.report.notices import approval_notice
+        from ml.report.words.notices import approval_notice
 
         task: Any = context["ti"].task
         until = datetime.now(UTC) + task.response_timeout
@@ -57,7 +57,7 @@ class ApprovalNotifier(BaseNotifier):
 
 def tell(notice: "Notice", address: str) -> None:
     """Write a notice to the log, and send it to those whom the setting names; no failure of a channel is raised."""
-    from ml.report.notices import notice_lines
+    from ml.report.words.notices import notice_lines
 
     lines = notice_lines(notice, address)
     level = logging.ERROR if notice.event in _ERRORS else logging.INFO if notice.event in _QUIET else logging.WARNING
@@ -72,13 +72,13 @@ def report_url(task_instance: Any) -> str:
 
 def failure_text(step: str, error: Exception) -> str:
     """A notice, as a step would leave it, of an error that ended a step before it began."""
-    from ml.report.notices import failure_notice, to_lines
+    from ml.report.words.notices import failure_notice, to_lines
 
     return to_lines([failure_notice(step, (), error, pending=False)])
 
 
 def _left_by_step(context: "Context") -> Sequence["Notice"]:
-    from ml.report.notices import from_lines
+    from ml.report.words.notices import from_lines
 
     return from_lines(getattr(context["ti"].task, "notices", ""))
 

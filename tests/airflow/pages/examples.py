@@ -13,6 +13,7 @@ from ml.config import Config
 from ml.judge.kept_decisions import keep_decision
 from ml.judge.policy import alarms, judge
 from ml.records import Decision, Interval, NoChampion, NoEvidence, digest, to_json
+from ml.registry import history
 from ml.registry.alias_move import Move, move_champion
 from ml.report.after_step import report_rollback, report_step
 from tests.judge.examples import EVIDENCE, compare_next, judged, open_run, probed
@@ -51,7 +52,7 @@ def roll_back(home: Path, run_id: str, version: str, reason: str, *, time: str) 
     """Roll back to a version, without serving it first, and report it."""
     run = open_run(home, run_id)
     planned = rollback.plan_rollback(run, version, reason)
-    with _at(rollback, time):
+    with _at(history, time):
         entry = rollback._entry(run.run_id, run.registry.history(), planned)
     move_champion(run.store, run.registry, Move(target=planned.target, entry=entry, grounds=planned))
     report_rollback(run, planned)

@@ -205,6 +205,20 @@ def test_a_run_that_goes_on_says_what_is_done_and_what_is_at_work(client: TestCl
     assert "snapshot aaaaaaaaaaaa: 5 rows, 9 bytes from file:a.csv" in text
 
 
+@pytest.mark.parametrize(
+    ("state", "heading"), [("awaiting_input", "A person is asked"), ("queued", "Decided, not carried out yet")]
+)
+def test_a_decision_that_waits_is_not_shown_as_the_end(
+    client: TestClient, run: Run, state_of_run, state: str, heading: str
+) -> None:
+    run.keep_for_page(RunOutcome(outcome="decided", step="decide", reason="blocked: nobody has approved", lines=()))
+    state_of_run("running", decide="success", approve=state)
+    text = page(client)
+    assert f"<h1>{heading}</h1>" in text
+    assert "blocked: nobody has approved" in text
+    assert ("tasks/approve/required_actions" in text) == (state == "awaiting_input")
+
+
 @pytest.mark.parametrize("left", [True, False])
 def test_a_run_whose_step_was_killed_names_the_task_whatever_an_earlier_try_left(
     client: TestClient, run: Run, state_of_run, left: bool

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
 from retraining.plugin import RetrainingPlugin
 from retraining.report_link import ReportLink
 
 from tests.airflow.pages.places import DAG, FOREIGN, ROLLBACK, Client
+from tests.any_input import any_input
 
 RUNS = f"/retraining/dags/{DAG}/runs"
 RUN_ID = "manual__2026-11-23T10:00:00+00:00"
@@ -25,7 +29,7 @@ def reports(home: Path) -> Path:
     folder = home / "reports" / "run-1"
     folder.mkdir(parents=True)
     (folder / "evaluation.html").write_text("<h1>Evaluation</h1>")
-    (home / "secret.txt").write_text("secret")
+    (home / "secret.txt").write_text("secret\n")
     return folder
 
 
@@ -76,6 +80,15 @@ def test_what_is_no_file_of_the_runs_folder_is_not_found(client: TestClient, rep
     (reports / "loop").symlink_to("loop")
     response = client.get(f"{RUNS}/{path}")
     assert (response.status_code, "There is no such page." in response.text) == (404, True)
+
+
+@any_input
+@given(st.lists(st.one_of(st.text(), st.sampled_from(["..", "run-1", "", "~", "secret.txt", "loop"])), max_size=8))
+def test_no_path_leads_out_of_a_runs_folder(client: TestClient, reports: Path, parts: list[str]) -> None:
+    path = "/".join(quote(part, safe="", errors="surrogatepass") for part in parts)
+    response = client.get(f"{RUNS}/run-1/{path}")
+    assert response.status_code in (200, 404)
+    assert "secret\n" not in response.text
 
 
 def test_a_run_id_of_any_length_has_a_page(client: TestClient) -> None:

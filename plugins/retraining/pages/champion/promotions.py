@@ -62,6 +62,7 @@ def promotions_page(request: Request, dag_id: str, q: str = "", number: int = 1)
         pages=_pages(len(found), number, q),
         words=WORDS,
         colours=COLOURS,
+        day=day,
     )
 
 

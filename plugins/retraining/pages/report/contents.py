@@ -29,7 +29,7 @@ from ml.records import (
     digest,
 )
 from ml.report.figures import RATES, columns_by_role, figure_rows
-from ml.report.record_words import words_of
+from ml.report.words.record_words import words_of
 from retraining.outcome.run_outcome import outcome_of
 from retraining.pages.report.drawings import bars_of, curves_of
 from retraining.pages.report.kept import Kept
@@ -71,6 +71,7 @@ def contents_of(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Cont
         "over": over,
         "verdict": _verdict(folder),
         "doing": [task for task in tasks if task.state in ("running", "queued", "up_for_retry")],
+        "asked": any(task.state in ("awaiting_input", "deferred") for task in tasks),
         "steps": [(step, words_of(each)) for step, kind in _STEPS.items() for each in kept.all(kind)],
         "decisions": kept.all(Decision),
         "comparisons": [_models(comparison, kept) for comparison in kept.all(Comparison)],

@@ -37,13 +37,13 @@ def decided(home: Path) -> Path:
 
 def test_the_card_names_the_champion_and_since_when(client: TestClient, decided: Path) -> None:
     card = text_of(client.get(PAGE).text, "Champion", "The champion on fresh rows")
-    assert card.startswith("Champion v2 rolled back 2026-11-03")
+    assert card.startswith("Champion v2 rolled back 03 Nov 2026, 09:00")
 
 
 def test_the_figures_are_those_of_the_last_fresh_rows_with_wilson_intervals(client: TestClient, decided: Path) -> None:
     card = text_of(client.get(PAGE).text, "Champion", "The champion on fresh rows")
     assert "Precision 0.480 0.454 - 0.506 Recall 0.570 0.542 - 0.598" in card.replace("\N{EN DASH}", "-")
-    assert "On 20,000 fresh rows of 2026-11-08, with 95 % intervals." in card
+    assert "On 20,000 fresh rows of 08 Nov 2026, 03:10, with 95 % intervals." in card
 
 
 def test_the_champions_alarms_stand_with_it(client: TestClient, decided: Path) -> None:
@@ -56,8 +56,8 @@ def test_each_run_that_measured_the_champion_is_in_the_charts_and_their_table(
 ) -> None:
     page = client.get(PAGE).text
     rows = text_of(page, "As a table", "Precision and recall by version")
-    assert re.findall(r"2026-\d\d-\d\d", rows) == [
-        *("2026-11-08", "2026-11-01", "2026-10-25", "2026-10-18", "2026-10-11"),
+    assert re.findall(r"\d\d \w{3} 2026", rows) == [
+        *("08 Nov 2026", "01 Nov 2026", "25 Oct 2026", "18 Oct 2026", "11 Oct 2026"),
     ]
     assert page.count("<title>2026-10-25: 0.650 (0.621 to 0.678)</title>") == 1
 

@@ -16,7 +16,7 @@ from ml.records import (
     Scoring,
 )
 from ml.report.figures import champion_name
-from ml.report.verdict import alias_line, outcome_after, outcome_before, outcome_of_entry, watched
+from ml.report.words.verdict import alias_line, outcome_after, outcome_before, outcome_of_entry, watched
 
 _OUTCOMES: Mapping[str, Outcome] = {
     "promote": "promoted",

@@ -28,7 +28,7 @@ from ml.records import (
     ValidationReport,
     digest,
 )
-from ml.report.record_words import words_of
+from ml.report.words.record_words import words_of
 from ml.steps import STEPS
 from tests.judge.examples import INPUTS, RIVAL, compare, judged
 
@@ -128,7 +128,9 @@ def promotion(**fields):
             f"{SERVED}; 12.0 ms a question, 800 MiB, 1.50 x the champion's time",
         ),
         (
-            replace(PROBE, costs=UnmeasuredCosts(reason="it did not answer")),
+            replace(
+                PROBE, costs=UnmeasuredCosts(reason="it did not answer", candidate=COSTS, champion_artifact_bytes=1)
+            ),
             f"{SERVED}; costs not measured: it did not answer",
         ),
         (

@@ -23,7 +23,7 @@ from ml.records import (
     digest,
     to_json,
 )
-from ml.report.notices import (
+from ml.report.words.notices import (
     EVENTS,
     approval_notice,
     failure_notice,
@@ -316,7 +316,7 @@ def test_every_event_that_is_promised_has_a_name():
 
 
 def test_the_words_are_light_enough_for_airflows_processes():
-    code = "import sys, ml.report.notices; print(sorted(sys.modules))"
+    code = "import sys, ml.report.words.notices; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True, capture_output=True, text=True)
     heavy = ("tensorflow", "great_expectations", "pandas", "numpy", "matplotlib", "wandb", "ml.registry")
     assert [name for name in heavy if f"'{name}'" in loaded.stdout] == []

@@ -21,7 +21,7 @@ from ml.records import (
     from_json,
 )
 from ml.report.after_step import report_failure, report_step
-from ml.report.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
+from ml.report.words.run_outcome import of_change, of_decision, of_entry, of_error, of_promotion, of_rollback
 from tests.judge.examples import INPUTS, RIVAL, compare, judged, open_run
 
 V1, V2 = ModelVersion(version="v1", model="a" * 64), ModelVersion(version="v2", model="b" * 64)

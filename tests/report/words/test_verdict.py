@@ -15,7 +15,7 @@ from ml.records import (
     Unregistered,
     digest,
 )
-from ml.report.verdict import decision_text, failure_text, outcome_after, outcome_before, unchanged_text
+from ml.report.words.verdict import decision_text, failure_text, outcome_after, outcome_before, unchanged_text
 from tests.judge.examples import INPUTS, RIVAL, compare, judged, open_run
 
 KEPT = compare("a" * 64, RIVAL, precision=0.64)
