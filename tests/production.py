@@ -29,7 +29,7 @@ SECRETS = {
     "AIRFLOW_SECRET_KEY": "signs-the-sessions",
     "AIRFLOW_ADMIN_PASSWORD": "the password of the admin",
 }
-_VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^}]*))?\}")
+_VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^${}]*))?\}")
 EVERY_MINUTE = "* * * * *"
 _STARTED_FIRST = ("postgres", "redis", "init")
 
@@ -49,7 +49,9 @@ def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
             return environment[name]
         return environment.get(name, other or "")
 
-    services: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(value, text).replace("$$", "$"))["services"]
+    while _VARIABLE.search(text):  # a default may have a variable in it
+        text = _VARIABLE.sub(value, text)
+    services: dict[str, Any] = yaml.safe_load(text.replace("$$", "$"))["services"]
     return services
 
 
@@ -81,7 +83,11 @@ class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
-        told = {"SINCERE_SOURCES": str(folder.parent), "SINCERE_SCHEDULE": EVERY_MINUTE}
+        told = {
+            "SINCERE_SOURCES": str(folder.parent),
+            "SINCERE_SCHEDULE": EVERY_MINUTE,
+            "UI_URL": f"http://127.0.0.1:{ports['api']}",
+        }
         self.services = compose_services({**SECRETS, **told})
         self._folder = folder
         dags = shutil.copytree(PROJECT / "dags", folder / "dags")

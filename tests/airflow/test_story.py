@@ -109,7 +109,7 @@ def second(person: Person, question: Mapping[str, Any]) -> Run:
     person.open(f"/dags/{RETRAIN}/runs/{quote(run_id)}/tasks/approve/required_actions")
     page = person.page
     expect(page.get_by_text("May the candidate replace champion v1?").first).to_be_visible()
-    person.take_pictures("required-action")
+    person.take_pictures("approve")
     _field(page.locator("body"), "reason").fill("looks right")
     page.get_by_role("button", name="Approve", exact=True).click()
     _rest(person)
@@ -148,13 +148,12 @@ def test_the_form_has_sections_with_what_is_usual(person: Person, form: Locator)
         "Training": "Empty: 2, from the config local.",
         "Run": "Empty: never, from the config local.",
     }
-    person.take_pictures("trigger-form")
     for section, words in usual.items():
         _open_section(form, section)
         expect(form.get_by_text(words).first).to_be_visible()
     expect(_field(form, "config")).to_have_value("local")
     expect(_field(form, "source")).to_have_value("")
-    person.take_pictures("trigger-form-run")
+    person.take_pictures("form")
 
 
 def test_the_first_run_took_what_was_asked_and_promoted(
@@ -170,7 +169,7 @@ def test_the_runs_own_tab_tells_the_verdict(person: Person, first: Run) -> None:
     _open_report(person, RETRAIN, first["dag_run_id"])
     _expect_heading(person, "Promoted")
     expect(person.frame().get_by_role("heading", name="Side by side")).to_be_visible()
-    person.take_pictures("report")
+    person.take_pictures("run")
 
 
 def test_the_grid_tells_how_the_run_ended(person: Person, first: Run) -> None:
@@ -179,7 +178,6 @@ def test_the_grid_tells_how_the_run_ended(person: Person, first: Run) -> None:
     assert [task for task in ("promoted", "kept", "failed") if states[task] == "success"] == ["promoted"]
     person.open(f"/dags/{RETRAIN}")
     expect(person.page.get_by_text("promoted", exact=True).first).to_be_visible()
-    person.take_pictures("grid")
 
 
 def test_the_question_has_the_facts_and_a_way_to_the_report(airflow: Airflow, question: Mapping[str, Any]) -> None:
@@ -191,8 +189,9 @@ def test_the_question_has_the_facts_and_a_way_to_the_report(airflow: Airflow, qu
 
 def test_while_a_person_is_asked_the_report_says_what_waits(person: Person, question: Mapping[str, Any]) -> None:
     _open_report(person, RETRAIN, _run_of(question))
-    _expect_heading(person, "Decided, not carried out yet")
-    expect(person.frame().get_by_text("nobody has approved the candidate yet").first).to_be_visible()
+    _expect_heading(person, "A person is asked")
+    answers = f"/dags/{RETRAIN}/runs/{quote(_run_of(question), safe='')}/tasks/approve/required_actions"
+    expect(person.frame().get_by_role("link", name="The question, and its answers")).to_have_attribute("href", answers)
     person.take_pictures("report-waiting")
 
 
@@ -216,6 +215,11 @@ def test_the_champions_asset_has_an_event_for_each_promotion(airflow: Airflow, f
 
 
 def test_the_pages_show_the_new_champion_and_who_approved(person: Person, second: Run) -> None:
+    _open_report(person, RETRAIN, second["dag_run_id"])
+    _expect_heading(person, "Promoted")
+    person.take_pictures("report")
+    person.frame().get_by_role("heading", name="How sure the differences are").scroll_into_view_if_needed()
+    person.take_pictures("report-below")
     person.open(f"/dags/{RETRAIN}/plugin/promotions")
     expect(person.frame().locator(".big")).to_have_text("v2")
     expect(person.frame().get_by_text("Approved by admin (looks right)").first).to_be_visible()

@@ -30,7 +30,7 @@ from ml.records import (
 )
 from ml.report.figures import RATES, columns_by_role, figure_rows
 from ml.report.words.record_words import words_of
-from retraining.outcome.run_outcome import kept_record, outcome_of
+from retraining.outcome.run_outcome import outcome_of
 from retraining.pages.report.drawings import bars_of, curves_of
 from retraining.pages.report.kept import Kept
 from retraining.pages.report.tasks import TaskState
@@ -59,7 +59,6 @@ _FILES = {
     "data_docs_scores/index.html": "Data Docs of the scored questions",
     "verdict.txt": "The verdict as text",
 }
-_DECIDED = "decided"  # a verdict that no step has carried out yet
 _MIB = 2**20
 Contents = Mapping[str, Any]
 
@@ -91,8 +90,6 @@ def _outcome(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Sequenc
     """Return how the run ended, as a list of one; of none while nothing is known."""
     failed = [task.task_id for task in tasks if task.state == "failed" and task.is_step]
     said = is_report(folder / "page" / "RunOutcome.json", folder)
-    if said and not over and kept_record(folder.name, "RunOutcome").get("outcome") == _DECIDED:
-        return [{**outcome_of(folder.name, []), "outcome": _DECIDED}]
     if said or (over and not _verdict(folder)):
         return [outcome_of(folder.name, failed if over else [], over=over)]
     return []
