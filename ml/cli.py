@@ -170,7 +170,9 @@ def _run_one_step(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, arguments.step):
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
-        _tell_taken(_keep_told(arguments, config, run), *records)
+        told = _told(arguments, config, run)
+        run.keep_for_page(told)
+        _tell_taken(told, *records)
     _hand_on(arguments, run_step(arguments.step, config, run, records, _tracker()))
 
 
@@ -194,18 +196,16 @@ def _hand_on(arguments: argparse.Namespace, result: Record) -> None:
         write_whole(arguments.output, to_json(result))
 
 
-def _keep_told(arguments: argparse.Namespace, config: Config, run: Run) -> ToldSettings:
-    """Keep what the run was told for its page."""
+def _told(arguments: argparse.Namespace, config: Config, run: Run) -> ToldSettings:
+    """Return what the run was told."""
     preset = preset_of(arguments.config)
-    told = ToldSettings(
+    return ToldSettings(
         preset=preset,
         different=public_differences(config, load_config(preset)),
         triggered_by=run.triggered_by,
         dry_run=run.dry_run,
         force=run.force,
     )
-    run.keep_for_page(told)
-    return told
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -235,10 +235,11 @@ def _run_all_steps(arguments: argparse.Namespace) -> None:
     run = _run(arguments)
     with report_if_failed(run, "snapshot"):
         config = _config(arguments)
-        logger.info("takes: %s", words_of(_keep_told(arguments, config, run)))
+        told = _told(arguments, config, run)
+        logger.info("takes: %s", words_of(told))
     try:
         with _told_to_end():
-            run_all(config, run, _tracker())
+            run_all(config, run, _tracker(), for_page=(told,))
     except (SincereError, KeyboardInterrupt):
         logging.getLogger("ml").info("the same command with --run-id %s goes on from here", run.run_id)
         raise

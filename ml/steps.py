@@ -32,6 +32,7 @@ from ml.records import (
     Record,
     Rollback,
     Splits,
+    ToldSettings,
     TrainedModel,
     ValidationReport,
     digest,
@@ -145,8 +146,10 @@ def _picked(step: str, kinds: Iterable[type], records: Iterable[Record]) -> list
     return [by_kind[kind] for kind in kinds]
 
 
-def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER) -> None:
+def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER, *, for_page: Sequence[ToldSettings] = ()) -> None:
     """Run all steps. A run of the same name that came to no end goes on from its records; one that did stays as it is.
+
+    What is given `for_page` is kept for the page of a run that has work to do.
 
     A step's record stands beside the run's reports, and is taken again while settings, suites, code and the records
     before it are the same; up to the decision, the champion too.
@@ -157,6 +160,8 @@ def run_all(config: Config, run: Run, tracker: Tracker = _NO_TRACKER) -> None:
             logger.info("run %s has come to its end; a new one needs another --run-id", run.run_id)
             return
         kept.drop_those_of_another_champion()
+        for each in for_page:
+            run.keep_for_page(each)
     records: list[Record] = []
     for number, name in enumerate(STEPS, start=1):
         logger.info("[%d/%d] %s: %s", number, len(STEPS), name, STEPS[name].help)

@@ -79,13 +79,18 @@ def test_a_block_that_breaks_off_is_asked_for_again(serve, tmp_path, scheme):
 
 
 @both
-@pytest.mark.parametrize(
-    ("key", "message"), [("questions/test.csv", "no such file"), (FOLDER, "folder of the bucket"), ("", "folder")]
-)
+@pytest.mark.parametrize(("key", "message"), [("questions/test.csv", "no such file"), (FOLDER, "folder of the bucket")])
 def test_a_missing_key_is_no_folder_and_no_file(serve, tmp_path, scheme, key, message):
     with serve(), pytest.raises(DataError, match=message):
         pull(tmp_path, scheme, key=key)
     assert store_is_empty(tmp_path)
+
+
+@both
+def test_a_bucket_without_a_file_is_refused_before_it_is_asked(serve, tmp_path, scheme):
+    with serve() as server, pytest.raises(ConfigError, match="not an address of a bucket's file"):
+        pull(tmp_path, scheme, key="")
+    assert not server.ranges
 
 
 @both
