@@ -44,7 +44,7 @@ CHANCE = re.compile(
 
 EMPTY = "an empty folder"
 CHECKPOINT = re.compile("store/checkpoints/[0-9a-f]{64}/[0-9]+/state")  # from which the training goes on
-VERDICT = re.compile("reports/[^/]*/verdict.txt")
+VERDICT = re.compile("reports/[^/]*/(verdict.txt|page/RunOutcome.json)")
 PAGE = 4096
 
 
@@ -352,8 +352,9 @@ def tells_of_the_disk(path):
 
 
 def lasting(files):
-    """Leave out what no two runs have alike: speed and costs, in records."""
-    return {name: content for name, content in files.items() if name not in {"train.json", "probe.json"}}
+    """Leave out what no two runs have alike: speed and costs, in records and what a page is told of them."""
+    chance = {"train.json", "probe.json", "TrainedModel.json", "Probe.json"}
+    return {name: content for name, content in files.items() if Path(name).name not in chance}
 
 
 @needs_mounts

@@ -10,7 +10,7 @@ import pytest
 
 from ml.cli import main
 from ml.config import Config, TrackingConfig
-from ml.errors import PromotionPending
+from ml.errors import RegistryRefused
 from ml.judge.decide import keep_decision
 from ml.judge.row_scores import Scores, keep_scores
 from ml.records import NoChampion, NoEvidence, Promotion
@@ -91,13 +91,13 @@ def test_a_promotion_has_one_report_however_often_it_is_carried_out(home, wandb_
 
 
 def test_a_promotion_that_was_pending_is_shown_as_the_step_of_its_own_run(home, wandb_server, run, records):
-    with registry_away(home), pytest.raises(PromotionPending):
+    with registry_away(home), pytest.raises(RegistryRefused):
         promote(home, run, records)
 
     assert main(["promote", "--pending", "--run-id", "by-hand"]) == 0
 
     failed, finished = wandb_server.state.runs.values()
-    assert (failed.exit_code, failed.summary["failure"]) == (1, "PromotionPending")
+    assert (failed.exit_code, failed.summary["failure"]) == (1, "RegistryRefused")
     assert (finished.place.project, finished.group, finished.job_type, finished.exit_code) == (
         "quora",
         "run-1",
