@@ -11,7 +11,7 @@ from ml.errors import ConfigError, DataError, OutputUnavailable
 from ml.scoring import destination
 from ml.scoring.destination import check_destination, put
 from tests.places import config, open_run
-from tests.source.object_store_servers import BUCKET, BucketServer
+from tests.source.object_store_servers import BUCKET, BucketServer, use_only_our_credentials
 from tests.source.web import running
 
 both = pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -19,19 +19,8 @@ both = pytest.mark.parametrize("scheme", ["s3", "gs"])
 
 @pytest.fixture(autouse=True)
 def _only_our_credentials(monkeypatch, tmp_path):
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "GOOGLE_APPLICATION_CREDENTIALS"):
-        monkeypatch.delenv(name, raising=False)
-    settings = {
-        "HOME": tmp_path,
-        "CLOUDSDK_CONFIG": tmp_path,
-        "AWS_ACCESS_KEY_ID": "the-user",
-        "AWS_SECRET_ACCESS_KEY": "the-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_GCE_CHECK": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
+    use_only_our_credentials(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setattr(gcsfs.retry, "asyncio", SimpleNamespace(sleep=lambda _: asyncio.sleep(0)))
     monkeypatch.setattr(destination, "FIRST_PAUSE_SECONDS", 0.01)

@@ -183,3 +183,19 @@ def _without_chunks(body):
 def _described(server):
     digest = {"md5Hash": b64encode(server.md5).decode()} if server.md5 else {}
     return {"name": KEY, "bucket": BUCKET, "size": str(len(server.body)), "etag": server.etag} | digest
+
+
+def use_only_our_credentials(monkeypatch, home):
+    """Let the clients of S3 and Google Cloud Storage find the test's credentials and no other, whoever runs it."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {
+        "HOME": home,
+        "CLOUDSDK_CONFIG": home,
+        "AWS_ACCESS_KEY_ID": "the-user",
+        "AWS_SECRET_ACCESS_KEY": "the-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_GCE_CHECK": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, str(value))

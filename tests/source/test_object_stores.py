@@ -15,7 +15,7 @@ from ml.errors import ConfigError, DataError, SourceUnavailable
 from ml.source import download
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run, store_is_empty
-from tests.source.object_store_servers import BUCKET, FOLDER, KEY, BucketServer
+from tests.source.object_store_servers import BUCKET, FOLDER, KEY, BucketServer, use_only_our_credentials
 from tests.source.web import certificate, running, with_tls
 
 CSV = b"qid,question_text,target\n01,Is soup a drink?,0\n02,Why do all bakers lie?,1\n"
@@ -25,18 +25,7 @@ both = pytest.mark.parametrize("scheme", ["s3", "gs"])
 
 @pytest.fixture(autouse=True)
 def _only_our_credentials(monkeypatch, tmp_path):
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "GOOGLE_APPLICATION_CREDENTIALS"):
-        monkeypatch.delenv(name, raising=False)
-    settings = {
-        "HOME": tmp_path,
-        "CLOUDSDK_CONFIG": tmp_path,
-        "AWS_ACCESS_KEY_ID": "the-user",
-        "AWS_SECRET_ACCESS_KEY": "the-secret",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_GCE_CHECK": "true",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, str(value))
+    use_only_our_credentials(monkeypatch, tmp_path)
 
 
 @pytest.fixture(autouse=True)
