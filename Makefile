@@ -2,10 +2,11 @@
 # make up [PORT=8080]                                                     Airflow's UI on this machine
 # eval "$(make env)"                                                     plain `airflow` in this shell, on the same home
 # make screenshots                                                       the form and a report, light and dark, in build/pictures
+# make bench-peers [SOURCE=path]                                          beside PyTorch, Hugging Face and ONNX Runtime
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test screenshots check bench lock clean
+.PHONY: retrain up env ready test screenshots check bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -13,6 +14,7 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
+PEERS := .venv/peers
 
 # The output of `make env` is for a shell to run: no command is shown in it.
 ifneq ($(filter env,$(MAKECMDGOALS)),)
@@ -79,10 +81,14 @@ ready: $(ALL)
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
 
+bench-peers: $(DEV) $(PEERS)/installed
+	$(BIN)/python -m benchmarks.peers $(PEERS)/bin/python
+
 lock: $(UV)
 	$(COMPILE) --upgrade pyproject.toml --group airflow --output-file requirements/all.txt
 	$(COMPILE) --group airflow --constraints requirements/all.txt --output-file requirements/airflow.txt
 	$(COMPILE) pyproject.toml --group airflow --group dev --constraints requirements/all.txt --output-file requirements/dev.txt
+	$(COMPILE) --upgrade --group peers --output-file requirements/peers.txt
 	$(COMPILE) pyproject.toml --group airflow --extra cuda --constraints requirements/all.txt --output-file requirements/cuda.txt
 
 clean:
@@ -98,6 +104,10 @@ $(ALL): requirements/all.txt pyproject.toml | $(UV)
 
 $(DEV): requirements/dev.txt $(ALL)
 	$(INSTALL) && touch $@
+
+$(PEERS)/installed: requirements/peers.txt | $(UV)
+	$(BIN)/python -m venv $(PEERS)
+	$(UV) pip install --python $(PEERS)/bin/python --require-hashes --requirements $< && touch $@
 
 # Training is tested in processes of its own, as a step runs: none that has used network clients before.
 PYTEST_ALL = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

@@ -91,7 +91,7 @@ class Terminal:
         """Close the terminal's window: the command gets a SIGHUP, and can print no more."""
         self._process.kill()
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 240) -> int:
         """Wait until the command has ended, and return its exit status."""
         return self._process.wait(timeout=seconds)
 
