@@ -72,8 +72,8 @@ def _refuse_default(source: SourceConfig) -> None:
         raise ConfigError(
             "no questions are named",
             where="source.uri",
-            fix="name a CSV or Parquet file: --source; in Airflow the Param `questions`, or SINCERE_QUESTIONS or the "
-            "Variable sincere_questions",
+            fix="name a CSV or Parquet file: --source; in Airflow the Param `questions`, or what the DAG's page names, "
+            "such as SINCERE_QUESTIONS",
         )
 
 
@@ -83,7 +83,7 @@ def _champion(run: Run) -> ModelVersion:
         raise ConfigError(
             "there is no champion yet, so nothing can be scored",
             where=f"the registry, alias {CHAMPION_ALIAS}",
-            fix="train one first: make retrain, or trigger the DAG retrain_quora; its promotion starts score_questions",
+            fix="train one first: make retrain, or trigger the DAG that retrains; its promotion starts the scoring",
         )
     return champion
 

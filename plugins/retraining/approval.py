@@ -9,7 +9,7 @@ from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-from retraining.operators import StepOperator
+from retraining.step.step_operator import StepOperator
 
 APPROVE, REJECT = "Approve", "Reject"
 

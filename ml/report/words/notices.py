@@ -179,7 +179,7 @@ def _of_alarms(comparison: Comparison, alarms: Sequence[str]) -> Notice:
         what=f"champion {rival.champion.version} is too weak on this run's rows, whatever the verdict",
         why="; ".join(alarms),
         figures=f"{_rates(rival.evaluation)}, on {rival.evaluation.rows:,} test rows",
-        to_do="see in the Data Docs whether the questions have changed; train on newer rows, or run rollback_model",
+        to_do="see in the Data Docs whether the questions have changed; train on newer rows, or roll back",
     )
 
 
@@ -209,7 +209,7 @@ def _of_drift(scoring: Scoring) -> Notice:
 
 
 def _after_promotion(before: str) -> str:
-    return _NOTHING if before == "none" else f"nothing; the DAG rollback_model leads back to {before}"
+    return _NOTHING if before == "none" else f"nothing; a rollback leads back to {before}"
 
 
 def _stays(champion: str) -> str:

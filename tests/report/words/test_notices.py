@@ -85,7 +85,7 @@ def test_a_first_promotion():
 def test_a_promotion_over_a_champion_says_how_to_go_back():
     event, lines = told(*promotion(compare("a" * 64, RIVAL)))
     assert (event, lines[0]) == ("promoted", "Promoted: v2 is the champion now (before: v1)")
-    assert lines[3] == "What to do: nothing; the DAG rollback_model leads back to v1"
+    assert lines[3] == "What to do: nothing; a rollback leads back to v1"
 
 
 def test_a_kept_champion():
@@ -183,8 +183,7 @@ def test_a_champion_under_a_floor_is_told_whatever_the_verdict(dry_run):
             "Champion under floor: champion v1 is too weak on this run's rows, whatever the verdict",
             f"Why: {alarm}",
             "Figures: precision 0.6500, recall 0.5500, F1 0.6462, average precision 0.6800, on 1,000 test rows",
-            "What to do: see in the Data Docs whether the questions have changed; train on newer rows, or run"
-            " rollback_model",
+            "What to do: see in the Data Docs whether the questions have changed; train on newer rows, or roll back",
         ),
     )
 
