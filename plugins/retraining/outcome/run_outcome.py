@@ -25,7 +25,7 @@ def outcome_of(model: Model, run_id: str, failed_tasks: list[str], *, over: bool
     run was over kept the champion.
     """
     told = kept_record(model, run_id, "RunOutcome")
-    outcome = str(told.get("outcome", "none")).replace(" ", "_")
+    outcome = str(told.get("outcome", "none"))
     if failed_tasks and outcome not in FAILED:
         return _failed(f"the task {failed_tasks[0]} ended the run: its log says why")
     if not told.keys() >= {"outcome", "reason", "lines"}:

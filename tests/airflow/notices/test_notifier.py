@@ -76,7 +76,7 @@ def test_a_step_that_refuses_its_data_says_why_itself(told: Callable[[], Any], t
     ((level, lines),) = told()
     assert (level, lines[0], lines[4]) == (
         logging.WARNING,
-        "Data rejected: the step snapshot refused the data",
+        "Rejected: the step snapshot refused the data",
         WHERE,
     )
     assert len(lines) == 5

@@ -208,9 +208,9 @@ def test_data_that_is_refused():
         fix="correct the source",
     )
     assert failed("validate", (SNAPSHOT,), error) == (
-        "data_rejected",
+        "rejected",
         (
-            "Data rejected: the step validate refused the data",
+            "Rejected: the step validate refused the data",
             "Why: 1 critical expectation of the suite 'raw' failed: label balance (target): observed 0.5, required 0.1"
             " (Data Docs at run-1/data_docs/index.html in the reports folder)",
             "Figures: 1,500 rows in the file",
@@ -222,9 +222,9 @@ def test_data_that_is_refused():
 def test_a_promotion_that_waits():
     error = PromotionPending("promotion pending: no answer", where="the registry, run run-1", fix="run this again")
     assert failed("promote", (KEPT, judged(KEPT)), error, pending=True) == (
-        "promotion_pending",
+        "pending",
         (
-            "Promotion pending: the verdict is known, and the registry did not answer",
+            "Pending: the verdict is known, and the registry did not answer",
             "Why: promotion pending: no answer (the registry, run run-1)",
             f"Figures: {KEPT_FIGURES}",
             "What to do: run this again",
@@ -309,8 +309,8 @@ def test_notices_come_back_as_they_were_left():
 
 def test_every_event_that_is_promised_has_a_name():
     assert (
-        *("promoted", "kept", "inconclusive", "blocked", "unchanged", "data_rejected", "champion_under_floor"),
-        *("approval_wanted", "promotion_pending", "failed", "late", "rolled_back", "drift"),
+        *("promoted", "kept", "inconclusive", "blocked", "unchanged", "rejected", "pending", "failed"),
+        *("rolled_back", "drift", "champion_under_floor", "approval_wanted", "late"),
     ) == EVENTS
 
 
