@@ -30,13 +30,13 @@ class Model:
 
     @property
     def tag(self) -> str:
-        """The tag of its DAGs; those of `QUORA` need none."""
+        """The tag that names the model."""
         return MODEL_TAG + self.name
 
     @property
     def tags(self) -> list[str]:
-        """All tags that say which model a DAG is about."""
-        return [self.name, *([] if self == QUORA else [self.tag])]
+        """What of a DAG's tags says which model it is about; for `QUORA` it need not."""
+        return [self.name if self == QUORA else self.tag]
 
     @property
     def champion(self) -> "Asset":

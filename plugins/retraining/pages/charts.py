@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any, NamedTuple
 
 import pygal
@@ -81,11 +82,12 @@ def _range(points: Sequence[Point], form: str) -> tuple[float, float] | None:
         return None
     low, high = min(point.low for point in points), max(point.high for point in points)
     room = (high - low) * 0.1 or abs(high) * 0.1 or 0.1
-    low, high = low - room, high + room
+    bottom = 0.0 if low >= 0 else -inf
+    low, high = max(bottom, low - room), high + room
     for _ in range(_WIDENINGS):
         if _has_names(low, high, form):
             break
-        low, high = low - (high - low) / 2, high + (high - low) / 2
+        low, high = max(bottom, low - (high - low) / 2), high + (high - low) / 2
     return low, high
 
 
