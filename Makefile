@@ -39,8 +39,9 @@ export AIRFLOW_HOME := $(SINCERE_HOME)/airflow
 export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
 export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
-# A plugin's tabs stand on every DAG; this hides them where the DAG is not of this kind, and wraps what has no room.
-export AIRFLOW__API__THEME := {"globalCss": {":is(a[href*='/plugin/promotions'], a[href*='/plugin/data-quality']):not([href*='/dags/retrain_'])": {"display": "none"}, "a[href*='/plugin/report']:not([href*='/dags/retrain_'], [href*='/dags/rollback_'], [href*='/dags/score_'])": {"display": "none"}, "div:has(> a[href*='/dags/'][href*='/plugin/'])": {"flexWrap": "wrap"}}}
+# A plugin's tabs stand on every DAG; this hides them where the DAG is not of this kind, and wraps what has no room; the
+# icon of the chosen entry is white, as its text is.
+export AIRFLOW__API__THEME := {"globalCss": {":is(a[href*='/plugin/promotions'], a[href*='/plugin/data-quality']):not([href*='/dags/retrain_'])": {"display": "none"}, "a[href*='/plugin/report']:not([href*='/dags/retrain_'], [href*='/dags/rollback_'], [href*='/dags/score_'])": {"display": "none"}, "a[aria-current='page'] img[src*='/static/models']": {"filter": "brightness(0) invert(1)"}, "div:has(> a[href*='/dags/'][href*='/plugin/'])": {"flexWrap": "wrap"}}}
 export AIRFLOW__API__PORT := $(or $(PORT),$(AIRFLOW__API__PORT),8080)
 export AIRFLOW__API__BASE_URL := http://localhost:$(AIRFLOW__API__PORT)
 

@@ -1,83 +1,9 @@
-"""Retrain the classifier of insincere questions every week, and promote the result if it is better."""
+"""Airflow retrains the classifier of insincere questions every week, and promotes the result if it is better.
 
-from datetime import timedelta
+The tasks and their order: plugins/retraining/dags/retrain.py.
+"""
 
-from airflow.sdk import Asset, dag
-from retraining.approval import ApproveOperator
-from retraining.environment import SOURCE_CONNECTIONS
-from retraining.notices.deadline import alert_if_late
-from retraining.notices.notifier import ApprovalNotifier
-from retraining.operators import TASK_DEFAULTS, DetectOperator, EvaluateOperator, PromoteOperator, StepOperator
-from retraining.outcome.tasks import verdict_tasks
-from retraining.params import retraining_params
-from retraining.schedule import RUN_TYPES, retraining_schedule
+from retraining.dags import retraining_dag
+from retraining.model import QUORA
 
-CHAMPION = Asset("quora_champion")
-
-
-@dag(
-    dag_id="retrain_quora",
-    schedule=retraining_schedule(),
-    catchup=False,
-    allowed_run_types=RUN_TYPES,
-    max_active_runs=1,
-    params=retraining_params(),
-    tags=["quora", "retraining"],
-    default_args=TASK_DEFAULTS,
-    doc_md="""
-    ### From a CSV to a promotion decision
-
-    Each task runs one step, `python -m ml STEP`, in a process of its own and hands a small record to the next.
-
-    - **detect** ends the run early, as a success with skipped tasks, if CSV, settings and code are those of the
-      champion's run, or of one that lost against the champion. The Param `force` overrides this, the cool-down, and the
-      block on a version that was rolled back.
-    - **validate** stops the run without a retry if a critical expectation fails; its log says which one, and where the
-      Data Docs are.
-    - **evaluate** scores candidate and champion in this run, on the same test rows. If the registry does not answer,
-      the run stops.
-    - **probe** serves the candidate in a fresh process before the alias moves. The candidate must answer hard questions
-      and reproduce its scores; its latency, memory and size are compared with the champion's.
-    - **decide** raises an alarm if the champion itself misses a floor on the fresh rows, whatever the verdict.
-    - **approve** waits for a person where the Param `approval` or a freeze window asks for one: see *Required Actions*.
-      It is skipped where nobody is asked. Without an approval, and after a rejection, the champion stays.
-    - **promote** moves the alias `production` only if the verdict says so. A run that keeps the champion is a
-      success too: its log says that nothing was promoted, and the asset `quora_champion` gets no event.
-      With the Param `dry_run`, nothing is written to the registry.
-    - **verdict** picks the task of the way in which the run ended, from *promoted* to *failed*: in each column of the
-      grid one of them is not skipped. The run's note says it with the reason.
-
-    Bad data, bad settings and broken lineage are not retried, since a person must act. Network errors are retried.
-    Those whom `SINCERE_NOTIFY` names are told how a run ended, and that it is late.
-
-    #### Schedule
-
-    `SINCERE_SCHEDULE`, or the Variable `sincere_schedule`, is a cron text (weekly by default), `manual`, or `source`: a
-    run for each event of the asset that is named by the source's address. `SINCERE_TIMEZONE` is its time zone.
-    There is nothing to backfill: a run judges the champion of now on the file of now, so Airflow refuses a backfill.
-    """,
-)
-def retrain_quora() -> None:
-    """Connect the tasks: each task takes the records of the tasks in its list."""
-    snapshot = StepOperator(
-        step="snapshot",
-        connections=SOURCE_CONNECTIONS,
-        execution_timeout=timedelta(hours=3),
-    ).output
-    validate = StepOperator(step="validate", records=[snapshot])
-    DetectOperator(records=[snapshot]) >> validate
-    splits = StepOperator(step="split", records=[snapshot, validate.output]).output
-    trained = StepOperator(
-        step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
-    ).output
-    comparison = EvaluateOperator(
-        records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
-    ).output
-    probe = StepOperator(step="probe", records=[comparison]).output
-    decision = StepOperator(step="decide", records=[comparison, probe]).output
-    approved = ApproveOperator(records=[comparison, decision, probe], notifiers=[ApprovalNotifier()]).output
-    promote = PromoteOperator(champion=CHAMPION, records=[comparison, approved, probe])
-    promote >> verdict_tasks()
-
-
-alert_if_late(retrain_quora())
+retrain_quora = retraining_dag("retrain_quora", QUORA)

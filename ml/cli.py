@@ -380,7 +380,8 @@ def _config(arguments: argparse.Namespace) -> Config:
         raise ConfigError(
             "nobody is there to ask for the generated sample, and no source is set",
             where="the schedule",
-            fix="set SINCERE_SOURCE for all of Airflow, or its Variable sincere_source, or source.uri in the config",
+            fix="set SINCERE_SOURCE for all of Airflow, or its Variable sincere_source (another model's DAG says what "
+            "they are called there), or source.uri in the config",
         )
     return config
 

@@ -21,36 +21,12 @@ _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Severity = Literal["none", "info", "warning", "critical"]
 SplitName = Literal["train", "validation", "test"]
 Verdict = Literal["promote", "inconclusive", "keep", "blocked"]
-Outcome = Literal[
-    "promoted",
-    "kept",
-    "inconclusive",
-    "blocked",
-    "unchanged",
-    "rejected",
-    "pending",
-    "failed",
-    "dry run",
-    "decided",
-    "rolled back",
-    "scored",
-    "drift",
+# The ways to end that people are told of, with those that are only shown, or that are no end.
+_End = Literal[
+    "promoted", "kept", "inconclusive", "blocked", "unchanged", "rejected", "pending", "failed", "rolled_back", "drift"
 ]
-Event = Literal[
-    "promoted",
-    "kept",
-    "inconclusive",
-    "blocked",
-    "unchanged",
-    "data_rejected",
-    "champion_under_floor",
-    "approval_wanted",
-    "promotion_pending",
-    "failed",
-    "late",
-    "rolled_back",
-    "drift",
-]
+Outcome = Literal[_End, "dry_run", "decided", "scored"]
+Event = Literal[_End, "champion_under_floor", "approval_wanted", "late"]
 
 BY_NAME = Discriminator("record")
 

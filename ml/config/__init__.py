@@ -306,6 +306,7 @@ class ScoreConfig:
         min_length=1,
         description="Where the scored rows go: a path, s3:// or gs://; auto is scored/RUN in the home.",
     )
+    keep: int = Field(default=10, ge=1, le=1000, description="How many files stay in scored/ in the home, the newest.")
     suite: Text = Field(
         default="expectations/scores.json", description="The suite for questions and scores, beside those of training."
     )

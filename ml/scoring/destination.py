@@ -66,6 +66,13 @@ def put(scored: Path, output: str, config: SourceConfig) -> None:
         ) from None
 
 
+def drop_old_files(folder: Path, keep: int) -> None:
+    """Remove all files of a folder but so many of the newest."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".part"]  # one that is written now
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)[:-keep]:
+        path.unlink(missing_ok=True)  # another process may have been quicker
+
+
 def _put_in_bucket(scored: Path, output: str, config: SourceConfig, place: str) -> None:
     for attempt in range(1, config.attempts + 1):
         try:

@@ -26,6 +26,7 @@ Kind = Literal[
     "pending",
     "scores",
     "underway",
+    "unsent",
 ]
 
 _LOCK = "lock"

@@ -8,8 +8,10 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.context import NEVER_EXPIRE
+from airflow.sdk.execution_time.hitl import HITLUser
 
-from retraining.operators import StepOperator
+from retraining.source import common_setting
+from retraining.step.step_operator import StepOperator
 
 APPROVE, REJECT = "Approve", "Reject"
 
@@ -65,6 +67,7 @@ class ApproveOperator(StepOperator, HITLOperator):
         context["task_state_store"].set(_ASKED, asked["decision"], retention=NEVER_EXPIRE)
         self.subject, self.body = asked["subject"], f"{again}{asked['body']}"
         self.response_timeout = timedelta(hours=asked["hours"])
+        self.assigned_users = approvers(common_setting("approvers", self.model) or "") or None
         HITLOperator.execute(self, context)
         raise AssertionError("the operator waits by an exception")
 
@@ -77,6 +80,12 @@ class ApproveOperator(StepOperator, HITLOperator):
             context["task_state_store"].set(_REJECTION, answer, retention=NEVER_EXPIRE)
         self.records = [*self.records, answer]
         return StepOperator.execute(self, context)
+
+
+def approvers(setting: str) -> list[HITLUser]:
+    """Return the users that a setting like `anna, 7:ben` names, by id or with a name; empty if anybody may answer."""
+    named = [part.strip().partition(":") for part in setting.split(",") if part.strip()]
+    return [HITLUser(id=each, name=name or each) for each, _, name in named]
 
 
 def _reason_to_ask_nobody(context: Context, decision: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from retraining import PROJECT
+from retraining.model import QUORA, Model
 from retraining.source import shown_setting
 
 _SETTINGS = {
@@ -39,16 +40,16 @@ SCORING = ("questions", "output", "config", "dry_run")
 _LONGEST_NAME = 200
 
 
-def retraining_params() -> dict[str, Param]:
-    """Return the Params of `retrain_quora` by section; an empty Param leaves the setting as the config has it."""
+def retraining_params(model: Model = QUORA) -> dict[str, Param]:
+    """Return the Params of a DAG that retrains, by section; an empty Param leaves the setting as the config has it."""
     from ml.config.settings_reference import setting_schemas
 
-    schemas, usual = setting_schemas(), _usual()
+    schemas, usual = setting_schemas(), _usual(model)
     params = {
         name: _optional(name, schemas[setting], usual=usual.get(setting, "")) for name, setting in _SETTINGS.items()
     }
-    params["source"].value = shown_setting("source")
-    params["config"] = _config()
+    params["source"].value = shown_setting("source", model)
+    params["config"] = _config(model)
     params["dry_run"] = _switch("Dry run", "Run up to the verdict, and write nothing to the registry.")
     params["force"] = _switch(
         "Force",
@@ -61,12 +62,12 @@ def retraining_params() -> dict[str, Param]:
     return {name: params[name] for names in _SECTIONS.values() for name in names}
 
 
-def _usual() -> Mapping[str, str]:
+def _usual(model: Model) -> Mapping[str, str]:
     """Say of each setting but the source, which may bear a password, what the schedule's config has."""
     from ml.config.load import load_config
     from ml.errors import SincereError
 
-    name = shown_setting("config") or "local"
+    name = shown_setting("config", model) or "local"
     try:
         config = load_config(name)
     except (SincereError, OSError):  # the run says so, and the form is for choosing another
@@ -87,9 +88,9 @@ def run_flags(params: Mapping[str, Any]) -> list[str]:
     return [flag for name, flag in _FLAGS.items() if params.get(name)]
 
 
-def rollback_params() -> dict[str, Param]:
-    """Return the Params of `rollback_model`: the target version, the reason, and force."""
-    choices = _rollback_choices()
+def rollback_params(model: Model = QUORA) -> dict[str, Param]:
+    """Return the Params of a rollback: the target version, the reason, and force."""
+    choices = _rollback_choices(model)
     proposed = f" Former champions: {'; '.join(choices.values())}." if choices else ""
     version = {
         "type": "string",
@@ -109,28 +110,29 @@ def rollback_params() -> dict[str, Param]:
     return {"version": _optional("version", version), "reason": reason, "force": force}
 
 
-def _rollback_choices() -> dict[str, str]:
+def _rollback_choices(model: Model) -> dict[str, str]:
     """What the last promotion or rollback left to choose from: words by version. A proposal, which may be stale."""
     from ml.config.environment import home_of
 
     try:
-        kept = json.loads((home_of(os.environ, PROJECT) / "reports" / "rollback_choices.json").read_text("utf-8"))
+        home = home_of(model.environment(os.environ), PROJECT)
+        kept = json.loads((home / "reports" / "rollback_choices.json").read_text("utf-8"))
         return {str(version): str(words) for version, words in kept.items()}
     except Exception:  # a file that is away, or damaged, must not take the DAG away
         return {}
 
 
-def scoring_params() -> dict[str, Param]:
-    """Return the Params of `score_questions`; an empty one leaves what production says."""
+def scoring_params(model: Model = QUORA) -> dict[str, Param]:
+    """Return the Params of a scoring; an empty one leaves what production says."""
     from ml.config.settings_reference import setting_schemas
 
     schemas = setting_schemas()
     about = "A CSV or Parquet file with a column question_text: a path, https://, s3:// or gs://."
     questions = _optional("questions", {**schemas["source.uri"], "description": about})
     output = _optional("output", schemas["score.output"])
-    questions.value, output.value = shown_setting("questions"), shown_setting("score_output")
+    questions.value, output.value = shown_setting("questions", model), shown_setting("score_output", model)
     dry_run = _switch("Dry run", "Score and watch, and write no scored rows.")
-    params = {"questions": questions, "output": output, "config": _config(), "dry_run": dry_run}
+    params = {"questions": questions, "output": output, "config": _config(model), "dry_run": dry_run}
     for name, param in params.items():
         param.schema["section"] = "Data" if name in ("questions", "output") else "Run"
     return params
@@ -179,11 +181,11 @@ def refuse_unknown(conf: Mapping[str, Any], known: Sequence[str] = RETRAINING) -
         )
 
 
-def _config() -> Param:
+def _config(model: Model) -> Param:
     from ml.config.settings_reference import preset_names
 
     return Param(
-        shown_setting("config") or "local",
+        shown_setting("config", model) or "local",
         type="string",
         minLength=1,
         title="Config",

@@ -6,52 +6,53 @@ from typing import Any
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
 from retraining import PROJECT
+from retraining.model import QUORA, Model
 from retraining.source import shown_setting
 
 WEEKLY = "@weekly"
 # A run judges the champion of now on the file of now: there is no past to fill in.
-RUN_TYPES = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
+RUN_TYPES: Any = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 NO_BACKFILL = "a run judges the champion of now on the file of now: there is nothing to backfill"
 
 _PRESETS = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"}
 _FIELDS = 5
 _LONGEST = 60
-_WHERE = "SINCERE_SCHEDULE, or the Variable sincere_schedule"
 
 
-def retraining_schedule() -> Any:
+def retraining_schedule(model: Model = QUORA) -> Any:
     """Return the DAG's schedule: weekly, a cron text, the event of the source, or None for `manual`.
 
     Raises ConfigError for anything else: the DAG then has an import error that says so.
     """
-    told = (shown_setting("schedule") or WEEKLY).strip()
+    told = (shown_setting("schedule", model) or WEEKLY).strip()
     if told == "manual":
         return None
     if told == "source":
-        return [source_asset()]
+        return [source_asset(model)]
     if not _is_cron(told):
         raise _wrong(
             f"{told[:_LONGEST]!r} is no schedule",
             "write five fields of cron, 0 3 * * 1, or @daily, @weekly, @monthly; or manual; or source",
+            where=model.told_by("schedule"),
         )
     return CronTriggerTimetable(told, timezone=schedule_zone())
 
 
-def scoring_schedule(champion: Asset) -> Any:
+def scoring_schedule(model: Model = QUORA) -> Any:
     """Return the schedule of scoring: the champion's asset, and the times of SINCERE_SCORE_SCHEDULE, a cron text.
 
     Raises ConfigError for a text that is none.
     """
-    told = (shown_setting("score_schedule") or "").strip()
+    told = (shown_setting("score_schedule", model) or "").strip()
     if not told:
-        return [champion]
+        return [model.champion]
     if not _is_cron(told):
         raise _wrong(
             f"{told[:_LONGEST]!r} is no schedule",
             "write five fields of cron, 0 6 * * 1, or @daily, @weekly, @monthly",
-            where="SINCERE_SCORE_SCHEDULE, or the Variable sincere_score_schedule",
+            where=model.told_by("score_schedule"),
         )
-    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(told, timezone=schedule_zone()), assets=[champion])
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(told, timezone=schedule_zone()), assets=[model.champion])
 
 
 def schedule_zone() -> str:
@@ -59,17 +60,18 @@ def schedule_zone() -> str:
     from ml.config.freeze import read_zone
 
     zone = shown_setting("timezone") or "UTC"
-    read_zone(zone, "SINCERE_TIMEZONE, or the Variable sincere_timezone")
+    read_zone(zone, QUORA.told_by("timezone"))
     return zone
 
 
-def source_asset() -> Asset:
+def source_asset(model: Model = QUORA) -> Asset:
     """Return the asset that is named by the source's address, as a DAG that writes the file names it."""
-    source = shown_setting("source") or ""
+    source, variable = shown_setting("source", model) or "", model.variable("source")
     if not source or "{{" in source or "{%" in source or source.startswith(("sample:", "conn:")):
         raise _wrong(
-            "the schedule `source` waits for an event of SINCERE_SOURCE, which has no fixed public address",
-            "set SINCERE_SOURCE to an address without a date and a password, or write a cron text",
+            f"the schedule `source` waits for an event of {variable}, which has no fixed public address",
+            f"set {variable} to an address without a date and a password, or write a cron text",
+            where=model.told_by("schedule"),
         )
     return Asset(source if "://" in source else _file_address(source))
 
@@ -86,7 +88,7 @@ def _is_cron(text: str) -> bool:
     return text in _PRESETS or (len(text.split()) == _FIELDS and bool(croniter.is_valid(text)))
 
 
-def _wrong(what: str, fix: str, where: str = _WHERE) -> Exception:
+def _wrong(what: str, fix: str, *, where: str) -> Exception:
     from ml.errors import ConfigError
 
     return ConfigError(what, where=where, fix=fix)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -10,6 +10,9 @@ from airflow.sdk import Connection, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from retraining import PROJECT
+from retraining.model import QUORA, Model
+
+Reader = Callable[[str, Model], str | None]
 
 _CONNECTION = "conn"
 _SOURCES = "SINCERE_SOURCES"
@@ -21,27 +24,32 @@ _DATES = (
 )
 
 
-def production_setting(name: str) -> str | None:
+def production_setting(name: str, model: Model = QUORA) -> str | None:
     """SINCERE_SOURCE or SINCERE_CONFIG, else the Airflow Variable of that name in lower case, else None."""
-    variable = f"sincere_{name}"
-    return os.environ.get(variable.upper()) or Variable.get(variable, default=None) or None
+    variable = model.variable(name)
+    return os.environ.get(variable) or Variable.get(variable.lower(), default=None) or None
 
 
-def shown_setting(name: str) -> str | None:
+def common_setting(name: str, model: Model) -> str | None:
+    """The model's own setting, else the one for all models."""
+    return production_setting(name, model) or production_setting(name)
+
+
+def shown_setting(name: str, model: Model = QUORA, *, read: Reader = production_setting) -> str | None:
     """The same, for the trigger form, which anybody may read; None where it bears a password, or is not known."""
     try:
-        setting = production_setting(name)
+        setting = read(name, model)
     except Exception:  # a database that is away must not take the DAG away; the run asks again
         return None
     return None if setting and _bears_secret(setting) else setting
 
 
-def source_of(params: Mapping[str, Any], name: str = "source") -> str | None:
+def source_of(params: Mapping[str, Any], name: str = "source", model: Model = QUORA) -> str | None:
     """The source of a run before its date is filled in; raises ConfigError if the trigger may not name it.
 
     `name` is that of the Param and of production's setting.
     """
-    own, asked = production_setting(name), params.get(name)
+    own, asked = production_setting(name, model), params.get(name)
     if asked is None or asked == own:
         return own
     if _bears_secret(asked):
@@ -51,12 +59,12 @@ def source_of(params: Mapping[str, Any], name: str = "source") -> str | None:
     return str(asked)
 
 
-def output_of(params: Mapping[str, Any]) -> str | None:
+def output_of(params: Mapping[str, Any], model: Model = QUORA) -> str | None:
     """Where a run's scored rows go, before its date is filled in; raises ConfigError if the trigger may not name it.
 
     Where SINCERE_SOURCES limits what a trigger reads, it writes only below what SINCERE_SCORE_OUTPUTS lists.
     """
-    own, asked = production_setting("score_output"), params.get("output")
+    own, asked = production_setting("score_output", model), params.get("output")
     if asked is None or asked == own:
         return own
     if _bears_secret(asked):
@@ -65,10 +73,10 @@ def output_of(params: Mapping[str, Any]) -> str | None:
     return str(asked)
 
 
-def refuse_config(params: Mapping[str, Any]) -> None:
+def refuse_config(params: Mapping[str, Any], model: Model = QUORA) -> None:
     """Raise ConfigError if a trigger names a file of settings that it may not name."""
     config = params.get("config")
-    if isinstance(config, str) and config.endswith(".toml") and config != production_setting("config"):
+    if isinstance(config, str) and config.endswith(".toml") and config != production_setting("config", model):
         _refuse_unlisted(config, "config")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from retraining.approval import approvers
 from retraining.params import folder_name
 
 from ml.config import PolicyConfig
@@ -186,7 +187,7 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
     port, *others = (str(_free_port()) for _ in range(4))
     airflow_home = home / "airflow"
     airflow_home.mkdir()
-    (airflow_home / "passwords.json").write_text(json.dumps({"jane": PASSWORD}))
+    (airflow_home / "passwords.json").write_text(json.dumps({"jane": PASSWORD, "john": PASSWORD}))
     url = f"http://127.0.0.1:{port}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))} | {
         "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -199,7 +200,8 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "jane:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "jane:admin,john:admin",
+        "SINCERE_APPROVERS": "jane",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow_home / "passwords.json"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",  # a busy machine
@@ -249,11 +251,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _token(airflow: Airflow) -> str | None:
+def _token(airflow: Airflow, user: str = "jane") -> str | None:
     try:
-        response = requests.post(
-            f"{airflow.url}/auth/token", json={"username": "jane", "password": PASSWORD}, timeout=30
-        )
+        response = requests.post(f"{airflow.url}/auth/token", json={"username": user, "password": PASSWORD}, timeout=30)
     except requests.ConnectionError:
         return None
     return str(response.json()["access_token"]) if response.ok else None
@@ -267,8 +267,18 @@ def late(airflow: Airflow) -> str:
 
 
 @pytest.fixture(scope="module")
-def rejected(airflow: Airflow, late: str) -> str:
+def refused(airflow: Airflow, late: str) -> requests.Response:
+    """What an administrator is told who is none of those that may approve."""
     airflow.trigger("ask", "rejected")
+    airflow.wait("ask", "rejected", approve="awaiting_input", promote=None)
+    answer = {"chosen_options": ["Approve"], "params_input": {"reason": "why not"}}
+    path = "/api/v2/dags/ask/dagRuns/rejected/taskInstances/approve/-1/hitlDetails"
+    bearer = {"Authorization": f"Bearer {_token(airflow, 'john')}"}
+    return requests.patch(f"{airflow.url}{path}", json=answer, headers=bearer, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def rejected(airflow: Airflow, refused: requests.Response) -> str:
     airflow.answer("ask", "rejected", "Reject", "wrong week")
     airflow.wait("ask", "rejected", approve="success", promote="success")
     return "rejected"
@@ -287,6 +297,18 @@ def approved(airflow: Airflow, tested: object) -> str:
     airflow.answer("ask", "approved", "Approve", "looks right")
     airflow.wait("ask", "approved", approve="success", promote="success")
     return "approved"
+
+
+def test_only_those_who_are_named_may_answer(refused: requests.Response) -> None:
+    assert (refused.status_code, "is not a respondent" in refused.text) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "users"),
+    [("", []), ("anna", [("anna", "anna")]), (" anna, 7:Ben ,", [("anna", "anna"), ("7", "Ben")])],
+)
+def test_a_setting_names_who_may_answer(setting: str, users: list[tuple[str, str]]) -> None:
+    assert [(user["id"], user["name"]) for user in approvers(setting)] == users
 
 
 def _entry(airflow: Airflow, run_id: str) -> Any:

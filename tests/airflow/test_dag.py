@@ -27,7 +27,7 @@ def rollback() -> DAG:
 
 
 def _load(name: str) -> DAG:
-    return runpy.run_path(str(PROJECT / "dags" / f"{name}.py"))[name]()
+    return runpy.run_path(str(PROJECT / "dags" / f"{name}.py"))[name]
 
 
 def test_a_rollback_runs_on_a_persons_word_only(rollback: DAG) -> None:

@@ -16,17 +16,17 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
+from retraining import PROJECT
 from retraining.approval import ApproveOperator
 from retraining.operators import (
-    PROJECT,
     DetectOperator,
     EvaluateOperator,
     PromoteOperator,
     RollbackOperator,
-    StepOperator,
     evaluation_seconds,
-    raise_for_status,
 )
+from retraining.step.exit_status import raise_for_status
+from retraining.step.step_operator import StepOperator
 
 QUESTIONS = "qid,question_text,target\n" + "".join(
     f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from retraining.params import folder_name
 
 from ml.source.sample import write_sample
+from tests.airflow.notices.servers import PASSWORD, Webhook, connection, webhook
 from tests.browser import browsing, needs_chromium
 from tests.live import wait_for_question
 from tests.production import SECRETS, Production, installed, running_production, until
@@ -25,20 +26,34 @@ DAG = "/api/v2/dags/retrain_quora"
 
 
 @pytest.fixture(scope="module")
+def team() -> Iterator[Webhook]:
+    """A webhook that the connection `team` leads to."""
+    with webhook() as team:
+        yield team
+
+
+@pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     with running_production(tmp_path_factory.mktemp("production")) as production:
         yield production
 
 
-def ended(production: Production, run_id: str) -> dict[str, Any]:
+def ended(production: Production, run_id: str, *, dag_id: str = "retrain_quora") -> dict[str, Any]:
     """Return a run when it has ended."""
 
     def over() -> dict[str, Any] | None:
-        run: dict[str, Any] = production.get(f"{DAG}/dagRuns/{run_id}")
+        run: dict[str, Any] = production.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
         return run if run["state"] in ("success", "failed") else None
 
     run: dict[str, Any] = until(over, seconds=600, what="the run", logs=production.logs)
     return run
+
+
+def triggered(production: Production, dag_id: str, **conf: Any) -> str:
+    """Trigger a run, and return its id."""
+    response = production.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
+    response.raise_for_status()
+    return str(response.json()["dag_run_id"])
 
 
 def report_of(run: dict[str, Any]) -> str:
@@ -68,20 +83,30 @@ def without_source(production: Production) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a config, and with the same CSV for each of three days, since midnight may be near."""
+    """A folder with a config, questions to score, and the same CSV for each of three days: midnight may be near."""
     folder = tmp_path_factory.mktemp("input")
     for days in (-1, 0, 1):
         day = datetime.now(UTC) + timedelta(days=days)
         (folder / f"{day:%Y-%m-%d}").mkdir()
         write_sample(folder / f"{day:%Y-%m-%d}" / "questions.csv", rows=1500, seed=1)
     write_learning_config(folder, next(folder.glob("*/questions.csv")))
+    write_sample(folder / "week.csv", rows=300, seed=2)
     return folder
 
 
 @pytest.fixture(scope="module")
-def run(production: Production, without_source: dict[str, Any], place: Path) -> dict[str, Any]:
-    """The first scheduled run after Airflow's Variables say what the schedule runs on."""
-    told = {"sincere_config": str(place / "tiny.toml"), "sincere_source": f"{place}/{{{{ ds }}}}/questions.csv"}
+def run(production: Production, without_source: dict[str, Any], place: Path, team: Webhook) -> dict[str, Any]:
+    """The first scheduled run after Airflow's Variables say what the schedule runs on, and who is told of what."""
+    channel = json.loads(connection(team.address))
+    body = {"connection_id": "team", "conn_type": channel["conn_type"], "extra": json.dumps(channel["extra"])}
+    production.call("POST", "/api/v2/connections", **body).raise_for_status()
+    told = {
+        "sincere_config": str(place / "tiny.toml"),
+        "sincere_source": f"{place}/{{{{ ds }}}}/questions.csv",
+        "sincere_questions": str(place / "week.csv"),
+        "sincere_score_output": str(place / "scored.csv"),
+        "sincere_notify": "promoted,approval_wanted,rolled_back=team",
+    }
     for key, value in told.items():
         production.call("POST", "/api/v2/variables", key=key, value=value).raise_for_status()
     return scheduled(production, "success")
@@ -120,10 +145,7 @@ def test_a_scheduled_run_reads_the_file_of_its_date_and_ends_with_a_champion(
 def test_a_person_triggers_a_run_and_the_same_file_again_is_no_work(
     production: Production, run: dict[str, Any], place: Path
 ) -> None:
-    asked = {"source": str(next(place.glob("*/questions.csv")))}
-    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
-    response.raise_for_status()
-    again = ended(production, response.json()["dag_run_id"])
+    again = ended(production, triggered(production, "retrain_quora", source=str(next(place.glob("*/questions.csv")))))
     assert (again["run_type"], again["state"]) == ("manual", "success")
     verdict = production.call("GET", report_of(again)).text
     assert "<h1>Unchanged</h1>" in verdict
@@ -154,34 +176,95 @@ def test_who_may_read_the_dag_sees_the_verdict(production: Production, run: dict
     assert requests.get(production.url + report_of(run), timeout=30).status_code == 401
 
 
-def test_no_part_logs_a_secret(production: Production, run: dict[str, Any]) -> None:
-    told = "".join(path.read_text(errors="replace") for path in production.logs.rglob("*.log"))
-    assert [name for name, secret in SECRETS.items() if secret in told] == []
-
-
-@needs_chromium
-def test_a_person_logs_in_and_reads_the_verdict(production: Production, run: dict[str, Any]) -> None:
-    with browsing(production) as person:
-        person.open(f"/dags/retrain_quora/runs/{run['dag_run_id']}")
-        person.page.get_by_role("link", name=re.compile("^Reports?$")).click()
-        expect(person.frame().get_by_text(re.compile("promote", re.IGNORECASE)).first).to_be_visible()
-
-
-def test_a_person_is_asked_and_approves_and_the_alias_moves(
-    production: Production, run: dict[str, Any], place: Path
-) -> None:
+@pytest.fixture(scope="module")
+def second(production: Production, run: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The run that a person was asked about, and has approved, when it has ended; the scoring waits for its event."""
+    production.call("PATCH", "/api/v2/dags/score_questions", is_paused=False).raise_for_status()
     asked = {"source": str(next(place.glob("*/questions.csv"))), **BETTER, "approval": "always"}
-    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
-    response.raise_for_status()
-    run_id = response.json()["dag_run_id"]
+    run_id = triggered(production, "retrain_quora", **asked)
     question = wait_for_question(production, "retrain_quora", run_id, seconds=600)
     assert question["subject"] == "May the candidate replace champion v1?"
     answer = {"chosen_options": ["Approve"], "params_input": {"reason": "looks right"}}
     details = f"{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     production.call("PATCH", details, **answer).raise_for_status()
-    assert "looks right" in ended(production, run_id)["note"]
-    aliases = json.loads((production.state / "registry" / "aliases.json").read_text(encoding="utf-8"))
-    assert aliases["versions"]["production"] == "v2"
+    return ended(production, run_id)
+
+
+@pytest.fixture(scope="module")
+def scored(production: Production, second: dict[str, Any]) -> dict[str, Any]:
+    """The run that the event of the new champion has started, when it has ended."""
+
+    def started() -> list[dict[str, Any]]:
+        return list(production.get("/api/v2/dags/score_questions/dagRuns")["dag_runs"])
+
+    (run,) = until(started, seconds=120, what="the run of the asset's event", logs=production.logs)
+    return ended(production, run["dag_run_id"], dag_id="score_questions")
+
+
+@pytest.fixture(scope="module")
+def back(production: Production, scored: dict[str, Any]) -> dict[str, Any]:
+    """The rollback, when it has ended."""
+    production.call("PATCH", "/api/v2/dags/score_questions", is_paused=True).raise_for_status()
+    production.call("PATCH", "/api/v2/dags/rollback_model", is_paused=False).raise_for_status()
+    run_id = triggered(production, "rollback_model", reason="users complained")
+    return ended(production, run_id, dag_id="rollback_model")
+
+
+def test_an_approval_moves_the_alias_and_stands_in_the_history(production: Production, second: dict[str, Any]) -> None:
+    assert "looks right" in second["note"]
     given = [json.loads(line) for line in (production.state / "registry" / "history.jsonl").read_text().splitlines()]
-    (approval,) = [entry["approval"] for entry in given if entry["run_id"] == folder_name(run_id)]
+    (entry,) = [entry for entry in given if entry["run_id"] == folder_name(second["dag_run_id"])]
+    assert (entry["version"], entry["promoted"]) == ("v2", True)
+    approval = entry["approval"]
     assert (approval["approved"], approval["by"], approval["reason"]) == (True, "admin", "looks right")
+
+
+def test_a_new_champion_scores_the_questions(production: Production, scored: dict[str, Any], place: Path) -> None:
+    assert (scored["run_type"], scored["state"]) == ("asset_triggered", "success")
+    assert "v2 flags" in scored["note"]
+    header, *rows = (place / "scored.csv").read_text(encoding="utf-8").splitlines()
+    assert (header, len(rows)) == ("qid,question_text,target,probability,label", 300)
+
+
+def test_the_way_back_is_seen_in_note_alias_and_event(production: Production, back: dict[str, Any]) -> None:
+    assert back["note"].startswith("**Rolled back**: users complained")
+    aliases = json.loads((production.state / "registry" / "aliases.json").read_text(encoding="utf-8"))
+    assert aliases["versions"]["production"] == "v1"
+    events = production.get("/api/v2/assets/events?order_by=timestamp")["asset_events"]
+    assert [(event["extra"]["version"], event["extra"]["verdict"]) for event in events] == [
+        ("v1", "promoted"),
+        ("v2", "promoted"),
+        ("v1", "rolled back"),
+    ]
+
+
+@pytest.mark.usefixtures("back")
+def test_people_were_told_once_of_each_and_where_to_look(production: Production, team: Webhook) -> None:
+    # A task that has ended tells so after Airflow knows of its end.
+    until(lambda: len(team.titles) >= 4, seconds=60, what="the last notice", logs=production.logs)
+    assert team.titles == [
+        "Promoted: v1 is the champion now (before: none)",
+        "Approval wanted: may the candidate become the champion (now: v1)?",
+        "Promoted: v2 is the champion now (before: v1)",
+        "Rolled back: v1 is the champion again (before: v2)",
+    ]
+    assert all(f"Where: {production.url}/dags/" in each["message"] for each in team.posted)
+
+
+@needs_chromium
+def test_a_person_logs_in_and_sees_what_came_of_it(
+    production: Production, run: dict[str, Any], back: dict[str, Any]
+) -> None:
+    with browsing(production) as person:
+        person.open(f"/dags/retrain_quora/runs/{run['dag_run_id']}")
+        person.page.get_by_role("link", name=re.compile("^Reports?$")).click()
+        expect(person.frame().get_by_text(re.compile("promote", re.IGNORECASE)).first).to_be_visible()
+        person.open("/dags/retrain_quora/plugin/promotions")
+        expect(person.frame().locator(".big")).to_have_text("v1")
+        expect(person.frame().get_by_text("users complained").first).to_be_visible()
+
+
+def test_no_part_logs_a_secret(production: Production, back: dict[str, Any], team: Webhook) -> None:
+    told = "".join(path.read_text(errors="replace") for path in production.logs.rglob("*.log"))
+    secrets = {**SECRETS, "the webhook's password": PASSWORD}
+    assert [name for name, secret in secrets.items() if secret in told] == []

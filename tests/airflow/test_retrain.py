@@ -247,7 +247,7 @@ def test_people_are_told_once_of_each_runs_end(team: Webhook) -> None:
     assert team.titles == [
         "Promoted: v1 is the champion now (before: none)",
         "Unchanged: nothing was trained, and champion v1 stays",
-        "Data rejected: the step validate refused the data",
+        "Rejected: the step validate refused the data",
     ]
     assert [len(each["message"].split("\n")) for each in team.posted] == [4, 4, 4]
     page = r"Where: http://localhost:8080/dags/retrain_quora/runs/manual__[^/]+/plugin/report"

@@ -26,7 +26,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _load() -> DAG:
-    return runpy.run_path(str(PROJECT / "dags" / "score_questions.py"))["score_questions"]()
+    return runpy.run_path(str(PROJECT / "dags" / "score_questions.py"))["score_questions"]
 
 
 def test_by_itself_it_runs_when_there_is_a_new_champion() -> None:

@@ -5,13 +5,16 @@ scoring of questions; and the way back.
 """
 
 import csv
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 from playwright.sync_api import Locator, expect
+from retraining.params import retraining_params
 
 from ml.records import Answer, ApprovalUnneeded, ModelVersion
 from ml.registry import CHAMPION_ALIAS
@@ -24,6 +27,18 @@ from tests.tiny import BETTER, write_learning_config
 
 pytestmark = needs_chromium
 RETRAIN, SCORE, ROLLBACK = "retrain_quora", "score_questions", "rollback_model"
+PROJECT = Path(__file__).parents[2]
+SECOND_MODEL = """
+# Airflow retrains another model.
+from retraining.dags import Model, retraining_dag
+
+retrain_toxic = retraining_dag("retrain_toxic", Model("toxic"))
+"""
+OTHER = "retrain_toxic"
+FOCUS = """() => {
+    const element = document.activeElement, style = getComputedStyle(element)
+    return [element.id || element.textContent.trim(), style.outlineStyle, parseFloat(style.outlineWidth) >= 2]
+}"""
 SLOW = 600  # seconds that a run may take on a busy machine
 Run = dict[str, Any]
 
@@ -52,8 +67,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path
         "AIRFLOW_CONN_TEAM": connection(team.address),
         "SINCERE_QUESTIONS": str(place / "week.csv"),
         "SINCERE_SCORE_OUTPUT": str(place / "scored.csv"),
+        "SINCERE__TOXIC__SCHEDULE": "source",
+        "SINCERE__TOXIC__SOURCE": str(place / "toxic.csv"),
     }
-    with running_airflow(tmp_path_factory.mktemp("live"), **told) as airflow:
+    dags = shutil.copytree(PROJECT / "dags", place / "dags")
+    (dags / "toxic.py").write_text(SECOND_MODEL)
+    with running_airflow(tmp_path_factory.mktemp("live"), f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told) as airflow:
         yield airflow
 
 
@@ -285,6 +304,93 @@ def test_people_were_told_once_of_each_end_and_where_to_look(
             f"Where: {_report(airflow, ROLLBACK, back['dag_run_id'])}",
         ),
     ]
+
+
+def test_a_page_is_used_by_keyboard_and_the_focus_is_seen(person: Person, back: Run) -> None:
+    page = person.page
+    person.open(f"/dags/{RETRAIN}/plugin/promotions")
+    expect(person.frame().locator(".big")).to_have_text("v1")
+    inside = page.frame(url="**/retraining/**")
+    assert inside
+    page.get_by_role("link", name="Data quality", exact=True).focus()
+    seen: dict[str, tuple[str, bool]] = {}
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        name, outline, wide = inside.evaluate(FOCUS)
+        seen[name] = (outline, wide)
+    assert [seen.get(name) for name in ("As a table", "q", "Search", "Why")] == [("solid", True)] * 4
+    inside.locator("#q").focus()
+    page.keyboard.type("users complained")
+    page.keyboard.press("Enter")
+    expect(person.frame().get_by_text("1 of ")).to_be_visible()
+
+
+def test_the_pages_follow_the_uis_own_switch_of_its_theme_at_once(person: Person, back: Run) -> None:
+    page = person.page
+    person.open(f"/dags/{RETRAIN}/plugin/promotions")
+    expect(person.frame().locator(".big")).to_have_text("v1")
+    inside = page.frame(url="**/retraining/**")
+    assert inside
+    inside.evaluate("window.sameAsBefore = true")
+    grounds = []
+    for mode in ("Dark", "Light"):
+        page.get_by_role("button", name="User").click()
+        page.get_by_text("Appearance").click()
+        page.get_by_text(f"{mode} Mode").click()
+        expect(person.frame().locator("html")).to_have_attribute("data-theme", mode.lower())
+        grounds.append(inside.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor"))
+    assert grounds[0] != grounds[1]
+    assert inside.evaluate("window.sameAsBefore")
+
+
+def test_a_wrong_number_is_put_right_by_the_form_and_refused_elsewhere_with_its_bound(
+    person: Person, back: Run
+) -> None:
+    words = "Invalid input for param epochs: 101 is greater than the maximum of 100"
+    asked = person.airflow.call("POST", f"/api/v2/dags/{RETRAIN}/dagRuns", logical_date=None, conf={"epochs": 101})
+    assert (asked.status_code, asked.json()["detail"].splitlines()[0]) == (400, words)
+    with pytest.raises(ParamValidationError, match="101 is greater than the maximum of 100"):
+        retraining_params()["epochs"].resolve(101)  # as `airflow dags test` does
+    person.open(f"/dags/{RETRAIN}")
+    person.page.get_by_role("button", name="Trigger").first.click()
+    form = person.page.get_by_role("dialog")
+    _open_section(form, "Training")
+    expect(form.get_by_text("From 1 to 100.").first).to_be_visible()
+    _field(form, "epochs").fill("101")
+    _field(form, "epochs").press("Tab")
+    expect(_field(form, "epochs")).to_have_value("100")
+
+
+@pytest.fixture(scope="module")
+def event(person: Person, place: Path, back: Run) -> Run:
+    """The run of a second model that an event of its source has started, when it has ended: there is no file."""
+    airflow, source = person.airflow, (place / "toxic.csv").as_uri()
+    airflow.call("PATCH", f"/api/v2/dags/{OTHER}", is_paused=False).raise_for_status()
+    (asset,) = [asset for asset in airflow.get("/api/v2/assets")["assets"] if asset["uri"] == source]
+    airflow.call("POST", "/api/v2/assets/events", asset_id=asset["id"]).raise_for_status()
+    (run_id,) = until(lambda: _runs(airflow, OTHER), seconds=120, what="the run of the source's event")
+    return _ended(airflow, OTHER, run_id)
+
+
+def test_an_event_of_its_source_starts_a_run_of_a_second_model(
+    airflow: Airflow, event: Run, team: Webhook, registry: LocalRegistry
+) -> None:
+    assert (event["run_type"], event["state"], event["conf"]) == ("asset_triggered", "failed", {})
+    assert event["note"].startswith("**Rejected**: ")
+    assert (airflow.state / "models" / "toxic" / "reports").is_dir()
+    assert _champion(registry) == "v1"
+    until(lambda: team.titles[-1].startswith("toxic: "), seconds=60, what="the notice")
+    assert team.titles[-1] == "toxic: Rejected: the step snapshot refused the data"
+
+
+def test_each_model_stands_with_its_own_champion(person: Person, event: Run) -> None:
+    person.open("/plugin/models")
+    card = person.frame().locator("section.card")
+    expect(card.filter(has_text=RETRAIN).locator(".big")).to_have_text("v1")
+    expect(card.filter(has_text=OTHER).get_by_text("No champion yet.")).to_be_visible()
+    person.take_pictures("two-models")
+    _open_report(person, OTHER, event["dag_run_id"])
+    _expect_heading(person, "Rejected")
 
 
 def test_no_tab_stands_where_it_has_nothing_to_say(person: Person, scored: Run) -> None:

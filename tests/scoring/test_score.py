@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml.errors import ConfigError, DataError
+from ml.errors import ConfigError, DataError, OutputUnavailable
 from ml.model.profile import profile_of
 from ml.records import NoChampion, Scoring, UnknownProfile
 from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
+from ml.scoring import destination
+from ml.scoring import score as scoring
 from ml.steps import run_step
 from tests.letters import crown
 from tests.places import config, open_run
@@ -133,6 +135,38 @@ def test_a_critical_failure_stops_the_run_and_nothing_is_written(run, tmp_path):
 def test_by_default_the_rows_go_into_the_home_under_the_name_of_the_run(run, questions):
     score(run, questions)
     assert (run.reports.parent / "scored" / "week.csv").is_file()
+
+
+def test_of_the_rows_in_the_home_the_newest_stay(run, questions):
+    for week in ("one", "two", "three"):
+        score(replace(run, run_id=week), questions, "auto", "score.keep=2")
+    kept = {path.name for path in (run.reports.parent / "scored").iterdir()}
+    assert kept == {"two.csv", "three.csv"}
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_rows_that_a_bucket_did_not_take_are_sent_by_a_retry_and_not_scored_again(
+    run, questions, tmp_path, monkeypatch, refused
+):
+    scored, trouble = [], [OutputUnavailable("away", where="s3://lake", fix="wait")] * refused
+    real = scoring.score_table
+    monkeypatch.setattr(scoring, "score_table", lambda *words: scored.append(1) or real(*words))
+    monkeypatch.setattr(
+        scoring, "put", lambda *words: destination.put(*words) if not trouble else _raise(trouble.pop())
+    )
+    for _ in range(refused):
+        with pytest.raises(OutputUnavailable):
+            score(run, questions, tmp_path / "scored.csv")
+    record = score(run, questions, tmp_path / "scored.csv")
+    assert (len(scored), record.now) == (1, USUAL)
+    assert record.scored == hashlib.sha256((tmp_path / "scored.csv").read_bytes()).hexdigest()
+    assert run.store.names("unsent") == []
+    score(run, questions, tmp_path / "scored.csv")
+    assert len(scored) == 2
+
+
+def _raise(error):
+    raise error
 
 
 def test_a_dry_run_watches_and_writes_no_rows(run, questions, tmp_path):

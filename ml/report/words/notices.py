@@ -4,7 +4,6 @@ A notice has no row of the data, no secret and no line break. The Airflow side i
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import cast, get_args
 
@@ -33,6 +32,7 @@ from ml.records import (
     to_json,
 )
 from ml.report.figures import champion_name
+from ml.report.words.one_line import one_line
 
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -85,8 +85,8 @@ def failure_notice(step: str, taken: Sequence[Record], error: Exception, *, pend
         why, to_do = f"{error.what} ({error.where})", error.fix
     event = _event_of(step, error, pending=pending)
     what = {
-        "promotion_pending": "the verdict is known, and the registry did not answer",
-        "data_rejected": f"the step {step} refused the data",
+        "pending": "the verdict is known, and the registry did not answer",
+        "rejected": f"the step {step} refused the data",
     }.get(event, f"the step {step} ended the run")
     return _notice(event, what=what, why=why, figures=_figures_so_far(taken), to_do=to_do)
 
@@ -153,7 +153,7 @@ def _notice(event: Event, *, what: str, why: str, figures: str, to_do: str) -> N
 
 
 def _line(text: str) -> str:
-    line = " ".join(re.sub(r"\n *- ", " ", text).split())
+    line = one_line(text)
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
 
 
@@ -179,7 +179,7 @@ def _of_alarms(comparison: Comparison, alarms: Sequence[str]) -> Notice:
         what=f"champion {rival.champion.version} is too weak on this run's rows, whatever the verdict",
         why="; ".join(alarms),
         figures=f"{_rates(rival.evaluation)}, on {rival.evaluation.rows:,} test rows",
-        to_do="see in the Data Docs whether the questions have changed; train on newer rows, or run rollback_model",
+        to_do="see in the Data Docs whether the questions have changed; train on newer rows, or roll back",
     )
 
 
@@ -209,7 +209,7 @@ def _of_drift(scoring: Scoring) -> Notice:
 
 
 def _after_promotion(before: str) -> str:
-    return _NOTHING if before == "none" else f"nothing; the DAG rollback_model leads back to {before}"
+    return _NOTHING if before == "none" else f"nothing; a rollback leads back to {before}"
 
 
 def _stays(champion: str) -> str:
@@ -218,8 +218,8 @@ def _stays(champion: str) -> str:
 
 def _event_of(step: str, error: Exception, *, pending: bool) -> Event:
     if pending and step == "promote":
-        return "promotion_pending"
-    return "data_rejected" if isinstance(error, DataError) else "failed"
+        return "pending"
+    return "rejected" if isinstance(error, DataError) else "failed"
 
 
 def _figures_so_far(taken: Sequence[Record]) -> str:

@@ -16,6 +16,7 @@ from ml.records import (
     Scoring,
 )
 from ml.report.figures import champion_name
+from ml.report.words.one_line import one_line
 from ml.report.words.verdict import alias_line, outcome_after, outcome_before, outcome_of_entry, watched
 
 _OUTCOMES: Mapping[str, Outcome] = {
@@ -24,7 +25,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
     "inconclusive": "inconclusive",
     "blocked": "blocked",
     "unchanged": "unchanged",
-    "rollback": "rolled back",
+    "rollback": "rolled_back",
 }
 
 
@@ -46,7 +47,7 @@ def of_promotion(decision: Decision, promotion: Promotion) -> RunOutcome:
     """What came of a decision that was carried out."""
     dry = not isinstance(promotion.candidate, ModelVersion)
     reason = f"{decision.verdict}: {decision.reason}" if dry else decision.reason
-    outcome = "dry run" if dry else _OUTCOMES[promotion.verdict]
+    outcome = "dry_run" if dry else _OUTCOMES[promotion.verdict]
     return RunOutcome(
         outcome=outcome, step="promote", reason=reason, lines=(alias_line(outcome_after(promotion)), *decision.alarms)
     )
@@ -63,7 +64,7 @@ def of_error(step: str, error: Exception, *, pending: bool) -> RunOutcome:
     outcome: Outcome = "pending" if pending and step == "promote" else _of_error(error)
     if isinstance(error, SincereError):
         lines = (f"where: {error.where}", f"what to do: {error.fix}")
-        return RunOutcome(outcome=outcome, step=step, reason=error.what, lines=lines)
+        return RunOutcome(outcome=outcome, step=step, reason=one_line(error.what), lines=lines)
     fix = "what to do: read the traceback in the task's log, and report it"
     return RunOutcome(outcome=outcome, step=step, reason=f"an unforeseen error: {type(error).__name__}", lines=(fix,))
 
@@ -71,7 +72,7 @@ def of_error(step: str, error: Exception, *, pending: bool) -> RunOutcome:
 def of_rollback(rollback: Rollback) -> RunOutcome:
     """What a rollback did."""
     line = alias_line(f"{rollback.target.version} (before: {rollback.previous.version})")
-    return RunOutcome(outcome="rolled back", step="rollback", reason=rollback.reason, lines=(line,))
+    return RunOutcome(outcome="rolled_back", step="rollback", reason=rollback.reason, lines=(line,))
 
 
 def of_scoring(scoring: Scoring) -> RunOutcome:

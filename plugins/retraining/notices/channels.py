@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from retraining.source import production_setting
+from retraining.model import QUORA, Model
+from retraining.source import common_setting
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -38,12 +39,12 @@ class _Channel(NamedTuple):
     apprise: "Apprise"
 
 
-def send(event: str, lines: Sequence[str]) -> None:
+def send(event: str, lines: Sequence[str], model: Model = QUORA) -> None:
     """Send the lines, the first one as title, to all whom the setting names for this event; without it, to nobody.
 
     Whatever goes wrong with a channel is one warning. The sending takes `_SECONDS` at most.
     """
-    channels = [channel for name in recipients(_setting(), event) for channel in _open(name)]
+    channels = [channel for name in recipients(_setting(model), event) for channel in _open(name)]
     if not channels:
         return
     with ThreadPoolExecutor(len(channels)) as pool, _without_apprises_log():
@@ -79,9 +80,9 @@ def _names(text: str) -> Sequence[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _setting() -> str:
+def _setting(model: Model) -> str:
     try:
-        return production_setting("notify") or ""
+        return common_setting("notify", model) or ""
     except Exception as error:  # a database that is away must not take the task away
         logger.warning("the setting sincere_notify cannot be read (%s): nobody is told", type(error).__name__)
         return ""

@@ -13,8 +13,9 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
+from retraining.model import Model, model_of
 from retraining.notices.notifier import tell
-from retraining.source import shown_setting
+from retraining.source import common_setting, shown_setting
 
 _HOURS = 24.0
 _UNDERWAY = ("queued", "running")
@@ -55,16 +56,17 @@ class DeadlinePlugin(AirflowPlugin):
 
 def alert_if_late(dag: DAG) -> None:
     """Have the executor call `tell_late` for each of the DAG's runs that has not ended in time."""
+    model = model_of(dag.tags)
     alert = DeadlineAlert(
         reference=RunAfterDeadline(),
-        interval=timedelta(hours=late_hours(shown_setting("late_hours"))),
-        callback=SyncCallback("retraining.notices.deadline.tell_late"),
+        interval=timedelta(hours=late_hours(shown_setting("late_hours", model, read=common_setting))),
+        callback=SyncCallback("retraining.notices.deadline.tell_late", kwargs={"model": model.name}),
     )
     dag.deadline = [alert]
     dag.test = MethodType(_test_without_deadline, dag)  # type: ignore[method-assign]
 
 
-def tell_late(context: Mapping[str, Any]) -> None:
+def tell_late(context: Mapping[str, Any], model: str) -> None:
     """Tell that a run is late, unless it has failed meanwhile; `context` is the short one that a deadline gives."""
     from ml.report.words.notices import late_notice
 
@@ -73,7 +75,7 @@ def tell_late(context: Mapping[str, Any]) -> None:
         return
     notice = late_notice(run["dag_run_id"], due=str(run["run_after"]), deadline=str(deadline))
     base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
-    tell(notice, f"{base}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}")
+    tell(notice, f"{base}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}", Model(model))
 
 
 def late_hours(setting: str | None) -> float:

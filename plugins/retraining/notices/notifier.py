@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowException
 
+from retraining.model import QUORA, Model, model_of_task
 from retraining.notices.channels import send
 from retraining.params import run_url
 
@@ -28,7 +29,7 @@ class Notifier(BaseNotifier):
     def notify(self, context: "Context") -> None:
         """Tell each notice."""
         for notice in _left_by_step(context):
-            tell(notice, report_url(context["ti"]))
+            _tell_of_task(notice, context["ti"])
 
 
 class FailureNotifier(BaseNotifier):
@@ -40,7 +41,7 @@ class FailureNotifier(BaseNotifier):
 
         notices = _left_by_step(context) or [silent_failure_notice(context["ti"].task_id, _reason(context))]
         for notice in notices:
-            tell(notice, report_url(context["ti"]))
+            _tell_of_task(notice, context["ti"])
 
 
 class ApprovalNotifier(BaseNotifier):
@@ -52,17 +53,25 @@ class ApprovalNotifier(BaseNotifier):
 
         task: Any = context["ti"].task
         until = datetime.now(UTC) + task.response_timeout
-        tell(approval_notice(task.records, until=f"{until:%Y-%m-%d %H:%M} UTC"), report_url(context["ti"]))
+        _tell_of_task(approval_notice(task.records, until=f"{until:%Y-%m-%d %H:%M} UTC"), context["ti"])
 
 
-def tell(notice: "Notice", address: str) -> None:
-    """Write a notice to the log, and send it to those whom the setting names; no failure of a channel is raised."""
+def tell(notice: "Notice", address: str, model: Model) -> None:
+    """Write a notice to the log, and send it to those whom the setting names; no failure of a channel is raised.
+
+    The first line names the model, unless it is the usual one.
+    """
     from ml.report.words.notices import notice_lines
 
-    lines = notice_lines(notice, address)
+    what, *others = notice_lines(notice, address)
+    lines = [what if model == QUORA else f"{model.name}: {what}", *others]
     level = logging.ERROR if notice.event in _ERRORS else logging.INFO if notice.event in _QUIET else logging.WARNING
     logger.log(level, "%s", "\n".join(lines))
-    send(notice.event, lines)
+    send(notice.event, lines, model)
+
+
+def _tell_of_task(notice: "Notice", task_instance: Any) -> None:
+    tell(notice, report_url(task_instance), model_of_task(task_instance.task))
 
 
 def report_url(task_instance: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from retraining.model import Model
 from retraining.params import folder_name
 
 FAILED = ("rejected", "pending", "failed")
@@ -17,14 +18,14 @@ _LONGEST_REASON = 400
 Told = Mapping[str, Any]
 
 
-def outcome_of(run_id: str, failed_tasks: list[str], *, over: bool = True) -> Told:
+def outcome_of(model: Model, run_id: str, failed_tasks: list[str], *, over: bool = True) -> Told:
     """Return outcome, reason and lines of a run; a task that failed without a word makes it `failed`.
 
     A task that was killed leaves no outcome, or that of an earlier try. A decision that was not carried out when the
     run was over kept the champion.
     """
-    told = kept_record(run_id, "RunOutcome")
-    outcome = str(told.get("outcome", "none")).replace(" ", "_")
+    told = kept_record(model, run_id, "RunOutcome")
+    outcome = str(told.get("outcome", "none"))
     if failed_tasks and outcome not in FAILED:
         return _failed(f"the task {failed_tasks[0]} ended the run: its log says why")
     if not told.keys() >= {"outcome", "reason", "lines"}:
@@ -51,23 +52,23 @@ def is_note(paragraph: str) -> bool:
     return bool(re.match(rf"\*\*({words})\*\*: ", paragraph, re.IGNORECASE))
 
 
-def kept_record(run_id: str, kind: str) -> Told:
+def kept_record(model: Model, run_id: str, kind: str) -> Told:
     """Return the record that a step kept for the run's page; empty if there is none that can be read."""
-    folder = _folder(run_id)
+    folder = _folder(model, run_id)
     return _read(folder / "page" / f"{kind}.json", folder)
 
 
-def kept_entry(run_id: str, verdict: str) -> Told:
+def kept_entry(model: Model, run_id: str, verdict: str) -> Told:
     """Return the run's line of the history with that verdict; empty if there is none."""
-    folder = _folder(run_id)
+    folder = _folder(model, run_id)
     entries = [_read(file, folder) for file in sorted((folder / "history").glob("*.json"))]
     return next((entry for entry in entries if entry.get("verdict") == verdict), {})
 
 
-def _folder(run_id: str) -> Path:
+def _folder(model: Model, run_id: str) -> Path:
     from retraining.pages.run_folder import reports_folder
 
-    return reports_folder() / folder_name(run_id)
+    return reports_folder(model) / folder_name(run_id)
 
 
 def _read(file: Path, folder: Path) -> Told:

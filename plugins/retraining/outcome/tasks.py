@@ -7,9 +7,10 @@ from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowFailException
 
+from retraining.model import model_of_task
 from retraining.outcome.run_outcome import ENDED, FAILED, leave_note, outcome_of
 from retraining.report_link import ReportLink
-from retraining.task_log import TaskLog
+from retraining.step.task_log import TaskLog
 
 _VERDICT = "verdict"
 
@@ -29,7 +30,8 @@ class VerdictOperator(BaseBranchOperator):
         """Return the id of that task."""
         ti, run_id = context["ti"], context["run_id"]
         states = ti.get_task_states(ti.dag_id, run_ids=[run_id])[run_id]
-        told = outcome_of(run_id, sorted(task for task, state in states.items() if state == "failed"))
+        failed = sorted(task for task, state in states.items() if state == "failed")
+        told = outcome_of(model_of_task(self), run_id, failed)
         leave_note(ti, told)
         ti.xcom_push(_VERDICT, {name: told[name] for name in ("outcome", "reason", "lines")})
         return str(told["outcome"])

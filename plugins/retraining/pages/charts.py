@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any, NamedTuple
 
 import pygal
@@ -14,6 +15,7 @@ from pygal.style import Style
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 _LABEL_WIDTH, _SMALL = 70, 150
+_WIDENINGS = 30
 
 
 class Point(NamedTuple):
@@ -34,12 +36,16 @@ class Point(NamedTuple):
 def line_chart(
     title: str, labels: tuple[str, ...], *lines: tuple[Point, ...], size: tuple[int, int], form: str = "{:.2f}"
 ) -> Markup:
-    """Draw each line, a dot a point; `labels` name the places on the x-axis, `form` formats the values beside it."""
+    """Draw each line, a dot a point; `labels` name the places on the x-axis, `form` formats the values beside it.
+
+    No axis says the same twice: of equal labels the first one stands, and the values have room to be told apart.
+    """
+    names = [label if label != before else "" for before, label in zip(("", *labels), labels, strict=False)]
     chart = pygal.Line(
         **_look(size),
-        x_labels=list(labels),
-        x_labels_major=labels[:: max(1, -(-len(labels) * _LABEL_WIDTH // size[0]))],
-        range=_range([point for line in lines for point in line]),
+        x_labels=names,
+        x_labels_major=list(filter(None, names))[:: max(1, -(-len(labels) * _LABEL_WIDTH // size[0]))],
+        range=_range([point for line in lines for point in line], form),
         value_formatter=form.format,
         title=None,
     )
@@ -71,12 +77,24 @@ def _look(size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _range(points: Sequence[Point]) -> tuple[float, float] | None:
+def _range(points: Sequence[Point], form: str) -> tuple[float, float] | None:
     if not points:
         return None
     low, high = min(point.low for point in points), max(point.high for point in points)
     room = (high - low) * 0.1 or abs(high) * 0.1 or 0.1
-    return low - room, high + room
+    bottom = 0.0 if low >= 0 else -inf
+    low, high = max(bottom, low - room), high + room
+    for _ in range(_WIDENINGS):
+        if _has_names(low, high, form):
+            break
+        low, high = max(bottom, low - (high - low) / 2), high + (high - low) / 2
+    return low, high
+
+
+def _has_names(low: float, high: float, form: str) -> bool:
+    """Say whether places at each tenth of the range have names of their own."""
+    places = [low + (high - low) * tenth / 10 for tenth in range(11)]
+    return len(set(map(form.format, places))) == len(places)
 
 
 def _value(point: Point) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from retraining import PROJECT
+from retraining.model import Model
 
 # What a step wrote: its pages bear their pictures and styles, and no script of theirs is run.
 REPORT_HEADERS = {
@@ -13,11 +14,11 @@ REPORT_HEADERS = {
 }
 
 
-def reports_folder() -> Path:
-    """Return the folder of all runs' reports."""
+def reports_folder(model: Model) -> Path:
+    """Return the folder of the reports of all of a model's runs."""
     from ml.config.environment import home_of
 
-    return home_of(os.environ, PROJECT) / "reports"
+    return home_of(model.environment(os.environ), PROJECT) / "reports"
 
 
 def is_report(file: Path, folder: Path) -> bool:

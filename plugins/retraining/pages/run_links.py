@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from fastapi import Request
 
-from retraining.pages.access import runs_of_kind
+from retraining.pages.access import model_of_dag, runs_of_model
 from retraining.params import folder_name
 
 
@@ -23,7 +23,7 @@ class RunLinks:
         self._root = request.scope["root_path"]
         self._airflow = request.scope.get("app_root_path", "").rstrip("/")
         self._dag_id = dag_id
-        self._runs = {folder_name(run_id): (dag, run_id) for dag, run_id in runs_of_kind()}
+        self._runs = {folder_name(run_id): (dag, run_id) for dag, run_id in runs_of_model(model_of_dag(dag_id))}
 
     def of(self, folder: str) -> RunLink:
         """Return the link to the report of a run, by the name of its folder."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from retraining.notices.deadline import alert_if_late, late_hours, tell_late
+from retraining.notices.deadline import late_hours, tell_late
 
 PROJECT = Path(__file__).parents[3]
 
@@ -21,7 +21,7 @@ def _context(state: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", ["running", "queued"])
 def test_a_run_underway_is_told(state: str, caplog: pytest.LogCaptureFixture) -> None:
-    tell_late(_context(state))
+    tell_late(_context(state), "quora")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.message.split("\n") == [
@@ -34,7 +34,7 @@ def test_a_run_underway_is_told(state: str, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_a_run_that_has_failed_before_its_deadline_is_not_late(caplog: pytest.LogCaptureFixture) -> None:
-    tell_late(_context("failed"))
+    tell_late(_context("failed"), "quora")
     assert caplog.records == []
 
 
@@ -52,8 +52,7 @@ def test_an_interval_that_is_none_is_one_warning(setting: str, caplog: pytest.Lo
 
 def test_the_dag_has_the_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SINCERE_LATE_HOURS", "36")
-    dag: DAG = runpy.run_path(str(PROJECT / "dags" / "retrain_quora.py"))["retrain_quora"]()
-    assert not dag.deadline
-    alert_if_late(dag)
+    dag: DAG = runpy.run_path(str(PROJECT / "dags" / "retrain_quora.py"))["retrain_quora"]
     (alert,) = dag.deadline
     assert (alert.interval, alert.callback.path) == (timedelta(hours=36), "retraining.notices.deadline.tell_late")
+    assert alert.callback.kwargs == {"model": "quora"}

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from retraining.notices.notifier import ApprovalNotifier, FailureNotifier, Notifier
-from retraining.operators import RollbackOperator, StepOperator
+from retraining.operators import RollbackOperator
 from retraining.outcome.run_outcome import ENDED, FAILED
+from retraining.step.step_operator import StepOperator
 
 from ml.records import to_json
 from ml.report.words.notices import late_notice, to_lines
@@ -59,7 +60,7 @@ def _failed(operator: StepOperator, **params: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["retrain_quora", "rollback_model"])
 def test_every_end_of_every_step_is_told_and_no_retry(name: str) -> None:
-    dag = runpy.run_path(str(PROJECT / "dags" / f"{name}.py"))[name]()
+    dag = runpy.run_path(str(PROJECT / "dags" / f"{name}.py"))[name]
     steps = [task for task in dag.tasks if isinstance(task, StepOperator)]
     ends = {"verdict", *ENDED, *FAILED} if name == "retrain_quora" else set()
     assert set(dag.task_ids) == {step.task_id for step in steps} | ends
@@ -75,7 +76,7 @@ def test_a_step_that_refuses_its_data_says_why_itself(told: Callable[[], Any], t
     ((level, lines),) = told()
     assert (level, lines[0], lines[4]) == (
         logging.WARNING,
-        "Data rejected: the step snapshot refused the data",
+        "Rejected: the step snapshot refused the data",
         WHERE,
     )
     assert len(lines) == 5

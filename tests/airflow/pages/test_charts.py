@@ -1,5 +1,7 @@
 """Charts are safe and plain SVG, with lxml and without it, which Airflow's image lacks."""
 
+import re
+
 import pytest
 from pygal.etree import etree
 from retraining.pages.charts import Point, line_chart
@@ -36,3 +38,15 @@ def test_a_drawing_brings_no_script_no_style_and_no_comment(library: None) -> No
 def test_names_are_text(library: None) -> None:
     drawing = line_chart('"><script>', ("<i>", "b"), POINTS, size=(400, 200))
     assert [part for part in ("<script>", "<i>") if part in drawing] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "form"), [(0.7194, "{:.2f}"), (0.0, "{:.2f}"), (0.0619, "{:,.4g}"), (1_306_122.0, "{:,.4g}")]
+)
+def test_no_axis_says_the_same_twice(value: float, form: str) -> None:
+    points = tuple(Point(value + step / 10_000, value, value, "run", "good") for step in range(4))
+    days = ("24 Nov", "24 Nov", "25 Nov", "25 Nov")
+    drawing = line_chart("Precision", days, points, size=(420, 190), form=form)
+    names = [name for name in re.findall("<text[^>]*>([^<]*)</text>", drawing) if name]
+    assert len(names) >= 4
+    assert len(set(names)) == len(names)

@@ -6,6 +6,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+import wandb
 from fastapi.testclient import TestClient
 
 from ml.records import (
@@ -23,6 +24,7 @@ from ml.records import (
     digest,
     to_json,
 )
+from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store.files import write_whole
 from tests.airflow.pages.places import DAG, Client
@@ -184,6 +186,26 @@ def test_runs_in_wandb_are_linked_and_no_other_scheme_is(client: TestClient, end
         '<a href="https://wandb.ai/a/b/runs/c" rel="noreferrer" target="_blank">W&amp;B: the run of train</a>' in text
     )
     assert "javascript:" not in text
+
+
+def test_a_version_in_wandb_is_linked_where_wandb_itself_says_that_it_is(
+    client: TestClient, ended: Run, wandb_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb_server.state.put("insincere", {"weights": b"first"}, schema=1, model="1" * 64, aliases=[CHAMPION_ALIAS])
+    monkeypatch.setenv("SINCERE_REGISTRY", "wandb://acme/quora/insincere?timeout_seconds=5")
+    ended.keep_for_page(replace(promotion(promoted=True), candidate=replace(V2, version="v0")))
+    url = wandb.Api().artifact("acme/quora/insincere:v0").url
+    text = page(client)
+    assert f'<a href="{url}" rel="noreferrer" target="_blank">Version v0</a>' in text
+    assert "<code>wandb://acme/quora/insincere</code>" in text
+
+
+def test_a_report_needs_no_answer_of_wandb(
+    client: TestClient, ended: Run, wandb_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SINCERE_REGISTRY", "wandb://acme/quora/insincere")
+    wandb_server.fail(status=503)
+    assert "Version v2</a>, not promoted, in <code>wandb://acme/quora/insincere</code>" in page(client)
 
 
 def test_a_failure_says_which_step_why_and_what_to_do(client: TestClient, run: Run) -> None:

@@ -85,7 +85,7 @@ def test_a_first_promotion():
 def test_a_promotion_over_a_champion_says_how_to_go_back():
     event, lines = told(*promotion(compare("a" * 64, RIVAL)))
     assert (event, lines[0]) == ("promoted", "Promoted: v2 is the champion now (before: v1)")
-    assert lines[3] == "What to do: nothing; the DAG rollback_model leads back to v1"
+    assert lines[3] == "What to do: nothing; a rollback leads back to v1"
 
 
 def test_a_kept_champion():
@@ -183,8 +183,7 @@ def test_a_champion_under_a_floor_is_told_whatever_the_verdict(dry_run):
             "Champion under floor: champion v1 is too weak on this run's rows, whatever the verdict",
             f"Why: {alarm}",
             "Figures: precision 0.6500, recall 0.5500, F1 0.6462, average precision 0.6800, on 1,000 test rows",
-            "What to do: see in the Data Docs whether the questions have changed; train on newer rows, or run"
-            " rollback_model",
+            "What to do: see in the Data Docs whether the questions have changed; train on newer rows, or roll back",
         ),
     )
 
@@ -209,9 +208,9 @@ def test_data_that_is_refused():
         fix="correct the source",
     )
     assert failed("validate", (SNAPSHOT,), error) == (
-        "data_rejected",
+        "rejected",
         (
-            "Data rejected: the step validate refused the data",
+            "Rejected: the step validate refused the data",
             "Why: 1 critical expectation of the suite 'raw' failed: label balance (target): observed 0.5, required 0.1"
             " (Data Docs at run-1/data_docs/index.html in the reports folder)",
             "Figures: 1,500 rows in the file",
@@ -223,9 +222,9 @@ def test_data_that_is_refused():
 def test_a_promotion_that_waits():
     error = PromotionPending("promotion pending: no answer", where="the registry, run run-1", fix="run this again")
     assert failed("promote", (KEPT, judged(KEPT)), error, pending=True) == (
-        "promotion_pending",
+        "pending",
         (
-            "Promotion pending: the verdict is known, and the registry did not answer",
+            "Pending: the verdict is known, and the registry did not answer",
             "Why: promotion pending: no answer (the registry, run run-1)",
             f"Figures: {KEPT_FIGURES}",
             "What to do: run this again",
@@ -310,8 +309,8 @@ def test_notices_come_back_as_they_were_left():
 
 def test_every_event_that_is_promised_has_a_name():
     assert (
-        *("promoted", "kept", "inconclusive", "blocked", "unchanged", "data_rejected", "champion_under_floor"),
-        *("approval_wanted", "promotion_pending", "failed", "late", "rolled_back", "drift"),
+        *("promoted", "kept", "inconclusive", "blocked", "unchanged", "rejected", "pending", "failed"),
+        *("rolled_back", "drift", "champion_under_floor", "approval_wanted", "late"),
     ) == EVENTS
 
 

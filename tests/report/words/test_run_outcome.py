@@ -53,7 +53,7 @@ def test_a_decision_that_was_carried_out(verdict, outcome):
 
 def test_a_dry_run_promotes_nothing_and_says_what_it_would_have_done():
     told = of_promotion(DECISION, promotion("promote", Unregistered()))
-    assert (told.outcome, told.reason) == ("dry run", f"keep: {DECISION.reason}")
+    assert (told.outcome, told.reason) == ("dry_run", f"keep: {DECISION.reason}")
 
 
 def test_a_decision_that_waits_says_where_the_alias_is():
@@ -92,7 +92,7 @@ def test_an_error_that_nobody_foresaw_quotes_nothing():
 
 def test_a_rollback_says_which_version_is_back():
     told = of_rollback(Rollback(target=V1, previous=V2, reason="too slow", triggered_by="me"))
-    assert (told.outcome, told.reason, told.lines) == ("rolled back", "too slow", ("production: v1 (before: v2)",))
+    assert (told.outcome, told.reason, told.lines) == ("rolled_back", "too slow", ("production: v1 (before: v2)",))
 
 
 def test_a_verdict_that_was_there_before_is_told_again():

@@ -18,8 +18,8 @@ from typing import IO
 from ml.errors import ConfigError, LineageError, RegistryUnavailable, SincereError
 from ml.records import HistoryEntry, from_json
 from retraining import PROJECT
-from retraining.environment import allowed, from_connections
 from retraining.pages.champion.place import History, Place, read_history
+from retraining.step.environment import allowed, from_connections
 
 _PATIENCE_SECONDS = 5
 _LONGEST_SECONDS = 60

@@ -6,13 +6,13 @@ import sys
 
 from ml.errors import SincereError
 from ml.records import to_json
-from retraining.pages.champion.place import place_here, read_history
+from retraining.pages.champion.place import place_in, read_history
 
 
 def main() -> int:
     """Return the exit status; an error is printed as what and what to do."""
     try:
-        lines = [to_json(entry) for entry in read_history(place_here())]
+        lines = [to_json(entry) for entry in read_history(place_in(os.environ))]
     except SincereError as error:
         print(json.dumps([error.what, error.fix]), flush=True)
         return 1

@@ -10,10 +10,10 @@ from fastapi.responses import Response
 
 from ml.records import HistoryEntry
 from ml.store import Store
-from retraining.pages.access import dags_of_kind
+from retraining.pages.access import dags_of_kind, model_of_dag
 from retraining.pages.champion.answer import Answer, Away, ask_registry
 from retraining.pages.champion.decisions import JUDGED, WORDS, NobodyYet, Reign, reign_of
-from retraining.pages.champion.place import place_here
+from retraining.pages.champion.place import place_of
 from retraining.pages.champion.promotions import COLOURS, alarms
 from retraining.pages.layout import page
 from retraining.pages.run_links import RunLink, RunLinks
@@ -39,7 +39,7 @@ def models_page(request: Request, user: GetUserDep) -> Response:
 
 
 def _models(request: Request, dag_id: str) -> Iterator[Model]:
-    place = place_here()
+    place = place_of(model_of_dag(dag_id))
     answer, store = ask_registry(place), Store(place.home / "store")
     reign = reign_of(answer.history, store, most=1)
     links = RunLinks(request, dag_id)

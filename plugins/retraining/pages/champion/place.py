@@ -1,7 +1,7 @@
 """Where a DAG keeps its state and its registry, and how that is read; a process of its own imports this, too."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from ml.registry.history import refuse_lost_champion
 from ml.registry.open import open_registry
 from ml.store import Store
 from retraining import PROJECT
+from retraining.model import Model
 
 History = Sequence[HistoryEntry]
 
@@ -23,10 +24,15 @@ class Place(NamedTuple):
     registry: str
 
 
-def place_here() -> Place:
-    """Return the places that the environment names."""
-    home = home_of(os.environ, PROJECT)
-    return Place(home, registry_of(os.environ, home))
+def place_of(model: Model) -> Place:
+    """Return the places of a model."""
+    return place_in(model.environment(os.environ))
+
+
+def place_in(environment: Mapping[str, str]) -> Place:
+    """Return the places that an environment names."""
+    home = home_of(environment, PROJECT)
+    return Place(home, registry_of(environment, home))
 
 
 def read_history(place: Place) -> History:

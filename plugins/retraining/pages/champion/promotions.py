@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ml.records import ChampionFigures, HistoryEntry
 from ml.store import Store
-from retraining.pages.access import RETRAINING, has_tag
+from retraining.pages.access import RETRAINING, has_tag, model_of_dag
 from retraining.pages.champion.answer import Away, ask_registry
 from retraining.pages.champion.decisions import (
     JUDGED,
@@ -24,7 +24,7 @@ from retraining.pages.champion.decisions import (
     matches,
     reign_of,
 )
-from retraining.pages.champion.place import History, place_here
+from retraining.pages.champion.place import History, place_of
 from retraining.pages.charts import Point, line_chart
 from retraining.pages.layout import page
 from retraining.pages.run_links import RunLinks
@@ -41,7 +41,7 @@ def promotions_page(request: Request, dag_id: str, q: str = "", number: int = 1)
     """Show the champion, its figures over time, and the decisions in which all words of `q` occur, 50 a page."""
     if not has_tag(dag_id, RETRAINING):
         return page(request, "foreign.html.jinja", dag_id=dag_id, title="Promotions")
-    place = place_here()
+    place = place_of(model_of_dag(dag_id))
     answer, store = ask_registry(place), Store(place.home / "store")
     links = RunLinks(request, dag_id)
     reign = reign_of(answer.history, store, most=_FIGURES)

@@ -1,13 +1,9 @@
 """What a run's page says, as plain values for its template."""
 
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml.config.environment import registry_of
-from ml.errors import SincereError
 from ml.records import (
     Change,
     Comparison,
@@ -26,14 +22,16 @@ from ml.records import (
     ToldSettings,
     TrainedModel,
     ValidationReport,
-    digest,
 )
 from ml.report.figures import RATES, columns_by_role, figure_rows
 from ml.report.words.record_words import words_of
+from retraining.model import Model
 from retraining.outcome.run_outcome import outcome_of
+from retraining.pages.report.commands import commands_of
 from retraining.pages.report.drawings import bars_of, curves_of
 from retraining.pages.report.kept import Kept
 from retraining.pages.report.tasks import TaskState
+from retraining.pages.report.version_address import version_address
 from retraining.pages.run_folder import is_report
 
 _STEPS: Mapping[str, type[Any]] = {
@@ -63,11 +61,11 @@ _MIB = 2**20
 Contents = Mapping[str, Any]
 
 
-def contents_of(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Contents:
+def contents_of(model: Model, folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Contents:
     """Return all that the page says of a run; `over` says that Airflow counts the run as ended."""
     kept = Kept(folder)
     return {
-        "outcome": _outcome(folder, tasks, over=over),
+        "outcome": _outcome(model, folder, tasks, over=over),
         "over": over,
         "verdict": _verdict(folder),
         "doing": [task for task in tasks if task.state in ("running", "queued", "up_for_retry")],
@@ -81,17 +79,17 @@ def contents_of(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Cont
         "told": kept.all(ToldSettings),
         "files": {name: title for name, title in _FILES.items() if is_report(folder / name, folder)},
         "tracked": [run for run in kept.tracked_runs() if run.url.startswith(("https://", "http://"))],
-        "versions": [_version(promotion) for promotion in kept.all(Promotion)],
-        "commands": _commands(kept),
+        "versions": [_version(promotion, model) for promotion in kept.all(Promotion)],
+        "commands": commands_of(kept, model),
     }
 
 
-def _outcome(folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Sequence[Contents]:
+def _outcome(model: Model, folder: Path, tasks: Sequence[TaskState], *, over: bool) -> Sequence[Contents]:
     """Return how the run ended, as a list of one; of none while nothing is known."""
     failed = [task.task_id for task in tasks if task.state == "failed" and task.is_step]
     said = is_report(folder / "page" / "RunOutcome.json", folder)
     if said or (over and not _verdict(folder)):
-        return [outcome_of(folder.name, failed if over else [], over=over)]
+        return [outcome_of(model, folder.name, failed if over else [], over=over)]
     return []
 
 
@@ -173,28 +171,6 @@ def _data(kept: Kept) -> Contents:
     }
 
 
-def _version(promotion: Promotion) -> Contents:
-    return {"version": promotion.version, "promoted": promotion.promoted, "registry": _registry()}
-
-
-def _registry() -> str:
-    """Return the registry's address; it has no secret."""
-    try:
-        address = registry_of(os.environ, Path("SINCERE_HOME"))
-    except SincereError:
-        return "the registry"
-    return "the folder SINCERE_HOME/registry" if address.startswith("file:") else address.partition("?")[0]
-
-
-def _commands(kept: Kept) -> Sequence[tuple[str, str]]:
-    """Return commands for a shell in the project's folder: to judge again, and to go back."""
-    decisions = '"${SINCERE_HOME:-var}"/store/decisions'
-    commands = [
-        ("Judge again, from the stored scores", f"python -m ml replay {decisions}/{digest(decision)}/decision.json")
-        for decision in kept.all(Decision)
-    ]
-    for promotion in kept.all(Promotion):
-        if promotion.promoted and isinstance(promotion.previous, ModelVersion):
-            back = f"python -m ml rollback --to {shlex.quote(promotion.previous.version)} --reason 'WHY'"
-            commands.append((f"Back to {promotion.previous.version}, also as the DAG rollback_model", back))
-    return commands
+def _version(promotion: Promotion, model: Model) -> Contents:
+    address = version_address(model, promotion.version)
+    return {"version": promotion.version, "promoted": promotion.promoted, **address._asdict()}

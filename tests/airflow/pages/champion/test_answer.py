@@ -14,7 +14,7 @@ from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
 from ml.store import Store
 from tests.airflow.pages.examples import decide_next
-from tests.airflow.pages.places import DAG, Client
+from tests.airflow.pages.places import DAG, Client, seen
 from tests.contracts.test_registry import DECISION, ENTRY
 
 URL = "wandb://acme/quora/insincere"
@@ -71,6 +71,17 @@ def test_an_outage_is_a_message_above_what_runs_have_kept(
     assert "The registry does not answer" in page
     assert "W&amp;B gave no definite answer" in page
     assert page.partition('id="decisions"')[2].count(">Why</a>") == 1
+
+
+def test_an_outage_is_a_message_on_each_models_own_card(
+    wandb_server, home: Path, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_next(home, "run-1", (0.64, 0.55), time="2026-10-04T03:10:00+00:00")
+    monkeypatch.setenv("SINCERE_REGISTRY", f"{URL}?timeout_seconds=1")
+    wandb_server.fail(status=503)
+    page = seen(reader().get("/retraining/models").text)
+    assert "The registry does not answer: W&B gave no definite answer" in page
+    assert "Below is what is known on this machine. v1 champion since 04 Oct 2026, 03:10" in page
 
 
 def test_a_server_that_is_silent_is_not_waited_for(wandb_server, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

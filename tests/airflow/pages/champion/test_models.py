@@ -20,7 +20,7 @@ def second() -> str:
 
     with create_session() as session:
         session.add(DagModel(dag_id="retrain_spam", bundle_name="dags", fileloc="spam.py", is_stale=False))
-        session.add(DagTag(name="retraining", dag_id="retrain_spam"))
+        session.add_all(DagTag(name=name, dag_id="retrain_spam") for name in ("model:spam", "retraining"))
     yield "retrain_spam"
     with create_session() as session:
         session.execute(delete(DagTag).where(DagTag.dag_id == "retrain_spam"))

@@ -8,15 +8,8 @@ from collections.abc import Mapping, Sequence
 from retraining import PROJECT
 
 _SECONDS = 120
-# After these statuses the step has written its verdict: see ml/errors.py.
-_TOLD = {0, 65, 75}
 
 logger = logging.getLogger(__name__)
-
-
-def has_told(status: int) -> bool:
-    """Whether a step that ended with this status has written a verdict itself, or has none to write."""
-    return status in _TOLD
 
 
 def tell_end(

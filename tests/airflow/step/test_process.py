@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from retraining.process import StepProcess
+from retraining.step.process import StepProcess
 
 
 @pytest.fixture

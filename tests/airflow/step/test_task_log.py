@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.configuration import conf
-from retraining.task_log import TaskLog
+from retraining.step.task_log import TaskLog
 
 TI = SimpleNamespace(dag_id="retrain_quora", run_id="manual__1", task_id="train", map_index=-1, try_number=2)
 PLACE = "dag_id=retrain_quora/run_id=manual__1/task_id=train/attempt=2.log"

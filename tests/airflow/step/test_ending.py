@@ -8,7 +8,8 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
-from retraining.operators import RollbackOperator, StepOperator
+from retraining.operators import RollbackOperator
+from retraining.step.step_operator import StepOperator
 
 from ml.cli import main
 from ml.report.words.verdict import write_verdict
