@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ml.config.load import load_config
-from ml.data.normalise import normalise
+from ml.data.normalise import hash_texts, normalise
 from ml.data.split import divide
 from ml.metrics import measure
 from ml.model.predict import load_model
@@ -28,7 +28,9 @@ def main(rows_csv: str, config: str) -> None:
     rows = pd.read_csv(rows_csv, keep_default_na=False)
     texts = [normalise(text) for text in rows["question_text"]]
     text_ids, _ = pd.factorize(pd.Series(texts))
-    unseen = rows.iloc[divide(load_config(config).split, texts, text_ids, rows["target"].to_numpy())["test"]]
+    settings = load_config(config).split
+    hashes = hash_texts([text.encode() for text in texts], settings.salt)
+    unseen = rows.iloc[divide(settings, hashes, text_ids, rows["target"].to_numpy())["test"]]
     model = load_model(registry.fetch(champion.version))
     target = unseen["target"].to_numpy()
     figures = measure(target, model.score(unseen["question_text"].tolist()), model.threshold)

@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ml.config import SplitConfig
-from ml.data.normalise import normalise
-from ml.data.rows import read_part, store_part
+from ml.data.normalise import normalise_all
+from ml.data.rows import read_batches, read_part, store_part
 from ml.errors import DataError
 from ml.records import Contamination, ModelDescription, NoChampion, Split, UnknownContamination, from_json
 from ml.registry import CHAMPION_ALIAS
@@ -46,7 +48,9 @@ def leave_out_seen(
         logger.warning("which rows the champion was trained on is not known here: none are left out")
         return test, UnknownContamination()
     rows = read_part(store, test)
-    seen = rows["question_text"].map(normalise).isin(_read_texts(store, fitted))
+    texts = normalise_all(pa.array(rows["question_text"].tolist(), pa.string()))
+    known = _known_texts(store, fitted, set(texts))
+    seen = np.fromiter((text in known for text in texts), np.bool_, len(texts))
     if not seen.any():
         return test, Contamination(rows=0)
     kept = rows[~seen]
@@ -72,7 +76,10 @@ def _read_fitted_parts(model: Path) -> tuple[str, ...]:
     return from_json((model / "model.json").read_text(encoding="utf-8"), ModelDescription).fitted_to
 
 
-def _read_texts(store: Store, parts: Sequence[str]) -> set[str]:
-    folders = [store.open("splits", part) for part in parts]
-    tables = [pd.read_parquet(folder / "rows.parquet", columns=["question_text"]) for folder in folders]
-    return {normalise(text) for table in tables for text in table["question_text"]}
+def _known_texts(store: Store, parts: Sequence[str], texts: AbstractSet[bytes]) -> set[bytes]:
+    """Return those of the normalised texts that are in a part."""
+    known: set[bytes] = set()
+    for part in parts:
+        for batch in read_batches(store.open("splits", part) / "rows.parquet", ["question_text"]):
+            known |= texts & set(normalise_all(batch["question_text"]))
+    return known

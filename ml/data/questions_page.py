@@ -1,9 +1,12 @@
 """The page about the data: results of the expectations, label counts, lengths in words and in characters."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
@@ -12,6 +15,9 @@ from matplotlib.figure import Figure
 from ml.data import text_measures
 from ml.data.expectations import Finding
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
+
+IntArray = npt.NDArray[np.integer[Any]]
+BoolArray = npt.NDArray[np.bool_]
 
 WHOLE_DOCS, CHANGE_DOCS, SPLITS_DOCS = "data_docs", "data_docs_change", "data_docs_splits"
 
@@ -36,14 +42,50 @@ _FINDINGS = """<table><tr><th></th><th>expectation</th><th>column</th><th>observ
 {% endfor %}</table><p><a href="{{ docs }}">Data Docs of Great Expectations</a></p>"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What the page shows of some rows.
+
+    `labels` has values and their counts, or is empty without the column target; `lengths` are by unit, int [rows], and
+    there are none without texts; `insincere` is [rows].
+    """
+
+    name: str
+    labels: Sequence[Mapping[str, Any]]
+    lengths: Mapping[str, IntArray]
+    insincere: BoolArray
+
+    @classmethod
+    def of(cls, name: str, targets: pa.ChunkedArray, lengths: Mapping[str, IntArray]) -> "Questions":
+        """Count the labels; `targets` may be of any type, and is of the type null where the column is missing."""
+        insincere = (
+            np.asarray(pc.fill_null(pc.equal(targets, 1), False).to_numpy())
+            if pa.types.is_integer(targets.type)
+            else np.zeros(len(targets), np.bool_)
+        )
+        labels = [] if pa.types.is_null(targets.type) else targets.value_counts().to_pylist()
+        return cls(name=name, labels=labels, lengths=lengths, insincere=insincere)
+
+
+def describe(name: str, rows: pa.Table) -> Questions:
+    """The questions of a table, of which any column may be missing; the length of a null is 0."""
+    targets = rows["target"] if "target" in rows.column_names else pa.chunked_array([pa.nulls(rows.num_rows)])
+    lengths = {}
+    if "question_text" in rows.column_names:
+        texts = rows["question_text"]
+        measures = {"words": text_measures.words(texts), "characters": text_measures.characters(texts)}
+        lengths = {unit: pc.fill_null(each, 0).to_numpy() for unit, each in measures.items()}
+    return Questions.of(name, targets, lengths)
+
+
 def write_exploration(
     path: Path,
     *,
     findings: Mapping[str, Sequence[Finding]],
-    tables: Sequence[tuple[str, pa.Table]],
+    questions: Sequence[Questions],
     note: str = "",
 ) -> None:
-    """Write a page with the findings, each group under the folder of its Data Docs, then the plots of each table.
+    """Write a page with the findings, each group under the folder of its Data Docs, then the plots of the questions.
 
     A group without findings has no section. The plots of a missing column are left out. `note` is added to the lead.
     """
@@ -51,7 +93,7 @@ def write_exploration(
     failed = sum(not finding.check.passed for finding in everything)
     lead = f"{len(everything) - failed} of {len(everything)} expectations hold. {note}".strip()
     checked = [findings_section(_HEADINGS[docs], docs, some) for docs, some in findings.items() if some]
-    pictures = [_section(name, table) for name, table in tables]
+    pictures = [_section(some) for some in questions]
     write_page(path, title="The questions", lead=lead, sections=[*checked, *pictures])
 
 
@@ -60,27 +102,15 @@ def findings_section(heading: str, docs: str, findings: Sequence[Finding]) -> Se
     return Section(heading=heading, body=fragment(_FINDINGS, findings=findings, docs=f"{docs}/index.html"))
 
 
-def _section(name: str, table: pa.Table) -> Section:
-    figures: list[Figure] = []
-    if "target" in table.column_names:
-        figures.append(_label_counts(table["target"]))
-    if "question_text" in table.column_names:
-        insincere = _insincere(table)
-        figures.append(_lengths(text_measures.words(table["question_text"]), insincere, "words"))
-        figures.append(_lengths(text_measures.characters(table["question_text"]), insincere, "characters"))
+def _section(questions: Questions) -> Section:
+    figures = [_label_counts(questions.labels)] if questions.labels else []
+    figures += [_lengths(lengths, questions.insincere, unit) for unit, lengths in questions.lengths.items()]
     body = fragment(_FIGURES, figures=[svg(figure) for figure in figures])
-    return Section(heading=name, body=body, note=f"{table.num_rows:,} rows")
+    return Section(heading=questions.name, body=body, note=f"{len(questions.insincere):,} rows")
 
 
-def _insincere(table: pa.Table) -> np.ndarray:
-    """Return whether the target of each row is 1: bool, shape [rows]."""
-    if "target" not in table.column_names or not pa.types.is_integer(table["target"].type):
-        return np.zeros(table.num_rows, dtype=bool)
-    return np.asarray(pc.fill_null(pc.equal(table["target"], 1), False).to_numpy())
-
-
-def _label_counts(targets: pa.ChunkedArray) -> Figure:
-    counts = sorted(targets.value_counts().to_pylist(), key=lambda count: -count["counts"])[:_MOST_LABELS]
+def _label_counts(labels: Sequence[Mapping[str, Any]]) -> Figure:
+    counts = sorted(labels, key=lambda count: -count["counts"])[:_MOST_LABELS]
     counts.sort(key=lambda count: str(count["values"]))
     names = [_label_name(str(count["values"])) for count in counts]
     figure = Figure(figsize=_FIGURE_INCHES)
@@ -102,9 +132,8 @@ def _label_name(value: str) -> str:
     return {"0": "0 sincere", "1": "1 insincere"}.get(shown, shown.replace("$", r"\$"))
 
 
-def _lengths(lengths: pa.ChunkedArray, insincere: np.ndarray, unit: str) -> Figure:
+def _lengths(values: IntArray, insincere: BoolArray, unit: str) -> Figure:
     """Draw histograms of both classes, each with the area 1; the last bin contains the longest 0.5 % of the texts."""
-    values = pc.fill_null(lengths, 0).to_numpy()
     end = max(10, int(np.quantile(values, _SHOWN_QUANTILE)))
     edges = list(range(0, end + 2, max(1, end // 60)))
     figure = Figure(figsize=_FIGURE_INCHES)

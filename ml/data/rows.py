@@ -1,7 +1,12 @@
 """Read and store the rows of a split's parts, each part under the digest of its content."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +17,12 @@ from ml.records import Split, SplitName
 from ml.store import Store
 
 ROWS_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), ("target", pa.int8())])
+COLUMNS = tuple(ROWS_SCHEMA.names)
+BATCH_ROWS = 1 << 16
+_NO_PART = -1
+
+# Gives for these columns, and for some rows at a time, the rows of each part.
+_Divided = Callable[[Sequence[str]], Iterable[Sequence[pa.RecordBatch]]]
 
 
 def read_part(store: Store, part: Split) -> pd.DataFrame:
@@ -26,20 +37,95 @@ def read_part(store: Store, part: Split) -> pd.DataFrame:
     return rows
 
 
+def read_batches(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+    """Read columns of a Parquet file of rows, some rows at a time, in the types of ROWS_SCHEMA."""
+    schema = pa.schema([ROWS_SCHEMA.field(column) for column in columns])
+    with pa.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+            yield batch.select(list(columns)).cast(schema)
+
+
 def store_part(store: Store, name: SplitName, rows: pa.Table) -> Split:
     """Store the rows of a part under the digest of their content."""
-    sha256 = _rows_digest(rows)
-    with store.staging() as folder:  # even if the rows are stored already: it removes what a killed process left
-        if not store.contains("splits", sha256):
-            pa.parquet.write_table(rows, folder / "rows.parquet")
-            store.commit(folder, "splits", sha256)
-    return Split(name=name, digest=sha256, rows=rows.num_rows, positives=int(pc.sum(rows["target"]).as_py()))
+    batches = rows.select(COLUMNS).cast(ROWS_SCHEMA).to_batches(BATCH_ROWS)
+    (part,) = _store(store, (name,), lambda columns: ([batch.select(columns)] for batch in batches))
+    return part
 
 
-def _rows_digest(rows: pa.Table) -> str:
-    """Return the sha256, in hex, of the columns' values, independent of the file format; no value contains a NUL."""
-    sha = hashlib.sha256()
-    for column in ROWS_SCHEMA.names:
-        sha.update("\0".join(map(str, rows[column].to_pylist())).encode())
-        sha.update(b"\0\0")
-    return sha.hexdigest()
+def store_parts(store: Store, path: Path, parts: Mapping[SplitName, npt.NDArray[np.intp]]) -> tuple[Split, ...]:
+    """Divide the rows of a Parquet file into parts, and store each under the digest of its content.
+
+    `parts` has the row numbers of each part, ascending.
+    """
+    part_of = np.full(pa.parquet.read_metadata(path).num_rows, _NO_PART, np.int8)
+    for number, rows in enumerate(parts.values()):
+        part_of[rows] = number
+
+    def divided(columns: Sequence[str]) -> Iterator[list[pa.RecordBatch]]:
+        first = 0
+        for batch in read_batches(path, columns):
+            numbers = part_of[first : first + len(batch)]
+            yield [batch.filter(pa.array(numbers == number)) for number in range(len(parts))]
+            first += len(batch)
+
+    return _store(store, tuple(parts), divided)
+
+
+def _store(store: Store, names: Sequence[SplitName], divided: _Divided) -> tuple[Split, ...]:
+    contents = [_Content() for _ in names]
+    for column in COLUMNS:
+        for batches in divided([column]):
+            for content, batch in zip(contents, batches, strict=True):
+                content.add(batch.column(0))
+        for content in contents:
+            content.end_column()
+    splits = tuple(content.split(name) for name, content in zip(names, contents, strict=True))
+    _write(store, splits, divided)
+    return splits
+
+
+def _write(store: Store, splits: Sequence[Split], divided: _Divided) -> None:
+    """Write the parts that are not stored yet, all at once."""
+    with ExitStack() as stack:
+        folders = [stack.enter_context(store.staging()) for _ in splits]  # it removes what a killed process left
+        missing = {place for place, split in enumerate(splits) if not store.contains("splits", split.digest)}
+        with ExitStack() as files:
+            writers = {
+                place: files.enter_context(pa.parquet.ParquetWriter(folders[place] / "rows.parquet", ROWS_SCHEMA))
+                for place in missing
+            }
+            for batches in divided(COLUMNS) if missing else ():
+                for place, writer in writers.items():
+                    writer.write_batch(batches[place])
+        for place in missing:
+            store.commit(folders[place], "splits", splits[place].digest)
+
+
+class _Content:
+    """Digests the values of a part column by column, independent of the file format; no value contains a NUL."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._began = False
+        self._rows = self._positives = 0
+
+    def add(self, values: pa.Array) -> None:
+        """Add values of the column; a null counts as the text None."""
+        if not len(values):
+            return
+        texts = pc.fill_null(values.cast(pa.string()), "None")
+        self._sha.update(b"\0" * self._began)
+        self._sha.update(pc.binary_join(pa.ListArray.from_arrays([0, len(texts)], texts), "\0")[0].as_buffer())
+        self._began = True
+        if pa.types.is_integer(values.type):  # the last column, target
+            self._rows += len(values)
+            self._positives += int(pc.sum(values).as_py())
+
+    def end_column(self) -> None:
+        """End a column; the next one begins."""
+        self._sha.update(b"\0\0")
+        self._began = False
+
+    def split(self, name: SplitName) -> Split:
+        """The record of the part, after its last column."""
+        return Split(name=name, digest=self._sha.hexdigest(), rows=self._rows, positives=self._positives)

@@ -1,22 +1,24 @@
 """Step `split`: divide the rows into train, validation and test, so that no text is in two of them."""
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from ml.config import Config, SplitConfig
+from ml.data import text_measures
 from ml.data.change import describe_since
 from ml.data.contamination import foresee_contamination
 from ml.data.expectations import explain, read_suites, run_suite
-from ml.data.normalise import normalise
+from ml.data.normalise import hash_texts, normalise_all, number_texts
 from ml.data.quality import keep_quality
-from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, write_exploration
-from ml.data.rows import ROWS_SCHEMA, store_part
+from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, Questions, write_exploration
+from ml.data.rows import read_batches, store_parts
 from ml.data.validate import require
 from ml.errors import DataError, LineageError
 from ml.records import RawSnapshot, SplitName, Splits, ValidationReport, digest
@@ -26,7 +28,21 @@ logger = logging.getLogger(__name__)
 
 LABELS = ("sincere", "insincere")
 _PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
-_DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Of each row of the file the label, the salted hash of its normalised text, and its length; all [rows]."""
+
+    targets: npt.NDArray[np.int8]
+    hashes: npt.NDArray[np.uint64]
+    words: npt.NDArray[np.int32]
+    characters: npt.NDArray[np.int32]
+
+    def questions(self, name: str, rows: npt.NDArray[np.intp] | slice = slice(None)) -> Questions:
+        """Some rows for the page."""
+        lengths = {"words": self.words[rows], "characters": self.characters[rows]}
+        return Questions.of(name, pa.chunked_array([self.targets[rows]]), lengths)
 
 
 def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationReport) -> Splits:
@@ -36,19 +52,14 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
     does not tell which model is the champion.
     """
     _check_lineage(snapshot, report)
-    rows = (
-        pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-        .select(ROWS_SCHEMA.names)
-        .cast(ROWS_SCHEMA)
-    )
-    texts = [normalise(text) for text in rows["question_text"].to_pylist()]
-    targets = rows["target"].to_numpy()
+    path = run.store.open("snapshots", snapshot.sha256) / "rows.parquet"
+    rows = _read_rows(path, config.split.salt)
+    targets = rows.targets
     _check_classes(targets)
-    text_ids, _ = pd.factorize(pd.Series(texts))
-    parts = divide(config.split, texts, text_ids, targets)
-    tables = {name: rows.take(parts[name]) for name in _PARTS}
-    _check_sizes(tables)
-    duplicates, conflicts = len(texts) - int(text_ids.max()) - 1, count_conflicts(text_ids, targets)
+    text_ids, texts = number_texts(rows.hashes, _texts(path))
+    parts = divide(config.split, rows.hashes, text_ids, targets)
+    _check_sizes(parts)
+    duplicates, conflicts = len(targets) - texts, count_conflicts(text_ids, targets)
     note = f"Rows that repeat a text: {duplicates:,}; texts with both labels: {conflicts:,}."
     logger.info(note)
 
@@ -62,12 +73,12 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
             CHANGE_DOCS: explain(suites.change, report.checks),
             SPLITS_DOCS: findings,
         },
-        tables=[("The whole file", rows), *tables.items()],
+        questions=[rows.questions("The whole file"), *(rows.questions(name, parts[name]) for name in _PARTS)],
         note=f"{note} {describe_since(report.since)}",
     )
     require(findings, suites.splits, f"{run.run_id}/{SPLITS_DOCS}/index.html")
     checks = [*report.checks, *(finding.check for finding in findings)]
-    train, validation, test = (store_part(run.store, name, tables[name]) for name in _PARTS)
+    train, validation, test = store_parts(run.store, path, {name: parts[name] for name in _PARTS})
     foresee_contamination(config.split, run, test)
     return Splits(
         snapshot=snapshot.sha256,
@@ -82,32 +93,54 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
     )
 
 
-def divide(
-    config: SplitConfig, texts: list[str], text_ids: np.ndarray, targets: np.ndarray
-) -> dict[SplitName, np.ndarray]:
-    """Return the row numbers of each part, ascending; `texts` are normalised. Equal `text_ids` mean equal texts.
+def _read_rows(path: Path, salt: str) -> _Rows:
+    """Read the file once, some rows at a time; of the texts only their figures stay in memory."""
+    targets, hashes, words, characters = [], [], [], []
+    for batch in read_batches(path, ["question_text", "target"]):
+        texts = pa.chunked_array([batch["question_text"]])
+        targets.append(batch["target"].to_numpy(zero_copy_only=False))
+        hashes.append(hash_texts(normalise_all(batch["question_text"]), salt))
+        words.append(text_measures.words(texts).to_numpy())
+        characters.append(text_measures.characters(texts).to_numpy())
+    return _Rows(
+        targets=np.concatenate(targets),
+        hashes=np.concatenate(hashes),
+        words=np.concatenate(words),
+        characters=np.concatenate(characters),
+    )
 
-    `texts`, `text_ids` and `targets` have the shape [rows].
+
+def _texts(path: Path) -> Iterator[pa.Array]:
+    return (batch["question_text"] for batch in read_batches(path, ["question_text"]))
+
+
+def divide(
+    config: SplitConfig, hashes: np.ndarray, text_ids: np.ndarray, targets: np.ndarray
+) -> dict[SplitName, np.ndarray]:
+    """Return the row numbers of each part, ascending; equal `text_ids` mean equal texts.
+
+    `hashes` of the texts, `text_ids` and `targets` have the shape [rows].
     """
     if config.strategy == "hash":
-        return _by_hash(config, texts)
+        return _by_hash(config, hashes)
     return _without_shared_texts(_at_random(config, targets), text_ids)
 
 
 def count_conflicts(text_ids: np.ndarray, targets: np.ndarray) -> int:
     """Count the texts that occur with both labels."""
-    return len(np.intersect1d(text_ids[targets == 0], text_ids[targets == 1]))
+    occurs = np.zeros((2, int(text_ids.max()) + 1), bool)
+    for label in (0, 1):
+        occurs[label, text_ids[targets == label]] = True
+    return int(occurs.all(axis=0).sum())
 
 
-def _by_hash(config: SplitConfig, texts: list[str]) -> dict[SplitName, np.ndarray]:
+def _by_hash(config: SplitConfig, hashes: np.ndarray) -> dict[SplitName, np.ndarray]:
     """Choose a row's part by its text's salted hash alone: no row moves when others are added or removed.
 
     The test part has the high end of the hashes, validation lies below it, train has the low end: as long as the test
     fraction is the same, no row that judged a model trains another, whatever the other fractions are.
     """
-    key = hashlib.sha256(config.salt.encode()).digest()
-    hashes = b"".join(hashlib.blake2b(text.encode(), key=key, digest_size=_DIGEST_BYTES).digest() for text in texts)
-    position = np.frombuffer(hashes, dtype=">u8") / 2.0**64
+    position = hashes / 2.0**64
     test = 1 - config.test
     validation = test - config.validation
     return {
@@ -168,9 +201,9 @@ def _check_classes(targets: np.ndarray) -> None:
         raise _too_few("all rows have the same label")
 
 
-def _check_sizes(tables: Mapping[SplitName, pa.Table]) -> None:
-    for name, table in tables.items():
-        if not table.num_rows:
+def _check_sizes(parts: Mapping[SplitName, np.ndarray]) -> None:
+    for name, rows in parts.items():
+        if not len(rows):
             raise _too_few(f"the part {name} would be empty")
 
 

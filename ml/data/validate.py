@@ -15,7 +15,7 @@ from ml.data import text_measures
 from ml.data.change import describe_since, find_champions_snapshot, measure_change
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.quality import keep_quality
-from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, write_exploration
+from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, describe, write_exploration
 from ml.errors import DataError
 from ml.records import (
     ChampionSnapshot,
@@ -46,7 +46,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     write_exploration(
         run.report_folder / "exploration.html",
         findings=findings,
-        tables=[("The whole file", table)],
+        questions=[describe("The whole file", table)],
         note=describe_since(since),
     )
     for docs, some in findings.items():
@@ -85,10 +85,13 @@ def require(findings: Sequence[Finding], suite: Suite, docs: str, *, opened_by: 
 
 
 def _measured(table: pa.Table) -> pd.DataFrame:
-    """Return the rows, with the measures of their texts as more columns."""
+    """Return the rows, with the measures of their texts as more columns.
+
+    Great Expectations compares int64 as a whole, and any other kind of integer value by value.
+    """
     if "question_text" in table.column_names:
         texts = table["question_text"]
-        table = table.append_column("question_text (characters)", text_measures.characters(texts))
+        table = table.append_column("question_text (characters)", text_measures.characters(texts).cast(pa.int64()))
         table = table.append_column("question_text (damaged)", text_measures.damaged(texts))
     rows: pd.DataFrame = table.to_pandas()
     return rows

@@ -80,17 +80,39 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenize all texts, in their order, with a progress bar."""
-        chunks = []
+        ids, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
         with progress("tokenize", len(texts), " texts") as bar:
             for first in range(0, len(texts), CHUNK_TEXTS):
                 part = texts[first : first + CHUNK_TEXTS]
-                chunks.append(self(tf.constant(part, tf.string)))
+                pieces = self._wordpiece.tokenize(tf.constant(self._normalised_in_bulk(part), tf.string))
+                some_ids, some_lengths = self._framed(pieces)
+                ids.append(some_ids)
+                lengths.append(some_lengths)
                 bar.update(len(part))
-        lengths = [chunk.row_lengths().numpy() for chunk in chunks]
-        return TokenizedTexts(
-            token_ids=np.concatenate([np.empty(0, np.int32), *(chunk.values.numpy() for chunk in chunks)]),
-            row_splits=np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum(),
-        )
+        return TokenizedTexts(token_ids=np.concatenate(ids), row_splits=np.concatenate(lengths).cumsum())
+
+    def _normalised_in_bulk(self, texts: Sequence[str]) -> list[bytes]:
+        """Normalise as the graph does; in printable ASCII, which most texts are, it only makes letters lower case."""
+        clean = [(text.lower() if self._lower_case else text).encode() for text in texts]
+        others = [place for place, text in enumerate(texts) if not (text.isascii() and text.isprintable())]
+        if others:
+            normalised = self._normalised(tf.constant([texts[place] for place in others], tf.string)).numpy()
+            for place, text in zip(others, normalised, strict=True):
+                clean[place] = text
+        return clean
+
+    def _framed(self, pieces: tf.RaggedTensor) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Cut each text's pieces, and put them between [CLS] and [SEP]; return all ids, and the texts' lengths."""
+        values, found = pieces.values.numpy(), pieces.row_lengths().numpy()
+        kept = np.minimum(found, self._max_tokens - 2)
+        place = np.arange(len(values)) - np.repeat(found.cumsum() - found, found)
+        last = (kept + 2).cumsum() - 1
+        first = last - kept - 1
+        ids = np.empty(last[-1] + 1, np.int32)
+        is_piece = np.ones(len(ids), np.bool_)
+        is_piece[first] = is_piece[last] = False
+        ids[first], ids[last], ids[is_piece] = self._start, self._end, values[place < np.repeat(kept, found)]
+        return ids, kept + 2
 
 
 def encoder_inputs(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:

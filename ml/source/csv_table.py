@@ -49,7 +49,7 @@ def parse(path: Path, config: SourceConfig, *, source: str) -> Parsed:
         left_out = _left_out(columns, config.index_column)
         _check_names(columns, left_out, source)
         quarantined: list[str] = []
-        chunks = [_columns_of(rows) for rows in _chunks(records, len(columns), quarantined)]
+        chunks = list(_chunks(records, len(columns), quarantined))
     if not chunks and not quarantined:
         raise _not_csv("the file has a header and no rows", source, "check that the whole file was written")
     arrays = [pa.chunked_array([chunk[number] for chunk in chunks], pa.string()) for number in range(len(columns))]
@@ -152,18 +152,14 @@ def _check_names(columns: Sequence[str], left_out: Sequence[str], source: str) -
             raise _not_csv(unnamed if _NAMELESS.fullmatch(name) else unreadable, source, fix)
 
 
-def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[list[list[str]]]:
-    """Yield the rows in parts; rows with a wrong number of fields go to `quarantined`."""
+def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[list[pa.Array]]:
+    """Yield the columns of some rows at a time; rows with a wrong number of fields go to `quarantined`."""
     with progress("read the rows", None, " rows") as bar:
         for batch in records.batches(columns):
             quarantined += batch.ragged
-            bar.update(len(batch.rows))
-            if batch.rows:
-                yield batch.rows
-
-
-def _columns_of(rows: list[list[str]]) -> list[pa.Array]:
-    return [pa.array([field or None for field in column], pa.string()) for column in zip(*rows, strict=True)]
+            if batch.columns:
+                bar.update(len(batch.columns[0]))
+                yield batch.columns
 
 
 def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, source: str) -> pa.Table:
@@ -178,7 +174,7 @@ def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, sou
 
 def _with_numeric_target(table: pa.Table) -> pa.Table:
     """Turn `target` into integers if all values are whole numbers, which pandas may have written as floats."""
-    if "target" not in table.column_names or not _all_match(table["target"], _WHOLE_NUMBER):
+    if "target" not in table.column_names or not _all_match(table["target"].unique(), _WHOLE_NUMBER):
         return table
     try:
         numbers = pc.replace_substring_regex(table["target"], r"\.0*$", "").cast(pa.int64())
@@ -187,7 +183,7 @@ def _with_numeric_target(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("target"), "target", numbers)
 
 
-def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+def _all_match(column: pa.ChunkedArray | pa.Array, pattern: str) -> bool:
     """Tell whether all values that are not null match the pattern."""
     return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=0).as_py())
 

@@ -18,6 +18,8 @@ from ml.store.files import file_digest
 
 logger = logging.getLogger(__name__)
 
+_GROUP_ROWS = 1 << 17  # what a reader of some rows at a time has in memory
+
 
 def snapshot(config: Config, run: Run) -> RawSnapshot:
     """Pull `config.source.uri` into `store/snapshots/<sha256>`; bytes that are stored already change nothing."""
@@ -52,7 +54,7 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
         quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
     )
     _check_quarantine(record, config)
-    pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet")
+    pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet", row_group_size=_GROUP_ROWS)
     if parsed.quarantined:
         (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")
     (folder / "snapshot.json").write_text(to_json(record), encoding="utf-8")

@@ -6,6 +6,7 @@ import pytest
 
 from ml.config import SplitConfig
 from ml.data.contamination import leave_out_seen
+from ml.data.normalise import hash_texts
 from ml.data.rows import read_part, store_part
 from ml.data.split import divide
 from ml.records import Contamination, UnknownContamination, to_json
@@ -74,7 +75,8 @@ def test_the_hash_split_of_a_grown_file_shares_no_row_with_the_training_before(s
     config = SplitConfig(train=0.6, validation=0.2, test=0.2)
 
     def part(name, texts):
-        numbers = divide(config, texts, pd.factorize(pd.Series(texts))[0], pd.Series([0] * len(texts)).to_numpy())
+        hashes = hash_texts([text.encode() for text in texts], config.salt)
+        numbers = divide(config, hashes, pd.factorize(pd.Series(texts))[0], pd.Series([0] * len(texts)).to_numpy())
         chosen = [texts[number] for number in numbers[name]]
         return keep(store, name, chosen, [0] * len(chosen))
 

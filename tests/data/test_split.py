@@ -7,6 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from ml.config import SplitConfig
+from ml.data.normalise import hash_texts
 from ml.data.split import count_conflicts, divide, split
 from ml.data.validate import validate
 from ml.errors import DataError, LineageError
@@ -14,6 +15,7 @@ from ml.records import DataCheck, NoChampion, RawSnapshot, ValidationReport
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run
 
+SALT = SplitConfig().salt
 SNAPSHOT = RawSnapshot(
     source="file:a.csv",
     sha256="a" * 64,
@@ -47,11 +49,15 @@ def ids(texts):
     return pd.factorize(pd.Series(texts))[0]
 
 
+def hashes(texts, salt=SALT):
+    return hash_texts([text.encode() for text in texts], salt)
+
+
 def test_random_gives_the_notebooks_counts():
     targets = np.zeros(1_306_122, dtype=np.int8)
     targets[:80_810] = 1
     chosen = SplitConfig(strategy="random", train=0.1, validation=0.01, test=0.1)
-    parts = divide(chosen, [], np.arange(len(targets)), targets)
+    parts = divide(chosen, hashes([]), np.arange(len(targets)), targets)
     counts = {name: (int((targets[rows] == 0).sum()), int(targets[rows].sum())) for name, rows in parts.items()}
     assert counts == {"train": (122_531, 8_081), "validation": (11_028, 727), "test": (122_531, 8_081)}
 
@@ -59,7 +65,9 @@ def test_random_gives_the_notebooks_counts():
 def test_random_drops_a_text_that_an_earlier_part_has():
     texts = [f"text {number // 2}" for number in range(400)]
     targets = np.tile([0, 0, 1, 1], 100)
-    parts = divide(SplitConfig(strategy="random", train=0.4, validation=0.4, test=0.2), texts, ids(texts), targets)
+    parts = divide(
+        SplitConfig(strategy="random", train=0.4, validation=0.4, test=0.2), hashes(texts), ids(texts), targets
+    )
     seen = [{texts[row] for row in rows} for rows in parts.values()]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
@@ -67,21 +75,24 @@ def test_random_drops_a_text_that_an_earlier_part_has():
 def test_a_hashed_row_stays_in_its_part_when_the_file_grows():
     texts = [f"text {number}" for number in range(2000)]
     targets = np.zeros(2000)
-    small = divide(SplitConfig(), texts[:1000], ids(texts[:1000]), targets[:1000])
-    large = divide(SplitConfig(), texts, ids(texts), targets)
+    small = divide(SplitConfig(), hashes(texts[:1000]), ids(texts[:1000]), targets[:1000])
+    large = divide(SplitConfig(), hashes(texts), ids(texts), targets)
     for name in ("train", "validation", "test"):
         assert small[name].tolist() == [row for row in large[name].tolist() if row < 1000]
 
 
 def test_another_salt_divides_in_another_way():
     texts = [f"text {number}" for number in range(100)]
-    parts = [divide(SplitConfig(salt=salt), texts, ids(texts), np.zeros(100))["train"].tolist() for salt in ("a", "b")]
+    parts = [
+        divide(SplitConfig(salt=salt), hashes(texts, salt), ids(texts), np.zeros(100))["train"].tolist()
+        for salt in ("a", "b")
+    ]
     assert parts[0] != parts[1]
 
 
 def test_hash_takes_the_fractions_and_leaves_the_rest():
     texts = [f"text {number}" for number in range(20_000)]
-    parts = divide(SplitConfig(train=0.5, validation=0.2, test=0.1), texts, ids(texts), np.zeros(20_000))
+    parts = divide(SplitConfig(train=0.5, validation=0.2, test=0.1), hashes(texts), ids(texts), np.zeros(20_000))
     assert [round(len(rows) / 20_000, 1) for rows in parts.values()] == [0.5, 0.2, 0.1]
 
 
@@ -155,7 +166,10 @@ def test_a_report_of_another_snapshot_is_refused(tmp_path):
 
 def parts_of(texts, train, validation, test):
     parts = divide(
-        SplitConfig(train=train, validation=validation, test=test), texts, ids(texts), np.zeros(len(texts), np.int8)
+        SplitConfig(train=train, validation=validation, test=test),
+        hashes(texts),
+        ids(texts),
+        np.zeros(len(texts), np.int8),
     )
     return {name: set(rows.tolist()) for name, rows in parts.items()}
 

@@ -47,6 +47,11 @@ def test_data_docs_open_at_the_result_and_bring_a_style_of_their_own(tmp_path):
     assert page.index(".fa-check-circle::before") < page.index("bootstrap.min.css")
 
 
+def test_rows_are_not_hashed_for_a_mark_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("pandas.util.hash_pandas_object", lambda *_, **__: pytest.fail("the rows are hashed"))
+    assert run(tmp_path, rows(), SMALL[0]).passed
+
+
 def test_a_warning_is_carried_on(tmp_path):
     report = run(tmp_path, rows(text="Soup {}?"), SMALL[0])
     assert (report.passed, report.worst_severity) == (True, "warning")

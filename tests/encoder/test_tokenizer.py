@@ -41,6 +41,24 @@ def test_texts_in_bulk_lie_end_to_end(tokenizer):
     assert tokenized.lengths.tolist() == [3, 2, 5]
 
 
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_in_bulk_a_text_has_the_tokens_that_the_graph_gives_it(lower_case):
+    tokenizer = Tokenizer(VOCABULARY, lower_case=lower_case, max_tokens=6)
+    texts = [
+        "Why do CATS sleep?",
+        "wh\u00fd\u0301 do",
+        "\tcats\nsleep\x01",
+        "",
+        "\u200bdo",
+        "why" * 9,
+        "\ufffd",
+        "d\x7fo",
+    ]
+    expected = [ids for text in texts for ids in tokenizer(tf.constant([text])).to_list()]
+    tokens = tokenizer.tokenize(texts)
+    assert [ids.tolist() for ids in np.split(tokens.token_ids, tokens.row_splits[1:-1])] == expected
+
+
 def test_more_texts_than_a_chunk_keep_their_order(tokenizer, monkeypatch):
     monkeypatch.setattr("ml.encoder.tokenizer.CHUNK_TEXTS", 2)
     assert tokenizer.tokenize(["why", "do", "sleep"]).token_ids.tolist() == [2, 4, 3, 2, 5, 3, 2, 8, 3]

@@ -1,5 +1,8 @@
 """Tables as other tools write them: read where they can be read in one way only, else refused in a line."""
 
+import csv
+import io
+import random
 import subprocess
 import sys
 import textwrap
@@ -8,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from ml.errors import ConfigError, DataError
+from ml.source.csv_rows import _read_by_arrow
 from ml.source.snapshot import snapshot
 from tests.places import config, open_run, store_is_empty
 
@@ -150,3 +154,19 @@ def test_bad_rows_end_a_process_without_an_abort(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path / "ragged.csv")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "1500\n", "")
+
+
+ENDS = ("\n", "\n", "\r\n", "\r", "\n\n", "")
+PIECES = ["a", '"b"', '""', '"c,d"', '"e""f"', "", 'g"h', ' "i"', '"k\r\nl"', '"', "\r", "\ufeff", "é", "a,b", '"m"n']
+
+
+def test_what_is_read_many_rows_at_once_is_what_pythons_reader_reads(tmp_path):
+    pick, read = random.Random(5), 0
+    for _ in range(3000):
+        lines = [f"{pick.choice(PIECES)},{pick.choice(PIECES)}{pick.choice(ENDS)}" for _ in range(pick.randrange(1, 4))]
+        columns = _read_by_arrow("".join(lines), 2)
+        if columns is not None:
+            rows = [row for row in csv.reader(io.StringIO("".join(lines), newline=""), strict=True) if row]
+            assert [column.to_pylist() for column in columns] == [[row[at] or None for row in rows] for at in (0, 1)]
+            read += 1
+    assert read > 300
