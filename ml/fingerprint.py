@@ -76,7 +76,9 @@ def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
 def training_digest(config: Config) -> str:
     """Return the sha256, in hex, of the settings and the encoder that decide a training on given splits."""
     counted = _without_places(config)
-    settings = [config_digest(section) for section in (counted.encoder, counted.train, counted.threshold)]
+    settings = [
+        config_digest(section) for section in (counted.encoder, counted.train, counted.serve, counted.threshold)
+    ]
     return _digest_of("\n".join([*settings, encoder_content(config.encoder.source)]))
 
 

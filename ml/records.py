@@ -9,13 +9,16 @@ import json
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
-from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ml.errors import LineageError
 
 SCHEMA = 1
 _LONGEST_REASON = 200
+# What a model in bfloat16 must reach: on so many rows it gives float32's label, so near is its average precision.
+LEAST_LABELS_AGREEING = 0.999
+LARGEST_AVERAGE_PRECISION_CHANGE = 0.002
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Severity = Literal["none", "info", "warning", "critical"]
@@ -209,12 +212,44 @@ class PretrainedWeights:
 
 
 @record
+class Float32Form:
+    """The exported model multiplies in float32."""
+
+
+@record
+class Bfloat16Form:
+    """The exported model multiplies in bfloat16. So near is it to its float32 form on the validation rows.
+
+    `labels_agreeing` is the share of rows with the same label, at the model's threshold; `average_precision_change` is
+    the average precision in bfloat16 minus that in float32.
+    """
+
+    rows: int
+    labels_agreeing: float
+    average_precision_change: float
+
+    @property
+    def labels_hold(self) -> bool:
+        """Whether labels agree with float32's on enough rows."""
+        return self.labels_agreeing >= LEAST_LABELS_AGREEING
+
+    @property
+    def average_precision_holds(self) -> bool:
+        """Whether the average precision is near enough to float32's."""
+        return abs(self.average_precision_change) <= LARGEST_AVERAGE_PRECISION_CHANGE
+
+
+ServedForm = Annotated[Float32Form | Bfloat16Form, BY_NAME]
+
+
+@record
 class TrainedModel:
     """An exported classifier; `model` is the digest of its files, `threshold` its decision threshold in [0, 1].
 
     `weights` is the digest of its SavedModel alone, which knows neither threshold nor origin. `rebased` says that the
     threshold was chosen by F1 alone, whatever the champion's point. `started_from` is the champion whose weights
-    training began with, or the pretrained encoder.
+    training began with, or the pretrained encoder. `form` says in which number format it was exported; the JSON leaves
+    out float32, so that records from before there was another keep their digests.
     """
 
     model: str
@@ -229,6 +264,7 @@ class TrainedModel:
     train_seconds: float
     peak_memory_bytes: int
     started_from: Annotated[ModelVersion | PretrainedWeights, BY_NAME]
+    form: ServedForm = Field(default=Float32Form(), exclude_if=lambda form: isinstance(form, Float32Form))
 
 
 @record

@@ -162,6 +162,16 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ServeConfig:
+    """The exported model."""
+
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32",
+        description="Number format of its products; auto takes bfloat16 where the hardware multiplies it and it holds.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ThresholdConfig:
     """The decision threshold, which maximises F1 on the validation rows."""
 
@@ -346,6 +356,7 @@ class Config:
     split: SplitConfig = SplitConfig()
     encoder: EncoderConfig = EncoderConfig()
     train: TrainConfig = TrainConfig()
+    serve: ServeConfig = ServeConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     policy: PolicyConfig = PolicyConfig()
     score: ScoreConfig = ScoreConfig()

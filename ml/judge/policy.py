@@ -15,12 +15,15 @@ from ml.config import PolicyConfig
 from ml.errors import LineageError
 from ml.records import (
     COMPARED_FIGURES,
+    LARGEST_AVERAGE_PRECISION_CHANGE,
+    LEAST_LABELS_AGREEING,
     ApprovalWanted,
     Comparison,
     Contamination,
     Decision,
     Evaluation,
     Evidence,
+    Float32Form,
     Interval,
     NoAnswer,
     NoChampion,
@@ -33,6 +36,7 @@ from ml.records import (
     RareSlice,
     Rival,
     RuleCheck,
+    ServedForm,
     ServingCosts,
     Slice,
     SourceName,
@@ -121,6 +125,7 @@ def judge(
         *_floors(candidate, policy),
         _baseline_check(candidate, comparison.baseline, policy),
         *_calibration_checks_of(candidate, policy),
+        *_form_checks(comparison.trained.form),
     )
     if isinstance(rival, NoChampion):
         return _judge_first(guards)
@@ -315,6 +320,26 @@ def calibration_checks(
 def _constant_loss(share: float) -> float:
     """The lowest log loss, in nats, of one score for all rows: the entropy of their labels."""
     return -sum(each * math.log(each) for each in (share, 1 - share) if each)
+
+
+def _form_checks(form: ServedForm) -> _Checks:
+    """A model in bfloat16 must label and rank as it does in float32."""
+    if isinstance(form, Float32Form):
+        return ()
+    return (
+        RuleCheck(
+            rule="labels as in float32",
+            observed=f"on {form.labels_agreeing:.3%} of {form.rows:,} validation rows",
+            required=f"at least {LEAST_LABELS_AGREEING:.1%}",
+            passed=form.labels_hold,
+        ),
+        RuleCheck(
+            rule="average precision as in float32",
+            observed=f"{form.average_precision_change:+.4f}",
+            required=f"within {LARGEST_AVERAGE_PRECISION_CHANGE:g}",
+            passed=form.average_precision_holds,
+        ),
+    )
 
 
 def _unseen_check(rival: Rival, leave: _Leave) -> RuleCheck:

@@ -1,9 +1,9 @@
 """Export the classifier as one SavedModel, which maps raw strings to probabilities and is served without this code."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
@@ -12,8 +12,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from ml.encoder.pretrained import PretrainedEncoder, build_encoder
 from ml.encoder.tokenizer import Tokenizer, encoder_inputs
+from ml.encoder.weights import PretrainedBert
 from ml.model.classifier import build_classifier
+from ml.model.fused import FusedBert
 from ml.store.plain_path import plain_path
+
+ServedPrecision = Literal["float32", "bfloat16"]
 
 _NUMBERED = re.compile(r"\w+_\d+")
 _STRING = re.compile(r'"\w+"')
@@ -22,32 +26,64 @@ _STRING = re.compile(r'"\w+"')
 class ServedClassifier(tf.Module):  # type: ignore[misc]
     """Tokenizer and classifier as one function of strings; `weights` are the classifier's, in the order of its layers.
 
-    The classifier itself is no attribute: the SavedModel would then hold functions of each layer that nobody calls.
+    `classify` maps token ids to probabilities, float32 [texts, 1]. A Keras model is no attribute: the SavedModel would
+    then hold functions of each layer that nobody calls.
     """
 
-    def __init__(self, tokenizer: Tokenizer, classifier: tf_keras.Model) -> None:
+    def __init__(self, tokenizer: Tokenizer, classify: Callable[[Any], Any], weights: Sequence[Any]) -> None:
         super().__init__()
         self._tokenizer = tokenizer
-        self._classify: Callable[[Any], Any] = lambda inputs: classifier(inputs, training=False)
-        self.weights = classifier.weights
+        self._classify = classify
+        self.weights = list(weights)
 
     @tf.function(input_signature=(tf.TensorSpec([None], tf.string, name="texts"),))  # type: ignore[untyped-decorator]
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Map strings [rows] to `probability`, float32 [rows]."""
-        return {"probability": self._classify(encoder_inputs(self._tokenizer(texts)))[:, 0]}
+        return {"probability": self._classify(self._tokenizer(texts))[:, 0]}
 
 
 def export_classifier(
-    folder: Path, *, pretrained: PretrainedEncoder, tokenizer: Tokenizer, weights: list[Any], seed: int
+    folder: Path,
+    precision: ServedPrecision = "float32",
+    *,
+    pretrained: PretrainedEncoder,
+    tokenizer: Tokenizer,
+    weights: list[Any],
+    seed: int,
 ) -> None:
-    """Write the SavedModel. It is always in float32, also after a training in mixed precision.
+    """Write the SavedModel; after a training in mixed precision it is in float32 too, unless `precision` says so.
 
-    So any machine gives the same scores. `weights` are the weights of the trained classifier.
+    A BERT is written in its fused form. A module that is no BertEncoder stays as it is, in float32. `weights` are the
+    weights of the trained classifier.
     """
     tf_keras.mixed_precision.set_global_policy("float32")
     classifier = build_classifier(build_encoder(pretrained), dropout=0.0, seed=seed)
     classifier.set_weights(weights)
-    served = ServedClassifier(tokenizer, classifier)
+    if isinstance(pretrained, PretrainedBert):
+        _save(_fused(tokenizer, classifier, pretrained, precision), folder)
+    else:
+        export_as_trained(folder, tokenizer, classifier)
+
+
+def export_as_trained(folder: Path, tokenizer: Tokenizer, classifier: tf_keras.Model) -> None:
+    """Write the classifier as Keras computes it, with padding: any module can be written so, and older models were."""
+    _save(
+        ServedClassifier(tokenizer, lambda ids: classifier(encoder_inputs(ids), training=False), classifier.weights),
+        folder,
+    )
+
+
+def _fused(
+    tokenizer: Tokenizer, classifier: tf_keras.Model, pretrained: PretrainedBert, precision: ServedPrecision
+) -> ServedClassifier:
+    head = classifier.get_layer("head")
+    in_head = {variable.name for variable in head.weights}
+    weights = {each.name: each.numpy() for each in classifier.weights if each.name not in in_head}
+    encoder = FusedBert(weights, sizes=pretrained.sizes, pooling=pretrained.pooling, products=tf.as_dtype(precision))
+    return ServedClassifier(tokenizer, lambda ids: head(encoder(ids)), [*encoder.weights, *head.weights])
+
+
+def _save(served: ServedClassifier, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     tf.saved_model.save(
         served, f"{plain_path(folder.parent)}/{folder.name}", signatures={"serving_default": served.score}

@@ -3,7 +3,7 @@
 import csv
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,14 +14,18 @@ import tensorflow_text  # noqa: F401, registers the operations of the tokenizer
 from numpy.typing import NDArray
 
 from ml.errors import ConfigError, DataError, LineageError, raise_if_passing
+from ml.model.fused import Array, split_attention
 from ml.progress import progress
 from ml.records import ModelDescription, from_json
 from ml.source.csv_rows import ENCODING, Records
 from ml.store.files import names_descriptor, open_text, tree_digest, writing_whole
 from ml.store.plain_path import plain_path
 
-BATCH_TEXTS = 128
-CHUNK_ROWS = 2048
+BATCH_TOKENS = 1536  # with padding
+_CHARACTERS_PER_TOKEN = 4
+_SPECIAL_TOKENS = 2
+_LONGEST_TOKENS = 512
+WINDOW_ROWS = 1 << 14  # rows that are sorted by length together, and kept in memory
 TEXT_COLUMN = "question_text"
 ADDED_COLUMNS = ("probability", "label")
 # Errors of the paths that the user gave; a full disk, a broken disk and a closed pipe are others.
@@ -46,39 +50,59 @@ def unobserved(texts: Sequence[str], probabilities: NDArray[np.float32]) -> None
     """Ignore what was scored."""
 
 
+def uncounted(rows: int) -> None:
+    """Ignore how many rows were scored."""
+
+
 class LoadedModel:
     """An exported classifier with its decision threshold."""
 
     def __init__(self, saved_model: Any, threshold: float) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(False)  # it would move scores by some 1e-3
         self._saved_model = saved_model
-        self._score = saved_model.signatures["serving_default"]
+        self.signature = saved_model.signatures["serving_default"]
         self.threshold = threshold
 
     @property
-    def weights(self) -> list[Any]:
-        """The classifier's variables, in the order of its layers."""
-        return list(self._saved_model.weights)
+    def weights(self) -> list[tuple[str, Array]]:
+        """Name and value of each of the trained classifier's weights, layer by layer."""
+        return list(split_attention(self._saved_model.weights))
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return probabilities, float32 [texts], in the order of the texts."""
+    def score(self, texts: Sequence[str], scored: Callable[[int], object] = uncounted) -> NDArray[np.float32]:
+        """Return probabilities, float32 [texts], in the order of the texts; `scored` is told the size of each batch."""
         scores = np.empty(len(texts), np.float32)
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        for first in range(0, len(texts), BATCH_TEXTS):
-            rows = order[first : first + BATCH_TEXTS]
+        for rows in batches_by_tokens(texts):
             batch = tf.constant([texts[row] for row in rows], tf.string)
-            scores[rows] = self._score(texts=batch)["probability"]
+            scores[rows] = self.signature(texts=batch)["probability"]
+            scored(len(rows))
         return scores
 
     def score_many(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:
         """Return probabilities, float32 [texts], in the order of the texts; `what` is the label of the progress bar."""
         scores = np.empty(len(texts), np.float32)
         with progress(what, len(texts), " rows") as bar:
-            for first in range(0, len(texts), CHUNK_ROWS):
-                part = texts[first : first + CHUNK_ROWS]
-                scores[first : first + len(part)] = self.score(part)
-                bar.update(len(part))
+            for first in range(0, len(texts), WINDOW_ROWS):
+                part = texts[first : first + WINDOW_ROWS]
+                scores[first : first + len(part)] = self.score(part, bar.update)
         return scores
+
+
+def batches_by_tokens(texts: Sequence[str]) -> Iterator[NDArray[np.int64]]:
+    """Yield the indices of each batch: texts of similar length, as many as have about `BATCH_TOKENS` with padding.
+
+    Tokens are estimated from characters: the model takes strings, and counts by itself.
+    """
+    tokens = np.array([len(text) for text in texts], np.int64) // _CHARACTERS_PER_TOKEN + _SPECIAL_TOKENS
+    order = np.argsort(tokens, kind="stable")
+    widths = np.minimum(tokens[order], _LONGEST_TOKENS)
+    first = 0
+    while first < len(order):
+        # In this order the last text is the widest; a batch has one text at least.
+        ahead = widths[first : first + BATCH_TOKENS]
+        padded = ahead * np.arange(1, len(ahead) + 1)
+        rows = max(1, int(np.searchsorted(padded, BATCH_TOKENS, side="right")))
+        yield order[first : first + rows]
+        first += rows
 
 
 def load_model(folder: Path) -> LoadedModel:
@@ -143,14 +167,14 @@ def _score_rows(model: LoadedModel, records: Records, to: TextIO, name: str, obs
     writer.writerow([*header, *ADDED_COLUMNS])
     rows = (row or [""] for row in records) if len(header) == 1 else records
     with progress("predict", None, " rows") as bar:
-        while chunk := list(islice(rows, CHUNK_ROWS)):
+        while chunk := list(islice(rows, WINDOW_ROWS)):
             _check_widths(chunk, len(header), first=int(bar.n) + 1, name=name)
             texts = [row[column] for row in chunk if row]
-            scores = model.score(texts)
+            scores = model.score(texts, bar.update)
             observe(texts, scores)
             probabilities = iter(scores)
             writer.writerows(_scored(row, next(probabilities), model.threshold) if row else [] for row in chunk)
-            bar.update(len(chunk))
+            bar.update(len(chunk) - len(texts))
 
 
 def _scored(row: list[str], probability: np.float32, threshold: float) -> list[object]:

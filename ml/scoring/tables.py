@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.errors import DataError
-from ml.model.predict import ADDED_COLUMNS, TEXT_COLUMN, LoadedModel, score_csv, text_column
+from ml.model.predict import ADDED_COLUMNS, TEXT_COLUMN, WINDOW_ROWS, LoadedModel, score_csv, text_column
 from ml.model.profile import Tally
 from ml.progress import progress
 from ml.source.csv_rows import ENCODING
@@ -19,7 +19,6 @@ from ml.source.other_formats import START_BYTES, check_start
 Format = Literal["CSV", "Parquet"]
 
 _PARQUET_MAGIC = b"PAR1"
-_BATCH_ROWS = 1 << 14
 _BUFFER_BYTES = 1 << 20
 _ADDED = tuple(zip(ADDED_COLUMNS, (pa.float32(), pa.int8()), strict=True))
 
@@ -60,7 +59,7 @@ def _score_parquet(model: LoadedModel, questions: Path, scored: Path, source: st
         column = text_column(file.schema_arrow.names, source)
         _check_type(file.schema_arrow.field(column).type, source)
         with pq.ParquetWriter(scored, _with_scores(file.schema_arrow)) as writer:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            for batch in file.iter_batches(batch_size=WINDOW_ROWS):
                 writer.write_batch(_scored(model, batch, column, tally))
                 bar.update(batch.num_rows)
 

@@ -15,7 +15,18 @@ from ml.config import Config
 from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import read_scores, read_texts
 from ml.metrics import FloatArray, IntArray
-from ml.records import Comparison, NoChampion, PairedCosts, Probe, Rival, ServingCosts, UnmeasuredCosts, digest
+from ml.records import (
+    Bfloat16Form,
+    Comparison,
+    NoChampion,
+    PairedCosts,
+    Probe,
+    Rival,
+    ServedForm,
+    ServingCosts,
+    UnmeasuredCosts,
+    digest,
+)
 from ml.registry import Registry
 from ml.run import Run
 from ml.serve.costs import artifact_bytes, measure_alone, measure_side_by_side
@@ -36,8 +47,9 @@ HARD_QUESTIONS = (
 )
 SAMPLED_ROWS = 256
 _BATCH_TEXTS = 32
-# In float32 the padding of a batch changes a probability by about 1e-6; another model or tokenizer by far more.
-LARGEST_DIFFERENCE = 1e-4
+# What the other rows of a batch change in a probability is about 1e-6 in float32 and 1e-3 in bfloat16; another model or
+# tokenizer changes far more.
+LARGEST_DIFFERENCE, LARGEST_IN_BFLOAT16 = 1e-4, 2e-2
 
 
 class _NoTurns(NamedTuple):
@@ -57,8 +69,8 @@ def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
     folder = run.store.open("models", comparison.candidate.model)
     with serve(folder) as server:
         difference = float(np.abs(_answers(server, texts) - known).max())
-        if difference > LARGEST_DIFFERENCE:
-            refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {LARGEST_DIFFERENCE:g}")
+        if difference > (largest := _largest_difference(comparison.trained.form)):
+            refuse(f"a score differs from the evaluation's by {difference:.2g}, more than {largest:g}")
         measured = _measure_costs(server, run.registry, comparison.rival, texts)
     costs = _measure_again(folder, measured, texts) if isinstance(measured, _NoTurns) else measured
     return Probe(
@@ -76,6 +88,10 @@ def probe_model(folder: Path) -> None:
     """Raise ServingError if the model in a folder does not load or fails on the hard questions."""
     with serve(folder) as server:
         _answers(server, [])
+
+
+def _largest_difference(form: ServedForm) -> float:
+    return LARGEST_IN_BFLOAT16 if isinstance(form, Bfloat16Form) else LARGEST_DIFFERENCE
 
 
 def _sample(store: Store, comparison: Comparison) -> tuple[IntArray, list[str]]:

@@ -76,6 +76,12 @@ def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str
     return "mixed_bfloat16" if cpu_flags & _BFLOAT16_FLAGS else "float32"
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this machine's GPUs, or without any its CPU, multiply bfloat16."""
+    capabilities = _capabilities(tf.config.list_physical_devices("GPU"))
+    return choose_precision(capabilities, _cpu_flags()) == "mixed_bfloat16"
+
+
 def choose_strategy(devices: list[Any]) -> Any:
     """Choose data-parallel training if there is more than one device."""
     if len(devices) > 1:

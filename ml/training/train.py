@@ -4,7 +4,9 @@ import json
 import logging
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
 from ml.training.hardware import prepare_runtime, tf32
+from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
 
@@ -61,6 +64,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     train_rows = _read_both_classes(run.store, splits.part("train"))
     validation_rows = _read_both_classes(run.store, splits.part("validation"))
     pretrained = read_encoder(config.encoder.source)
+    precision = choose_served_precision(config.serve.precision, pretrained)
     runtime = prepare_runtime(
         precision=settings.precision,
         seed=settings.seed,
@@ -82,17 +86,21 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
         with tf32(allowed=settings.tf32):
             fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
-        saved_model = staged / "model" / "saved_model"
-        logger.info("exporting the model")
-        export_classifier(
-            saved_model,
-            pretrained=pretrained,
-            tokenizer=tokenizer,
-            weights=trainer.classifier.get_weights(),
-            seed=settings.seed,
+        exporter = Exporter(
+            write=partial(
+                export_classifier,
+                pretrained=pretrained,
+                tokenizer=tokenizer,
+                weights=trainer.classifier.get_weights(),
+                seed=settings.seed,
+            ),
+            score=lambda saved_model: _score_validation(saved_model, validation_rows),
+            choose=_threshold_chooser(config, run, champion, validation_rows),
+            labels=validation_rows["target"].to_numpy(np.float32),
         )
-        scores = _score_validation(saved_model, validation_rows)
-        threshold = _choose_threshold(config, run, scores, champion, validation_rows)
+        form, scores, threshold = export_in_form(
+            staged / "model" / "saved_model", config.serve.precision, precision, exporter
+        )
         profile = _profile(config, scores, validation_rows, threshold)
         description = _description(config, splits, threshold, start, pretrained, profile=profile)
         (staged / "model" / "model.json").write_text(to_json(description), encoding="utf-8")
@@ -111,6 +119,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         train_seconds=round(time.monotonic() - started, 1),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_MAXRSS,
         started_from=start.weights,
+        form=form,
     )
 
 
@@ -135,23 +144,30 @@ def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:
     )
 
 
-def _choose_threshold(config: Config, run: Run, scores: Float32Array, champion: Champion, rows: pd.DataFrame) -> float:
+def _threshold_chooser(
+    config: Config, run: Run, champion: Champion, rows: pd.DataFrame
+) -> Callable[[Float32Array], float]:
+    """Return the function from a candidate's scores, [rows], to its threshold; a champion is scored here, once."""
     labels, texts = rows["target"].to_numpy(np.float32), rows["question_text"].tolist()
     positive_rate = config.threshold.positive_rate
     if isinstance(champion, NoChampion) or config.threshold.rebase:
-        return choose_threshold(labels, scores, positive_rate=positive_rate)
-    rival = load_model(run.registry.fetch(champion.version))
+        return partial(choose_threshold, labels, positive_rate=positive_rate)
+    version, rival = champion.version, load_model(run.registry.fetch(champion.version))
     rival_scores = rival.score_many(texts, "score the champion for the threshold")
     to_beat = operating_point(labels, rival_scores, rival.threshold, positive_rate=positive_rate)
-    threshold = choose_dominating_threshold(labels, scores, to_beat, positive_rate=positive_rate)
-    logger.info(
-        "on validation rows: champion %s has %s, the candidate at threshold %.4f has %s",
-        champion.version,
-        to_beat,
-        threshold,
-        operating_point(labels, scores, threshold, positive_rate=positive_rate),
-    )
-    return threshold
+
+    def choose(scores: Float32Array) -> float:
+        threshold = choose_dominating_threshold(labels, scores, to_beat, positive_rate=positive_rate)
+        logger.info(
+            "on validation rows: champion %s has %s, the candidate at threshold %.4f has %s",
+            version,
+            to_beat,
+            threshold,
+            operating_point(labels, scores, threshold, positive_rate=positive_rate),
+        )
+        return threshold
+
+    return choose
 
 
 def _profile(config: Config, scores: Float32Array, rows: pd.DataFrame, threshold: float) -> Profile:

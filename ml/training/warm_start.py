@@ -3,14 +3,15 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tf_keras
 
 from ml.config import TrainConfig
 from ml.encoder.pretrained import PretrainedEncoder
 from ml.errors import ConfigError
+from ml.model.fused import Array
 from ml.model.predict import load_model
 from ml.records import Champion, ModelDescription, ModelVersion, NoChampion, PretrainedWeights, from_json
 from ml.registry import Registry
@@ -60,14 +61,14 @@ def vocabulary_digest(pretrained: PretrainedEncoder) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _copy_weights(variables: list[Any], classifier: tf_keras.Model) -> bool:
-    """Copy the weights if all names and shapes are equal, in the same order; return whether they were copied."""
-    theirs, ours = (
-        [(variable.name, variable.shape) for variable in each] for each in (variables, classifier.variables)
-    )
-    if theirs != ours:
+def _copy_weights(weights: Sequence[tuple[str, Array]], classifier: tf_keras.Model) -> bool:
+    """Copy the weights if all names and shapes are equal, in any order; return whether they were copied."""
+    theirs = sorted(weights, key=lambda weight: weight[0])
+    ours = sorted(classifier.variables, key=lambda variable: variable.name)
+    if [(name, value.shape) for name, value in theirs] != [(each.name, tuple(each.shape)) for each in ours]:
         return False
-    classifier.set_weights([variable.numpy() for variable in variables])
+    for variable, (_, value) in zip(ours, theirs, strict=True):
+        variable.assign(value)
     return True
 
 

@@ -7,6 +7,7 @@ from ml.errors import LineageError
 from ml.judge.policy import alarms, is_settled, judge, remarks
 from ml.records import (
     COMPARED_FIGURES,
+    Bfloat16Form,
     Interval,
     ModelVersion,
     NoChampion,
@@ -258,6 +259,45 @@ def test_a_first_run_that_fails_a_guard_is_blocked(figures, rule):
 
     assert judgement.verdict == "blocked"
     assert judgement.reason == f"There is no champion yet, but the candidate fails its {rule}."
+
+
+def in_bfloat16(rival, evidence, **changes):
+    """Judge a candidate that was exported in bfloat16."""
+    form = Bfloat16Form(rows=2000, labels_agreeing=0.9995, average_precision_change=-0.0004)
+    compared = compare(CANDIDATE, rival)
+    trained = replace(compared.trained, form=replace(form, **changes))
+    return judge(replace(compared, trained=trained), evidence, POLICY)
+
+
+def test_a_candidate_in_bfloat16_shows_how_near_it_is_to_float32():
+    judgement = in_bfloat16(RIVAL, EVIDENCE)
+    assert judgement.verdict == "promote"
+    assert check_named("labels as in float32", judgement) == RuleCheck(
+        rule="labels as in float32",
+        observed="on 99.950% of 2,000 validation rows",
+        required="at least 99.9%",
+        passed=True,
+    )
+    assert check_named("average precision as in float32", judgement) == RuleCheck(
+        rule="average precision as in float32", observed="-0.0004", required="within 0.002", passed=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"labels_agreeing": 0.9985}, "labels as in float32"),
+        ({"average_precision_change": -0.0021}, "average precision as in float32"),
+        ({"average_precision_change": 0.0021}, "average precision as in float32"),
+    ],
+)
+def test_a_candidate_in_bfloat16_that_is_too_far_from_float32_is_blocked(change, rule):
+    against, first = in_bfloat16(RIVAL, EVIDENCE, **change), in_bfloat16(NoChampion(), NoEvidence(), **change)
+    assert (against.verdict, against.reason) == ("blocked", f"Champion v1 stays: the candidate fails its {rule}.")
+    assert (first.verdict, first.reason) == (
+        "blocked",
+        f"There is no champion yet, but the candidate fails its {rule}.",
+    )
 
 
 def test_the_champion_itself_is_kept_and_the_reason_says_so():

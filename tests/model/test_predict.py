@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from benchmarks.mutations import try_out
 from ml.errors import ConfigError, DataError, LineageError
-from ml.model.predict import LoadedModel, load_model, predict_csv
+from ml.model.predict import BATCH_TOKENS, LoadedModel, batches_by_tokens, load_model, predict_csv
 from ml.records import UnknownProfile
 from tests.letters import write_letter_counter
 
@@ -46,6 +46,23 @@ def test_scores_come_in_the_order_of_the_texts(model):
     np.testing.assert_allclose(model.score(texts), [number % 7 / 10 for number in range(300)], rtol=1e-6)
 
 
+def test_a_batch_has_texts_of_similar_length_and_about_so_many_tokens():
+    texts = ["a" * length for length in (0, 40, 4000, 40, 80) * 1000]
+    batches = list(batches_by_tokens(texts))
+    assert sorted(np.concatenate(batches)) == list(range(5000))
+    for rows in batches:
+        tokens = [len(texts[row]) // 4 + 2 for row in rows]
+        assert len(rows) == 1 or len(rows) * min(max(tokens), 512) <= BATCH_TOKENS
+    assert [len(texts[row]) for rows in batches for row in rows] == sorted(map(len, texts))
+    assert len(batches) < 1000 / 3 + 2000 * 12 / BATCH_TOKENS + 1000 * (22 + 2) / BATCH_TOKENS + 5
+
+
+def test_whoever_asks_is_told_how_many_rows_each_batch_had(model):
+    told = []
+    model.score(["a" * (number % 7) for number in range(2000)], told.append)
+    assert (sum(told), len(told) > 1) == (2000, True)
+
+
 def test_no_texts_give_no_scores(model):
     assert model.score([]).tolist() == []
 
@@ -55,11 +72,11 @@ def test_all_columns_stay_and_two_are_added(model, tmp_path):
     assert scored == 'id,question_text,note,probability,label\n7,abcde,"x, y",0.5,1\n8,abc,,0.300000012,0\n'
 
 
-def test_ten_thousand_rows_stream_through_in_order(model, tmp_path):
-    lines = [f"{number},{'a' * (number % 9)}" for number in range(10_000)]
+def test_forty_thousand_rows_stream_through_in_order(model, tmp_path):
+    lines = [f"{number},{'a' * (number % 9)}" for number in range(40_000)]
     scored = predict(model, tmp_path, "\n".join(["id,question_text", *lines]) + "\n")
     rows = list(csv.DictReader(scored.splitlines()))
-    assert [int(row["id"]) for row in rows] == list(range(10_000))
+    assert [int(row["id"]) for row in rows] == list(range(40_000))
     assert all(float(row["probability"]) == pytest.approx(len(row["question_text"]) / 10) for row in rows)
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from ml.config import Config
 from ml.errors import OutOfResources, ServingError
 from ml.judge.row_scores import Scores, keep_scores
-from ml.records import ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
+from ml.records import Bfloat16Form, ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
 from ml.serve.costs import artifact_bytes, measure_side_by_side
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
 from ml.serve.server_process import refuse
@@ -216,6 +216,17 @@ def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison
 
     with pytest.raises(ServingError, match=r"differs from the evaluation's by 0\.01"):
         probe(Config(), run, comparison)
+
+
+@quickly
+def test_a_model_in_bfloat16_may_score_a_little_otherwise_in_another_batch(run, comparison):
+    form = Bfloat16Form(rows=2000, labels_agreeing=1.0, average_precision_change=0.0)
+    exported = replace(comparison, trained=replace(comparison.trained, form=form))
+    keep(run, exported, [0.3, 0.6, 0.99])
+    assert probe(Config(), run, exported).largest_difference == pytest.approx(0.01, abs=1e-6)
+    keep(run, worse := replace(exported, warnings=("another",)), [0.3, 0.6, 0.97])
+    with pytest.raises(ServingError, match=r"differs from the evaluation's by 0\.03, more than 0\.02"):
+        probe(Config(), run, worse)
 
 
 @quickly

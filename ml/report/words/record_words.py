@@ -9,6 +9,7 @@ from ml.records import (
     Comparison,
     Decision,
     Evaluation,
+    Float32Form,
     ModelVersion,
     NoChampion,
     PairedCosts,
@@ -18,6 +19,7 @@ from ml.records import (
     Rival,
     Rollback,
     Scoring,
+    ServedForm,
     ServingCosts,
     SnapshotElsewhere,
     Split,
@@ -76,7 +78,7 @@ def _(record: TrainedModel) -> str:
     )
     pace = f"for {record.train_seconds:,.0f} s at {record.examples_per_second:,.0f} examples/s"
     kept = f"epoch {record.best_epoch} kept, threshold {record.threshold:.4f}"
-    return f"model {_short(record.model)}: trained from {origin} {pace}, {kept}"
+    return f"model {_short(record.model)}: trained from {origin} {pace}, {kept}{_form(record.form)}"
 
 
 @words_of.register
@@ -149,6 +151,15 @@ def _figures(figures: Evaluation) -> str:
     return (
         f"precision {figures.precision:.4f}, recall {figures.recall:.4f},"
         f" average precision {figures.average_precision:.4f}"
+    )
+
+
+def _form(form: ServedForm) -> str:
+    if isinstance(form, Float32Form):
+        return ""
+    return (
+        f"; exported in bfloat16: {form.labels_agreeing:.4%} of {form.rows:,} labels as in float32, average precision"
+        f" {form.average_precision_change:+.4f}"
     )
 
 

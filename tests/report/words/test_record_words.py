@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ml.records import (
+    Bfloat16Form,
     ChampionSnapshot,
     Change,
     Contamination,
@@ -159,7 +160,11 @@ def test_a_record_in_words(record, words):
 
 
 def test_a_model_says_how_it_was_trained():
-    assert "epoch 1 kept, threshold 0.4000" in words_of(COMPARED.trained)
+    assert words_of(COMPARED.trained).endswith("epoch 1 kept, threshold 0.4000")
+    form = Bfloat16Form(rows=2000, labels_agreeing=0.9995, average_precision_change=-0.0004)
+    assert words_of(replace(COMPARED.trained, form=form)).endswith(
+        "; exported in bfloat16: 99.9500% of 2,000 labels as in float32, average precision -0.0004"
+    )
 
 
 def test_each_record_that_a_step_takes_has_words_of_its_own():
