@@ -5,7 +5,7 @@
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test screenshots check bench lock clean
+.PHONY: retrain up env ready test test-training test-others screenshots check bench lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -57,8 +57,18 @@ retrain: $(ALL)
 	@$(BIN)/python -m ml verdict
 
 test: $(DEV)
-	$(PYTEST_ALL) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
-	$(PYTEST_ALL) tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
+ifneq ($(findstring tests/,$(PYTEST)),)
+	$(PYTEST_FILES) $(PYTEST)
+else
+	$(MAKE) --no-print-directory --jobs 2 test-training test-others
+endif
+
+# Training is tested in processes of its own, as a step runs: none that has used network clients before.
+test-training:
+	$(PYTEST_FILES) --numprocesses 2 tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
+
+test-others:
+	$(PYTEST_FILES) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
 screenshots: $(DEV)
 	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_story.py
@@ -99,8 +109,8 @@ $(ALL): requirements/all.txt pyproject.toml | $(UV)
 $(DEV): requirements/dev.txt $(ALL)
 	$(INSTALL) && touch $@
 
-# Training is tested in processes of its own, as a step runs: none that has used network clients before.
-PYTEST_ALL = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Files in the order of tests/conftest.py. Three workers for two cores: the tests of a running Airflow wait much.
+PYTEST_FILES = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 NO_TESTS = 5
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<
 # From this folder, by the locked setuptools: `import ml` and the command `sincere` then work in any folder.
