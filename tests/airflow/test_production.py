@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ml.source.sample import write_sample
 from tests.browser import browsing, needs_chromium
 from tests.live import wait_for_question
 from tests.production import SECRETS, Production, installed, running_production, until
-from tests.tiny import BETTER, write_learning_config
+from tests.tiny import write_tiny_config
 
 pytestmark = pytest.mark.skipif(
     not (installed("initdb") and installed("redis-server")), reason="PostgreSQL and Redis are not installed"
@@ -46,45 +46,56 @@ def report_of(run: dict[str, Any]) -> str:
     return f"/retraining/dags/retrain_quora/runs/{run['dag_run_id']}/"
 
 
-def scheduled(production: Production, state: str) -> dict[str, Any]:
-    """Return the first run that the scheduler itself has started and that has ended so."""
+def scheduled(production: Production) -> dict[str, Any]:
+    """Return the first run that the scheduler itself has started, when it has ended."""
 
-    def found() -> dict[str, Any] | None:
+    def found() -> str | None:
         runs = production.get(f"{DAG}/dagRuns")["dag_runs"]
-        due = [run for run in runs if run["run_type"] == "scheduled" and run["state"] == state]
-        return min(due, key=lambda run: str(run["dag_run_id"]), default=None)
+        return min((str(run["dag_run_id"]) for run in runs if run["run_type"] == "scheduled"), default=None)
 
-    run: dict[str, Any] = until(found, seconds=600, what=f"a scheduled run, {state}", logs=production.logs)
-    return run
+    return ended(production, until(found, seconds=600, what="a scheduled run", logs=production.logs))
 
 
 @pytest.fixture(scope="module")
 def without_source(production: Production) -> dict[str, Any]:
     """The run of a schedule that nobody has told its source."""
-    until(lambda: production.call("GET", DAG).ok, seconds=60, what="the DAG", logs=production.logs)
+    until(lambda: production.call("GET", DAG).ok, seconds=600, what="the DAG", logs=production.logs)
     production.call("PATCH", DAG, is_paused=False).raise_for_status()
-    return scheduled(production, "failed")
+    return scheduled(production)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a config, and with the same CSV for each of three days, since midnight may be near."""
+    """A folder with a config that asks a person, and the same CSV for each of three days: midnight may be near."""
     folder = tmp_path_factory.mktemp("input")
     for days in (-1, 0, 1):
         day = datetime.now(UTC) + timedelta(days=days)
         (folder / f"{day:%Y-%m-%d}").mkdir()
         write_sample(folder / f"{day:%Y-%m-%d}" / "questions.csv", rows=1500, seed=1)
-    write_learning_config(folder, next(folder.glob("*/questions.csv")))
+    config = write_tiny_config(folder)
+    config.write_text(config.read_text().replace("[policy]", '[policy]\napproval = "always"'))
     return folder
 
 
 @pytest.fixture(scope="module")
-def run(production: Production, without_source: dict[str, Any], place: Path) -> dict[str, Any]:
-    """The first scheduled run after Airflow's Variables say what the schedule runs on."""
+def question(production: Production, without_source: dict[str, Any], place: Path) -> Mapping[str, Any]:
+    """What a person is asked by the scheduled run, which is cleared when Variables say what the schedule runs on."""
     told = {"sincere_config": str(place / "tiny.toml"), "sincere_source": f"{place}/{{{{ ds }}}}/questions.csv"}
     for key, value in told.items():
         production.call("POST", "/api/v2/variables", key=key, value=value).raise_for_status()
-    return scheduled(production, "success")
+    again = {"dry_run": False, "only_failed": False, "dag_run_id": without_source["dag_run_id"]}
+    production.call("POST", f"{DAG}/clearTaskInstances", **again).raise_for_status()
+    return wait_for_question(production, "retrain_quora", without_source["dag_run_id"], seconds=600)
+
+
+@pytest.fixture(scope="module")
+def run(production: Production, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The scheduled run, which a person has approved, when it has ended."""
+    run_id = question["task_instance"]["dag_run_id"]
+    answer = {"chosen_options": ["Approve"], "params_input": {"reason": "looks right"}}
+    details = f"{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    production.call("PATCH", details, **answer).raise_for_status()
+    return ended(production, run_id)
 
 
 def test_all_parts_are_healthy(production: Production) -> None:
@@ -168,20 +179,12 @@ def test_a_person_logs_in_and_reads_the_verdict(production: Production, run: dic
 
 
 def test_a_person_is_asked_and_approves_and_the_alias_moves(
-    production: Production, run: dict[str, Any], place: Path
+    production: Production, question: Mapping[str, Any], run: dict[str, Any]
 ) -> None:
-    asked = {"source": str(next(place.glob("*/questions.csv"))), **BETTER, "approval": "always"}
-    response = production.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=asked)
-    response.raise_for_status()
-    run_id = response.json()["dag_run_id"]
-    question = wait_for_question(production, "retrain_quora", run_id, seconds=600)
-    assert question["subject"] == "May the candidate replace champion v1?"
-    answer = {"chosen_options": ["Approve"], "params_input": {"reason": "looks right"}}
-    details = f"{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    production.call("PATCH", details, **answer).raise_for_status()
-    assert "looks right" in ended(production, run_id)["note"]
+    assert question["subject"] == "May the candidate become the first champion?"
+    assert "looks right" in run["note"]
     aliases = json.loads((production.state / "registry" / "aliases.json").read_text(encoding="utf-8"))
-    assert aliases["versions"]["production"] == "v2"
+    assert aliases["versions"]["production"] == "v1"
     given = [json.loads(line) for line in (production.state / "registry" / "history.jsonl").read_text().splitlines()]
-    (approval,) = [entry["approval"] for entry in given if entry["run_id"] == folder_name(run_id)]
+    (approval,) = [entry["approval"] for entry in given if entry["run_id"] == folder_name(run["dag_run_id"])]
     assert (approval["approved"], approval["by"], approval["reason"]) == (True, "admin", "looks right")
