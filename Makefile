@@ -6,7 +6,7 @@
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test screenshots check bench bench-peers lock clean
+.PHONY: retrain up env ready test test-training test-others screenshots check bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -60,8 +60,18 @@ retrain: $(ALL)
 	@$(BIN)/python -m ml verdict
 
 test: $(DEV)
-	$(PYTEST_ALL) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
-	$(PYTEST_ALL) tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
+ifneq ($(findstring tests/,$(PYTEST)),)
+	$(PYTEST_FILES) $(PYTEST)
+else
+	$(MAKE) --no-print-directory --jobs 2 test-training test-others
+endif
+
+# Training is tested in processes of its own, as a step runs: none that has used network clients before.
+test-training:
+	$(PYTEST_FILES) --numprocesses 2 tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
+
+test-others:
+	$(PYTEST_FILES) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
 screenshots: $(DEV)
 	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_story.py
@@ -110,8 +120,8 @@ $(PEERS)/installed: requirements/peers.txt | $(UV)
 	$(BIN)/python -m venv $(PEERS)
 	$(UV) pip install --python $(PEERS)/bin/python --require-hashes --requirements $< && touch $@
 
-# Training is tested in processes of its own, as a step runs: none that has used network clients before.
-PYTEST_ALL = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Files in the order of tests/conftest.py. Three workers for two cores: the tests of a running Airflow wait much.
+PYTEST_FILES = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 NO_TESTS = 5
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<
 # From this folder, by the locked setuptools: `import ml` and the command `sincere` then work in any folder.

@@ -1,7 +1,7 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
-[pages] [watch] [scoring] (all by default)
+[pages] [watch] [scoring] [imports] (all by default)
 """
 
 import json
@@ -16,6 +16,7 @@ from benchmarks import (
     checkpoints,
     dag_parsing,
     data_path,
+    imports,
     mutations,
     pages,
     scoring,
@@ -35,6 +36,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "pages": pages.measure,
     "watch": watch.measure,
     "scoring": scoring.measure,
+    "imports": imports.measure,
 }
 
 

@@ -8,8 +8,6 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from ml.errors import DataError
 
@@ -46,6 +44,8 @@ def measure(target: IntArray, scores: FloatArray, threshold: float) -> Figures:
 
     A row is labelled 1 if its score is at least `threshold`. Precision is 0 if no row is labelled 1.
     """
+    from sklearn.metrics import average_precision_score, roc_auc_score  # a second, and most steps measure nothing
+
     _refuse_unmeasurable(target, scores)
     labelled = scores >= threshold
     best_f1, best_threshold = _best_f1(target, scores)
@@ -76,12 +76,16 @@ def precision_at_recall(target: IntArray, scores: FloatArray, recall: float) -> 
 
     The result is exact; tf.keras.metrics.PrecisionAtRecall estimates it on a grid of 200 thresholds.
     """
+    from sklearn.metrics import precision_recall_curve
+
     precisions, recalls, _ = precision_recall_curve(target, scores)
     return float(precisions[recalls >= recall].max())
 
 
 def _best_f1(target: IntArray, scores: FloatArray) -> tuple[float, float]:
     """Return the highest F1 of any threshold, and the highest threshold that reaches it."""
+    from sklearn.metrics import precision_recall_curve
+
     precisions, recalls, thresholds = precision_recall_curve(target, scores)
     f1 = 2 * precisions * recalls / np.maximum(precisions + recalls, np.finfo(np.float64).tiny)
     best = len(thresholds) - 1 - int(np.argmax(f1[-2::-1]))  # the last point of the curve has no threshold
@@ -100,6 +104,8 @@ def calibration_slope(target: IntArray, scores: FloatArray) -> float:
     It is 1 if scores are as sure as they are right, 1/5 if their logits are five times too large, and 0 if all scores
     are the same. If they separate the labels it has no bound, and the fit stops after a number of Newton's steps.
     """
+    from scipy.special import expit, logit
+
     logits = logit(_clip(scores))
     spread = float(logits.std())
     if spread < _LEAST_SPREAD:

@@ -26,7 +26,7 @@ PICTURES = os.environ.get("SINCERE_PICTURES")
 
 SIZES = ((1440, 900), (1024, 768))
 THEMES = ("light", "dark")
-_SECONDS = 30
+_SECONDS = 120  # a busy machine
 _COLOURS = 256
 
 

@@ -29,7 +29,7 @@ _IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.sp
 
 @dataclass(frozen=True)
 class Airflow:
-    """A running Airflow: its address, a user who may do everything, and the folders of state and logs."""
+    """A running Airflow: its address, a user who may do everything, the folders of state and logs, and what it says."""
 
     url: str
     token: str
@@ -37,7 +37,7 @@ class Airflow:
     logs: Path
     user: str
     password: str
-    terminal: "Terminal"
+    said: Callable[[], str]
 
     def call(self, method: str, path: str, **body: Any) -> requests.Response:
         """Send one request to the API."""
@@ -45,7 +45,7 @@ class Airflow:
         try:
             return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
         except requests.ConnectionError as error:
-            error.add_note(f"The terminal shows:\n{self.terminal.printed}")
+            error.add_note(f"Airflow says:\n{self.said()}")
             raise
 
     def get(self, path: str) -> Any:
@@ -157,7 +157,7 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
         logs=home / "airflow" / "logs",
         user=told["user"],
         password=told["password"],
-        terminal=terminal,
+        said=lambda: terminal.printed,
     )
 
 

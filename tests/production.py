@@ -1,7 +1,7 @@
 """Run the services of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis but no containers.
 
 Each service has the command and the environment that the file gives it. Only addresses and folders differ, the schedule
-is every minute, and each Celery worker has a name, because all workers share a host here.
+is every five minutes, and each Celery worker has a name, because all workers share a host here.
 """
 
 import os
@@ -30,7 +30,7 @@ SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "the password of the admin",
 }
 _VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^${}]*))?\}")
-EVERY_MINUTE = "* * * * *"
+OFTEN = "*/5 * * * *"  # Airflow makes up at once for a run that was due less than five minutes ago
 _STARTED_FIRST = ("postgres", "redis", "init")
 
 
@@ -74,7 +74,15 @@ def running_production(folder: Path) -> Iterator[Production]:
         url = f"http://127.0.0.1:{ports['api']}"
         token = until(lambda: _token(url), seconds=120, what="the API server", logs=folder)
         password = SECRETS["AIRFLOW_ADMIN_PASSWORD"]
-        yield Production(url=url, token=token, state=folder / "state", logs=folder, user="admin", password=password)
+        yield Production(
+            url=url,
+            token=token,
+            state=folder / "state",
+            logs=folder,
+            user="admin",
+            password=password,
+            said=lambda: _last_lines(folder),
+        )
         for process in processes:
             process.terminate()
 
@@ -85,7 +93,7 @@ class _Parts:
     def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
         told = {
             "SINCERE_SOURCES": str(folder.parent),
-            "SINCERE_SCHEDULE": EVERY_MINUTE,
+            "SINCERE_SCHEDULE": OFTEN,
             "UI_URL": f"http://127.0.0.1:{ports['api']}",
         }
         self.services = compose_services({**SECRETS, **told})
@@ -102,6 +110,8 @@ class _Parts:
             "PYTHONPATH": str(PROJECT),
             "SINCERE_HOME": str(folder / "state"),
             "TF_USE_LEGACY_KERAS": "1",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # a busy machine
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
@@ -136,7 +146,7 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) ->
     while time.monotonic() < end:
         if found := ready():
             return found
-        time.sleep(0.5)
+        time.sleep(0.2)
     raise AssertionError(f"{what} was not ready after {seconds} s: {_last_lines(logs)}")
 
 

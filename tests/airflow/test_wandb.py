@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,25 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from ml.source.sample import write_sample
+from tests.forked_python import STEPS, forked_python
 from tests.processes import watched_command_lines
-from tests.tiny import write_tiny_config, write_tiny_encoder
+from tests.tiny import write_learning_config
 from tests.wandb_server import WandbServer, serving
 
 PROJECT = Path(__file__).parents[2]
 REGISTRY = "wandb://acme/quora/insincere?timeout_seconds=5"
 
-POLICY = """
-confidence = 0.5
-cooldown_hours = 0
-max_latency_ratio = 100
-max_slice_fall = 1.0
-
-[split]
-train = 0.6
-validation = 0.2
-test = 0.2
-"""
-TRAINING = "epochs = {epochs}\nbatch_size = 8\nlearning_rate = 3e-3"
+POLICY = "[policy]\nconfidence = 0.5\ncooldown_hours = 0"
+LITTLE = "epochs = {}"
+MUCH = "epochs = {}\nbatch_size = 8\nlearning_rate = 3e-3"
 
 
 @pytest.fixture(scope="module")
@@ -43,40 +34,39 @@ def server() -> Iterator[WandbServer]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with a CSV and a tiny encoder that can learn its words; the state goes there too."""
     folder = tmp_path_factory.mktemp("wandb-dag")
-    write_sample(folder / "rows.csv", rows=4000, seed=1)
-    write_tiny_config(folder)
-    words = set(re.findall("[a-z]+", (folder / "rows.csv").read_text(encoding="utf-8").lower()))
-    write_tiny_encoder(folder / "encoder", ["?", *sorted(words)], spread=0.05)
+    write_sample(folder / "rows.csv", rows=1500, seed=1)
+    write_learning_config(folder, folder / "rows.csv")
     return folder
 
 
 class Team:
     """A team that retrains with other settings each week."""
 
-    def __init__(self, place: Path, server: WandbServer) -> None:
-        self.place = place
+    def __init__(self, place: Path, server: WandbServer, python: str) -> None:
+        self.place, self.python = place, python
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE", "WANDB"))}
         # Tracking is off; test_retrain.py tests it.
         settings = {"SINCERE_HOME": str(place / "home"), "SINCERE_REGISTRY": REGISTRY, "WANDB_MODE": "disabled"}
+        settings["ML_PYTHON"] = python
         self.environment = kept | server.environment | settings
 
-    def retrain(self, *, epochs: int) -> "subprocess.Popen[str]":
+    def retrain(self, training: str) -> "subprocess.Popen[str]":
         """By the DAG."""
-        settings = [f"CONFIG={self._config(epochs)}", f"SOURCE={self.place / 'rows.csv'}"]
+        settings = [f"CONFIG={self._config(training)}", f"SOURCE={self.place / 'rows.csv'}"]
         return self._start("make", "--assume-old=.venv/installed-all", "retrain", *settings)
 
-    def retrain_without_airflow(self, *, epochs: int) -> "subprocess.Popen[str]":
-        """The same steps, a minute quicker."""
-        return self.ml("run", "--config", str(self._config(epochs)), "--source", str(self.place / "rows.csv"))
+    def retrain_without_airflow(self, training: str) -> "subprocess.Popen[str]":
+        """The same steps, much quicker."""
+        return self.ml("run", "--config", str(self._config(training)), "--source", str(self.place / "rows.csv"))
 
-    def _config(self, epochs: int) -> Path:
-        base = (self.place / "tiny.toml").read_text(encoding="utf-8") + POLICY
+    def _config(self, training: str) -> Path:
+        base = (self.place / "tiny.toml").read_text(encoding="utf-8").replace("[policy]", POLICY)
         config = self.place / "this-week.toml"
-        config.write_text(base.replace("epochs = 1", TRAINING.format(epochs=epochs)), encoding="utf-8")
+        config.write_text(base.replace("epochs = 1", training), encoding="utf-8")
         return config
 
     def ml(self, *command: str) -> "subprocess.Popen[str]":
-        return self._start(sys.executable, "-m", "ml", *command)
+        return self._start(self.python, "-m", "ml", *command)
 
     def decisions(self) -> int:
         return len(list(self.place.glob("home/store/decisions/*")))
@@ -115,15 +105,16 @@ def weeks(place: Path, server: WandbServer, command_lines: list[str]) -> SimpleN
     In the last run W&B is down from the decision on, until the task waits for its retry. Only that run is made by the
     DAG: its retry is what Airflow adds to the steps.
     """
-    with watched_command_lines(command_lines):
-        return _live_through(Team(place, server), place, server)
+    with watched_command_lines(command_lines), forked_python(*STEPS) as python:
+        return _live_through(Team(place, server, python), place, server)
 
 
 def _live_through(team: Team, place: Path, server: WandbServer) -> SimpleNamespace:
-    texts = [finish(team.retrain_without_airflow(epochs=epochs)) for epochs in (2, 5, 1)]
+    trainings = LITTLE.format(1), MUCH.format(3), LITTLE.format(2)
+    texts = [finish(team.retrain_without_airflow(training)) for training in trainings]
     finish(team.ml("rollback", "--to", "v0", "--reason", "complaints"))
     decided = team.decisions()
-    last = team.retrain(epochs=6)
+    last = team.retrain(MUCH.format(2))
     wait_until(lambda: team.decisions() > decided, last)
     server.fail("*", status=503)
     wait_until(lambda: newest(place).startswith("PROMOTION PENDING"), last)

@@ -80,6 +80,49 @@ def test_serving_pages_imports_nothing_heavy(tmp_path: Path) -> None:
     assert [module for module in (*HEAVY, "tqdm") if module in loaded] == []
 
 
+# What is slow to import, and who uses it. `python -m benchmarks imports` shows what the others cost.
+USED = {
+    "--help": set(),
+    "history": set(),
+    "verdict": set(),
+    "snapshot": {"pyarrow", "requests"},
+    "detect": set(),
+    "promote": set(),
+    "probe": {"pandas", "pyarrow"},
+    "train": {"tensorflow", "tf_keras", "official", "pandas", "pyarrow", "scipy", "requests"},
+}
+SLOW = (*HEAVY, "keras", "tensorflow_datasets", "scipy", "pyarrow", "requests")
+
+_LOAD_A_COMMAND = """
+import json, sys
+from importlib import import_module
+from ml import cli
+from ml.steps import STEPS
+cli._prepare_process()
+for step in sys.argv[1:]:
+    if step in STEPS:
+        import_module(STEPS[step].function.partition(":")[0])
+    else:
+        sys.stdout = sys.stderr
+        try:
+            cli.main([step])
+        except SystemExit:
+            pass
+        sys.stdout = sys.__stdout__
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("command", USED)
+def test_a_command_loads_nothing_slow_that_it_does_not_use(command: str, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    environment["SINCERE_HOME"] = str(tmp_path)
+    program = [sys.executable, "-W", "ignore", "-c", _LOAD_A_COMMAND, command]
+    done = subprocess.run(program, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    assert {module for module in SLOW if module in loaded} <= USED[command]
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_import_the_standard_library_pydantic_and_each_other_only(name: str) -> None:
     imported = set(_imports(PROJECT / "ml" / f"{name}.py"))

@@ -1,0 +1,67 @@
+"""The Python that waits for no import behaves as Python does: streams, status, signals, and a death that it shares."""
+
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+
+from tests.forked_python import forked_python
+
+SLEEP = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture(scope="module")
+def python():
+    with forked_python("json") as python:
+        yield python
+
+
+@pytest.fixture
+def sleeper(python, tmp_path):
+    """The program, and the process that sleeps for it."""
+    (tmp_path / "sleep.py").write_text(SLEEP)
+    command = [python, "-I", str(tmp_path / "sleep.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        yield program, psutil.Process(int(program.stdout.readline()))
+        program.kill()
+
+
+def test_a_module_gets_arguments_folder_and_environment_and_gives_its_status(python, tmp_path):
+    (tmp_path / "told.py").write_text(
+        "import os, sys\nprint(sys.argv[1:], os.environ['WHO'], os.getcwd())\nsys.exit(65)"
+    )
+    environment = {"PATH": os.environ["PATH"], "WHO": "jane"}
+    command = [python, "-I", str(tmp_path / "told.py"), "a b", "c"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (65, f"['a b', 'c'] jane {tmp_path}\n", "")
+
+
+def test_the_command_line_runs_as_a_module(python):
+    done = subprocess.run([python, "-m", "ml", "nonesuch"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice: 'nonesuch'" in done.stderr
+
+
+def test_standard_input_is_read_and_an_error_has_a_traceback(python, tmp_path):
+    (tmp_path / "fail.py").write_text("import sys\nraise ValueError(sys.stdin.read())")
+    command = [python, "-I", str(tmp_path / "fail.py")]
+    done = subprocess.run(command, input="why", check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("ValueError: why")
+
+
+def test_a_program_that_is_killed_takes_its_process_with_it(sleeper):
+    program, process = sleeper
+    program.kill()
+    _, alive = psutil.wait_procs([process], timeout=60)
+    assert alive == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_is_killed_is_seen_to_be(sleeper, number):
+    program, process = sleeper
+    (program if number == signal.SIGTERM else process).send_signal(number)
+    assert program.wait(timeout=60) == -signal.SIGKILL
+    assert psutil.wait_procs([process], timeout=60)[1] == []
