@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pyarrow.parquet
+import pandas as pd
 
 from benchmarks.processes import python, run
 
@@ -44,7 +44,7 @@ def _tokenize(snapshot: Path) -> None:
     from ml.config.load import load_config
     from ml.encoder.pretrained import build_tokenizer, read_encoder
 
-    texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()
+    texts = pd.read_parquet(snapshot, columns=["question_text"])["question_text"].array
     config = load_config("local").encoder
     build_tokenizer(read_encoder(config.source), config.max_tokens).tokenize(texts)
 

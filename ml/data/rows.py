@@ -37,6 +37,12 @@ def read_part(store: Store, part: Split) -> pd.DataFrame:
     return rows
 
 
+def read_rows(path: Path) -> pa.Table:
+    """Read all rows of a Parquet file, in the types that are stored, and some at a time: so the peak is the table."""
+    with pa.parquet.ParquetFile(path) as file:
+        return pa.Table.from_batches(file.iter_batches(BATCH_ROWS), file.schema_arrow)
+
+
 def read_batches(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
     """Read columns of a Parquet file of rows, some rows at a time, in the types of ROWS_SCHEMA."""
     schema = pa.schema([ROWS_SCHEMA.field(column) for column in columns])
