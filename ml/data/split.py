@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ LABELS = ("sincere", "insincere")
 _PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Rows:
     """Of each row of the file the label, the salted hash of its normalised text, and its length; all [rows]."""
 
@@ -95,19 +95,17 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 
 def _read_rows(path: Path, salt: str) -> _Rows:
     """Read the file once, some rows at a time; of the texts only their figures stay in memory."""
-    targets, hashes, words, characters = [], [], [], []
+    parts = [_Rows(*(np.empty(0, kind) for kind in (np.int8, np.uint64, np.int32, np.int32)))]
     for batch in read_batches(path, ["question_text", "target"]):
         texts = pa.chunked_array([batch["question_text"]])
-        targets.append(batch["target"].to_numpy(zero_copy_only=False))
-        hashes.append(hash_texts(normalise_all(batch["question_text"]), salt))
-        words.append(text_measures.words(texts).to_numpy())
-        characters.append(text_measures.characters(texts).to_numpy())
-    return _Rows(
-        targets=np.concatenate(targets),
-        hashes=np.concatenate(hashes),
-        words=np.concatenate(words),
-        characters=np.concatenate(characters),
-    )
+        part = _Rows(
+            targets=batch["target"].to_numpy(zero_copy_only=False),
+            hashes=hash_texts(normalise_all(batch["question_text"]), salt),
+            words=text_measures.words(texts).to_numpy(),
+            characters=text_measures.characters(texts).to_numpy(),
+        )
+        parts.append(part)
+    return _Rows(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(_Rows)))
 
 
 def _texts(path: Path) -> Iterator[pa.Array]:
