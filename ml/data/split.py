@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,8 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 
 def _read_rows(path: Path, salt: str) -> _Rows:
     """Read the file once, some rows at a time; of the texts only their figures stay in memory."""
-    parts = [_Rows(*(np.empty(0, kind) for kind in (np.int8, np.uint64, np.int32, np.int32)))]
+    nothing = np.empty(0, np.int32)
+    parts = [_Rows(nothing.astype(np.int8), nothing.astype(np.uint64), nothing, nothing)]
     for batch in read_batches(path, ["question_text", "target"]):
         texts = pa.chunked_array([batch["question_text"]])
         part = _Rows(
@@ -105,7 +106,12 @@ def _read_rows(path: Path, salt: str) -> _Rows:
             characters=text_measures.characters(texts).to_numpy(),
         )
         parts.append(part)
-    return _Rows(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(_Rows)))
+    return _Rows(
+        targets=np.concatenate([part.targets for part in parts]),
+        hashes=np.concatenate([part.hashes for part in parts]),
+        words=np.concatenate([part.words for part in parts]),
+        characters=np.concatenate([part.characters for part in parts]),
+    )
 
 
 def _texts(path: Path) -> Iterator[pa.Array]:
