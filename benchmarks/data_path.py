@@ -6,9 +6,8 @@ Each step is a process of its own, as in Airflow, so its seconds include start-u
 import json
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-
-import pyarrow.parquet
 
 from benchmarks.processes import python, run
 
@@ -16,7 +15,7 @@ ROWS = 1_306_122
 
 
 def measure(rows: int = ROWS) -> list[dict[str, object]]:
-    """Measure each step: its seconds and its peak memory in MiB."""
+    """Measure each step: its wall and CPU seconds, and its peak memory in MiB."""
     with tempfile.TemporaryDirectory(prefix="sincere-bench-") as folder:
         return _measure(Path(folder), rows)
 
@@ -32,19 +31,20 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
         inputs = [argument for record in records for argument in ("--input", str(record))]
         command = python("-m", "ml", step, "--source", str(csv), "--run-id", "bench", *inputs, "--output", str(output))
         cost = run(command, environment=environment, log=log)
-        results.append({"step": step, "seconds": cost.seconds, "peak_mib": cost.peak_mib})
+        results.append({"step": step, **asdict(cost)})
         records.append(output)
     digest = json.loads(records[0].read_text())["sha256"]
     snapshot = folder / "home" / "store" / "snapshots" / digest / "rows.parquet"
     cost = run(python("-m", "benchmarks.data_path", str(snapshot)), environment=environment, log=log)
-    return [*results, {"step": "tokenize", "seconds": cost.seconds, "peak_mib": cost.peak_mib}]
+    return [*results, {"step": "tokenize", **asdict(cost)}]
 
 
 def _tokenize(snapshot: Path) -> None:
     from ml.config.load import load_config
+    from ml.data.rows import read_rows
     from ml.encoder.pretrained import build_tokenizer, read_encoder
 
-    texts = pyarrow.parquet.read_table(snapshot, columns=["question_text"])["question_text"].to_pylist()
+    texts = read_rows(snapshot, ["question_text"])["question_text"].to_pandas().array
     config = load_config("local").encoder
     build_tokenizer(read_encoder(config.source), config.max_tokens).tokenize(texts)
 

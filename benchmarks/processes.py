@@ -13,9 +13,10 @@ PROJECT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Cost:
-    """The wall time in seconds, and the peak resident memory of the largest process in MiB."""
+    """The wall time and the processor's time in seconds, and the peak resident memory of the largest process in MiB."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -31,7 +32,7 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], log: Path) ->
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-    return Cost(seconds, usage.ru_maxrss / 1024)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def python(*arguments: str) -> list[str]:

@@ -37,6 +37,16 @@ def read_part(store: Store, part: Split) -> pd.DataFrame:
     return rows
 
 
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read all rows of a Parquet file in their stored types, a group of rows after the other, which needs least memory.
+
+    Without `columns` all are read.
+    """
+    with pa.parquet.ParquetFile(path) as file:
+        groups = [file.read_row_group(number, columns=columns) for number in range(file.num_row_groups)]
+        return pa.concat_tables([file.schema_arrow.empty_table().select(columns or file.schema_arrow.names), *groups])
+
+
 def read_batches(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
     """Read columns of a Parquet file of rows, some rows at a time, in the types of ROWS_SCHEMA."""
     schema = pa.schema([ROWS_SCHEMA.field(column) for column in columns])

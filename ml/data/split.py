@@ -30,7 +30,7 @@ LABELS = ("sincere", "insincere")
 _PARTS: tuple[SplitName, SplitName, SplitName] = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Rows:
     """Of each row of the file the label, the salted hash of its normalised text, and its length; all [rows]."""
 
@@ -95,18 +95,22 @@ def split(config: Config, run: Run, snapshot: RawSnapshot, report: ValidationRep
 
 def _read_rows(path: Path, salt: str) -> _Rows:
     """Read the file once, some rows at a time; of the texts only their figures stay in memory."""
-    targets, hashes, words, characters = [], [], [], []
+    nothing = np.empty(0, np.int32)
+    parts = [_Rows(nothing.astype(np.int8), nothing.astype(np.uint64), nothing, nothing)]
     for batch in read_batches(path, ["question_text", "target"]):
         texts = pa.chunked_array([batch["question_text"]])
-        targets.append(batch["target"].to_numpy(zero_copy_only=False))
-        hashes.append(hash_texts(normalise_all(batch["question_text"]), salt))
-        words.append(text_measures.words(texts).to_numpy())
-        characters.append(text_measures.characters(texts).to_numpy())
+        part = _Rows(
+            targets=batch["target"].to_numpy(zero_copy_only=False),
+            hashes=hash_texts(normalise_all(batch["question_text"]), salt),
+            words=text_measures.words(texts).to_numpy(),
+            characters=text_measures.characters(texts).to_numpy(),
+        )
+        parts.append(part)
     return _Rows(
-        targets=np.concatenate(targets),
-        hashes=np.concatenate(hashes),
-        words=np.concatenate(words),
-        characters=np.concatenate(characters),
+        targets=np.concatenate([part.targets for part in parts]),
+        hashes=np.concatenate([part.hashes for part in parts]),
+        words=np.concatenate([part.words for part in parts]),
+        characters=np.concatenate([part.characters for part in parts]),
     )
 
 

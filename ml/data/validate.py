@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from ml.config import Config
 from ml.data import text_measures
@@ -16,6 +15,7 @@ from ml.data.change import describe_since, find_champions_snapshot, measure_chan
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, describe, write_exploration
+from ml.data.rows import read_rows
 from ml.errors import DataError
 from ml.records import (
     ChampionSnapshot,
@@ -36,7 +36,7 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     suites = read_suites(config.validate)
     since = find_champions_snapshot(run)
     logger.log(logging.WARNING if isinstance(since, SnapshotElsewhere) else logging.INFO, describe_since(since))
-    table = pa.parquet.read_table(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
+    table = read_rows(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
     logger.info("validating %d rows by %d expectations", table.num_rows, len(suites.raw.content["expectations"]))
     findings = {WHOLE_DOCS: run_suite(suites.raw, _measured(table), run.report_folder / WHOLE_DOCS)}
     if isinstance(since, ChampionSnapshot) and worst_severity(findings[WHOLE_DOCS]) != "critical":

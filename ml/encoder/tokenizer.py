@@ -1,5 +1,6 @@
 """WordPiece tokenization, in bulk for training and inside the graph of the exported model."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,17 +80,17 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         return tf.strings.regex_replace(apart, _ACCENTS, "")
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Tokenize all texts, in their order, with a progress bar."""
-        ids, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+        """Tokenize all texts, in their order, with a progress bar; a column of a table need not become a list."""
+        ids, lengths = array("i"), [np.zeros(1, np.int64)]  # an array grows without a second copy of itself
         with progress("tokenize", len(texts), " texts") as bar:
             for first in range(0, len(texts), CHUNK_TEXTS):
-                part = texts[first : first + CHUNK_TEXTS]
+                part = list(texts[first : first + CHUNK_TEXTS])
                 pieces = self._wordpiece.tokenize(tf.constant(self._normalised_in_bulk(part), tf.string))
                 some_ids, some_lengths = self._framed(pieces)
-                ids.append(some_ids)
+                ids.frombytes(some_ids.tobytes())
                 lengths.append(some_lengths)
                 bar.update(len(part))
-        return TokenizedTexts(token_ids=np.concatenate(ids), row_splits=np.concatenate(lengths).cumsum())
+        return TokenizedTexts(token_ids=np.frombuffer(ids, np.int32), row_splits=np.concatenate(lengths).cumsum())
 
     def _normalised_in_bulk(self, texts: Sequence[str]) -> list[bytes]:
         """Normalise as the graph does; in printable ASCII, which most texts are, it only makes letters lower case."""

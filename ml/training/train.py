@@ -134,7 +134,7 @@ def _read_both_classes(store: Store, part: Split) -> pd.DataFrame:
 
 
 def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
-    return LabelledTexts(tokenizer.tokenize(rows["question_text"].tolist()), rows["target"].to_numpy(np.float32))
+    return LabelledTexts(tokenizer.tokenize(rows["question_text"].array), rows["target"].to_numpy(np.float32))
 
 
 def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:

@@ -142,8 +142,9 @@ def test_too_small_parts_are_named_with_what_was_required(tmp_path):
     assert not (tmp_path / "store" / "splits").exists()
 
 
-def test_one_class_only_is_an_error(tmp_path):
-    places = stored(tmp_path, ["a", "b"], [0, 0])
+@pytest.mark.parametrize("texts", [["a", "b"], []], ids=["two rows", "no rows"])
+def test_one_class_only_is_an_error(tmp_path, texts):
+    places = stored(tmp_path, texts, [0] * len(texts))
     with pytest.raises(DataError, match="the same label"):
         split(config("sample:1"), places, SNAPSHOT, REPORT)
 
