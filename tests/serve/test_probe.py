@@ -156,7 +156,8 @@ def test_beside_a_champion_that_does_not_serve_twice_the_candidate_is_measured_a
     assert isinstance(costs, UnmeasuredCosts)
     assert costs.reason == "its process ended with status 1 (OSError)"
     assert costs.candidate.artifact_bytes == artifact_bytes(run.store.open("models", comparison.candidate.model))
-    assert 0 < costs.candidate.question_seconds <= costs.candidate.batch_seconds
+    assert costs.candidate.question_seconds > 0
+    assert costs.candidate.batch_seconds > 0
     assert costs.champion_artifact_bytes == artifact_bytes(run.registry.fetch(rival.champion.version))
     assert caplog.text.count("trying once more") == 1
 
