@@ -36,7 +36,10 @@ def read_encoder(source: str) -> PretrainedEncoder:
 def _told(pretrained: PretrainedEncoder) -> PretrainedEncoder:
     """Log in which of the two ways the encoder is trained."""
     if isinstance(pretrained, PretrainedModule):
-        logger.warning("the module is not recognised as a BertEncoder: it trains through hub.KerasLayer, in float32")
+        logger.warning(
+            "the module is not recognised as a BertEncoder: it trains through hub.KerasLayer, in float32, and is served"
+            " as it is"
+        )
     else:
         logger.info("the encoder is a native BertEncoder; its output is pooled by: %s", pretrained.pooling)
     return pretrained

@@ -47,9 +47,9 @@ HARD_QUESTIONS = (
 )
 SAMPLED_ROWS = 256
 _BATCH_TEXTS = 32
-# What the other rows of a batch change in a probability is about 1e-6 in float32 and 1e-3 in bfloat16; another model or
-# tokenizer changes far more.
-LARGEST_DIFFERENCE, LARGEST_IN_BFLOAT16 = 1e-4, 2e-2
+# The other rows of a batch change a probability by about 1e-6 in float32 and 1e-5 in bfloat16, where one rounding that
+# falls otherwise can change it by 1e-3; another model or tokenizer changes far more.
+LARGEST_DIFFERENCE, LARGEST_IN_BFLOAT16 = 1e-4, 5e-3
 
 
 class _NoTurns(NamedTuple):
