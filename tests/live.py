@@ -37,7 +37,7 @@ class Airflow:
     logs: Path
     user: str
     password: str
-    terminal: "Terminal"
+    said: Callable[[], str]  # by its terminal or its logs
 
     def call(self, method: str, path: str, **body: Any) -> requests.Response:
         """Send one request to the API."""
@@ -45,7 +45,7 @@ class Airflow:
         try:
             return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
         except requests.ConnectionError as error:
-            error.add_note(f"The terminal shows:\n{self.terminal.printed}")
+            error.add_note(f"Airflow says:\n{self.said()}")
             raise
 
     def get(self, path: str) -> Any:
@@ -157,7 +157,7 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
         logs=home / "airflow" / "logs",
         user=told["user"],
         password=told["password"],
-        terminal=terminal,
+        said=lambda: terminal.printed,
     )
 
 

@@ -74,7 +74,15 @@ def running_production(folder: Path) -> Iterator[Production]:
         url = f"http://127.0.0.1:{ports['api']}"
         token = until(lambda: _token(url), seconds=120, what="the API server", logs=folder)
         password = SECRETS["AIRFLOW_ADMIN_PASSWORD"]
-        yield Production(url=url, token=token, state=folder / "state", logs=folder, user="admin", password=password)
+        yield Production(
+            url=url,
+            token=token,
+            state=folder / "state",
+            logs=folder,
+            user="admin",
+            password=password,
+            said=lambda: _last_lines(folder),
+        )
         for process in processes:
             process.terminate()
 
