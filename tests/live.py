@@ -37,7 +37,7 @@ class Airflow:
     logs: Path
     user: str
     password: str
-    said: Callable[[], str]
+    said: Callable[[], str]  # by its terminal or its logs
 
     def call(self, method: str, path: str, **body: Any) -> requests.Response:
         """Send one request to the API."""
