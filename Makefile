@@ -2,10 +2,11 @@
 # make up [PORT=8080]                                                     Airflow's UI on this machine
 # eval "$(make env)"                                                     plain `airflow` in this shell, on the same home
 # make screenshots                                                       the form and a report, light and dark, in build/pictures
+# make gpu-check                                                          what only a GPU can show, in ten minutes
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test screenshots check bench lock clean
+.PHONY: retrain up env ready test screenshots check bench gpu-check lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -78,6 +79,9 @@ ready: $(ALL)
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
+
+gpu-check: $(ALL)
+	$(BIN)/python -m benchmarks.gpu_check
 
 lock: $(UV)
 	$(COMPILE) --upgrade pyproject.toml --group airflow --output-file requirements/all.txt
