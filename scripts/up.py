@@ -1,7 +1,7 @@
 """`make up`: run Airflow's parts on this machine until Ctrl-C, each with a log of its own, and say where to go.
 
-`airflow standalone` mixes the logs of all parts on the terminal, goes on when a part has died, and leaves the parts
-running when the terminal closes.
+`airflow standalone` mixes the logs of all parts on the terminal, goes on without a part that has died, and leaves the
+parts running when the terminal closes.
 """
 
 import json
@@ -42,9 +42,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PORTS = 2**16
 _READY_SECONDS = 300
 _STOP_SECONDS = 60
+_SETTLED_SECONDS = 60
 _SERVER_STOP_SECONDS = 10  # it answers nobody any more, but Python takes long to forget all that it has loaded
 
-Parts = Mapping[str, "subprocess.Popen[bytes]"]
+Parts = Mapping[str, "_Part"]
 
 
 class NotUpError(Exception):
@@ -199,10 +200,10 @@ def _problem(error: Mapping[str, Any]) -> str:
 def _started(logs: Path) -> Iterator[Parts]:
     """Run all parts; stop them, and all that they have started, when the context ends."""
     logs.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, subprocess.Popen[bytes]] = {}
+    parts: dict[str, _Part] = {}
     try:
         for name, options in PARTS.items():
-            parts[name] = _start(["airflow", name, *options], logs / f"{name}.log")
+            parts[name] = _Part(["airflow", name, *options], logs / f"{name}.log")
         yield parts
     finally:
         with suppress(OSError):  # the terminal may be gone
@@ -213,43 +214,77 @@ def _started(logs: Path) -> Iterator[Parts]:
             _stop(server, seconds=_SERVER_STOP_SECONDS)
 
 
-def _start(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
-    """Start a part in a session of its own, so that a terminal's Ctrl-C does not reach all parts at once."""
-    if shutil.which("setpriv"):  # if we are killed, the parts end too
-        command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
-    with _private(log) as file:
-        file.truncate(0)
-        return subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, env=os.environ | SETTINGS)
+class _Part:
+    """A part of Airflow that runs in a session of its own, so that a terminal's Ctrl-C does not reach all at once."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._command = command
+        self._log = log
+        self._log.unlink(missing_ok=True)
+        self.start()
+
+    def start(self) -> None:
+        """Start its process; what it says is added to its log."""
+        command = self._command
+        if shutil.which("setpriv"):  # if we are killed, the parts end too
+            command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
+        with _private(self._log) as file:
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=file, start_new_session=True, env=os.environ | SETTINGS
+            )
+        self._since = time.monotonic()
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether it has run for so long that a new start may help."""
+        return time.monotonic() - self._since > _SETTLED_SECONDS
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and to its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
-def _stop(*parts: "subprocess.Popen[bytes]", seconds: float) -> None:
+def _stop(*parts: _Part, seconds: float) -> None:
     """Ask parts and their children to end; kill what is left of them when the time, which is one for all, is over."""
     for part in parts:
-        _signal_group(part, signal.SIGTERM)
+        part.signal(signal.SIGTERM)
     end = time.monotonic() + seconds
     for part in parts:
         with suppress(subprocess.TimeoutExpired):
-            part.wait(max(0, end - time.monotonic()))
-        _signal_group(part, signal.SIGKILL)
-        part.wait()
-
-
-def _signal_group(part: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(part.pid, number)
+            part.process.wait(max(0, end - time.monotonic()))
+        part.signal(signal.SIGKILL)
+        part.process.wait()
 
 
 def _watch(parts: Parts, logs: Path, wish: _Wish) -> None:
-    """Raise NotUpError if a part has ended, _EndedError at a signal, or if the terminal is gone without one."""
-    if wish.is_to_end:
+    """Start parts that have ended again; raise _EndedError at a signal, or if the terminal is gone without one.
+
+    Airflow's scheduler ends at what it does not expect in its database, such as a run that a person deletes.
+
+    Raises:
+        NotUpError: if a part has ended soon after its start.
+    """
+    if wish.is_to_end or _is_closed(sys.stdout):
         raise _EndedError
     for name, part in parts.items():
-        if part.poll() is not None:
-            raise NotUpError(f"the {name} has ended with status {part.returncode}; see {logs / name}.log")
+        if part.process.poll() is not None:
+            _start_again(part, f"the {name} has ended with status {part.process.returncode}", logs / f"{name}.log")
+
+
+def _start_again(part: _Part, what: str, log: Path) -> None:
+    if not part.has_settled:
+        raise NotUpError(f"{what}; see {log}")
+    part.signal(signal.SIGKILL)
+    part.start()
+    print(f"{datetime.now():%H:%M:%S} {what}, and is started again; its log says why: {log}", flush=True)
+
+
+def _is_closed(output: IO[str]) -> bool:
+    """Whether nobody reads it any more."""
     poll = select.poll()
-    poll.register(sys.stdout, 0)  # what it tells is that the other end is closed
-    if poll.poll(0):
-        raise _EndedError
+    poll.register(output, 0)  # what it tells is that the other end is closed
+    return bool(poll.poll(0))
 
 
 def _private(path: Path) -> IO[bytes]:

@@ -37,11 +37,16 @@ class Airflow:
     logs: Path
     user: str
     password: str
+    terminal: "Terminal"
 
     def call(self, method: str, path: str, **body: Any) -> requests.Response:
         """Send one request to the API."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
+        try:
+            return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
+        except requests.ConnectionError as error:
+            error.add_note(f"The terminal shows:\n{self.terminal.printed}")
+            raise
 
     def get(self, path: str) -> Any:
         """Send a GET request, and return the parsed answer."""
@@ -152,6 +157,7 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
         logs=home / "airflow" / "logs",
         user=told["user"],
         password=told["password"],
+        terminal=terminal,
     )
 
 

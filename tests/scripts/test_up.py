@@ -264,8 +264,18 @@ def test_a_closed_terminal_leaves_nothing_behind(starting: Terminal, home: Path)
     _wait_for_the_end(home)
 
 
+# `make up` to which each part has run for a while as soon as it has begun.
+_PATIENT_UP = "import sys; from scripts import up; up._SETTLED_SECONDS = 0; sys.exit(up.main())"
+
+
 @pytest.fixture
-def stubborn_start(tmp_path: Path) -> Iterator[Terminal]:
+def up_command() -> list[str]:
+    """The program behind `make up`."""
+    return ["-m", "scripts.up"]
+
+
+@pytest.fixture
+def stubborn_start(tmp_path: Path, up_command: list[str]) -> Iterator[Terminal]:
     """The start of parts that end at a signal, and leave a child that does not, as Airflow's scheduler may."""
     program = tmp_path / "bin" / "airflow"
     program.parent.mkdir()
@@ -278,7 +288,7 @@ def stubborn_start(tmp_path: Path) -> Iterator[Terminal]:
         "AIRFLOW__API__PORT": str(free_port()),
         "AIRFLOW__API__BASE_URL": "http://localhost:9",
     }
-    command = [".venv/bin/python", "-m", "scripts.up"]
+    command = [".venv/bin/python", *up_command]
     environment = environment_of(tmp_path, **variables)
     terminal = Terminal(command, environment=environment, screen=tmp_path.with_suffix(".screen"))
     try:
@@ -322,12 +332,33 @@ def test_parts_end_with_the_process_that_started_them(stubborn: Terminal, tmp_pa
     )
 
 
-def test_a_part_that_dies_ends_the_others_with_its_name_and_log(stubborn: Terminal, tmp_path: Path) -> None:
-    part, *_ = [process for process in processes_of(tmp_path) if _part(process) == "dag-processor"]
-    os.kill(part.pid, signal.SIGKILL)
+def test_a_part_that_dies_at_once_ends_the_others_with_its_name_and_log(stubborn: Terminal, tmp_path: Path) -> None:
+    _process_of("dag-processor", tmp_path).kill()
     assert stubborn.wait() != 0
     assert "make up: the dag-processor has ended with status -9; see " in stubborn.printed
     assert processes_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("up_command", [["-c", _PATIENT_UP]])
+def test_a_part_that_dies_later_is_started_again(stubborn: Terminal, tmp_path: Path) -> None:
+    dead = _process_of("scheduler", tmp_path)
+    dead.kill()
+    until(lambda: "is started again" in stubborn.printed, seconds=30, what="the word", told=lambda: stubborn.printed)
+    log = tmp_path / "airflow" / "logs" / "scheduler.log"
+    assert f" the scheduler has ended with status -9, and is started again; its log says why: {log}" in stubborn.printed
+    until(lambda: _processes_of("scheduler", tmp_path), seconds=30, what="the new scheduler")
+    until(lambda: len(_children(tmp_path)) == len(PARTS), seconds=30, what="the children, without those of the dead")
+    stubborn.press_ctrl_c()
+    assert stubborn.wait() == 0
+    assert processes_of(tmp_path) == []
+
+
+def _process_of(part: str, home: Path) -> psutil.Process:
+    return _processes_of(part, home)[0]
+
+
+def _processes_of(part: str, home: Path) -> list[psutil.Process]:
+    return [process for process in processes_of(home) if _part(process) == part]
 
 
 def _starter(home: Path) -> psutil.Process:
