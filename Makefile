@@ -3,10 +3,11 @@
 # eval "$(make env)"                                                     plain `airflow` in this shell, on the same home
 # make screenshots                                                       the form and a report, light and dark, in build/pictures
 # make bench-peers [SOURCE=path]                                          beside PyTorch, Hugging Face and ONNX Runtime
+# make gpu-check                                                          what only a GPU can show, in ten minutes
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test test-training test-others screenshots check bench bench-peers lock clean
+.PHONY: retrain up env ready test test-training test-others screenshots check bench bench-peers gpu-check lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -94,6 +95,9 @@ bench: $(DEV)
 
 bench-peers: $(DEV) $(PEERS)/installed
 	$(BIN)/python -m benchmarks.peers $(PEERS)/bin/python
+
+gpu-check: $(ALL)
+	$(BIN)/python -m benchmarks.gpu_check
 
 lock: $(UV)
 	$(COMPILE) --upgrade pyproject.toml --group airflow --output-file requirements/all.txt

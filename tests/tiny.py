@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -11,6 +12,18 @@ from safetensors.numpy import save_file
 WORDS = ("why", "how", "do", "cats", "dogs", "people", "good", "bad", "sleep", "bark", "##s", "?")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 LAYERS, HEADS, HIDDEN, INTERMEDIATE, POSITIONS = 2, 2, 16, 32, 64
+
+
+class Sizes(NamedTuple):
+    """The sizes of an encoder; the default is the tiny one."""
+
+    layers: int = LAYERS
+    heads: int = HEADS
+    hidden: int = HIDDEN
+    intermediate: int = INTERMEDIATE
+    positions: int = POSITIONS
+
+
 _TOML = """
 [encoder]
 source = {encoder}
@@ -44,7 +57,12 @@ BETTER = {"learning_rate": 0.003, "batch_size": 8, "epochs": 3}
 
 
 def write_tiny_encoder(
-    folder: Path, vocabulary: Sequence[str], *, activation: str = "gelu", spread: float = 0.2
+    folder: Path,
+    vocabulary: Sequence[str],
+    *,
+    activation: str = "gelu",
+    spread: float = 0.2,
+    sizes: Sizes = Sizes(),  # noqa: B008, a tuple never changes
 ) -> Path:
     """Write `config.json`, `vocab.txt` and `model.safetensors`; the special tokens come before the vocabulary.
 
@@ -53,9 +71,9 @@ def write_tiny_encoder(
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL_TOKENS, *vocabulary]
     (folder / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(_config(len(tokens), activation)), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(_config(len(tokens), activation, sizes)), encoding="utf-8")
     random = np.random.default_rng(0)
-    weights = {name: _initial(name, shape, spread, random) for name, shape in _shapes(len(tokens))}
+    weights = {name: _initial(name, shape, spread, random) for name, shape in _shapes(len(tokens), sizes)}
     save_file(weights, folder / "model.safetensors")
     return folder
 
@@ -103,15 +121,15 @@ def write_tiny_module(folder: Path, encoder: Path) -> Path:
     return folder / "module"
 
 
-def _config(vocabulary_size: int, activation: str) -> dict[str, object]:
+def _config(vocabulary_size: int, activation: str, sizes: Sizes) -> dict[str, object]:
     return {
         "model_type": "bert",
         "vocab_size": vocabulary_size,
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": INTERMEDIATE,
-        "max_position_embeddings": POSITIONS,
+        "hidden_size": sizes.hidden,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "intermediate_size": sizes.intermediate,
+        "max_position_embeddings": sizes.positions,
         "type_vocab_size": 2,
         "hidden_act": activation,
         "layer_norm_eps": 1e-12,
@@ -123,22 +141,23 @@ def _initial(name: str, shape: tuple[int, ...], spread: float, random: np.random
     return random.normal(centre, spread, shape).astype(np.float32)
 
 
-def _shapes(vocabulary_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _shapes(vocabulary_size: int, sizes: Sizes) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Return the shape of every tensor by name; a dense kernel is [outputs, inputs]."""
-    yield "embeddings.word_embeddings.weight", (vocabulary_size, HIDDEN)
-    yield "embeddings.position_embeddings.weight", (POSITIONS, HIDDEN)
-    yield "embeddings.token_type_embeddings.weight", (2, HIDDEN)
-    yield from _pair("embeddings.LayerNorm", (HIDDEN,))
-    for layer in range(LAYERS):
+    hidden, intermediate = sizes.hidden, sizes.intermediate
+    yield "embeddings.word_embeddings.weight", (vocabulary_size, hidden)
+    yield "embeddings.position_embeddings.weight", (sizes.positions, hidden)
+    yield "embeddings.token_type_embeddings.weight", (2, hidden)
+    yield from _pair("embeddings.LayerNorm", (hidden,))
+    for layer in range(sizes.layers):
         prefix = f"encoder.layer.{layer}."
         for name in ("query", "key", "value"):
-            yield from _pair(f"{prefix}attention.self.{name}", (HIDDEN, HIDDEN))
-        yield from _pair(f"{prefix}attention.output.dense", (HIDDEN, HIDDEN))
-        yield from _pair(f"{prefix}attention.output.LayerNorm", (HIDDEN,))
-        yield from _pair(f"{prefix}intermediate.dense", (INTERMEDIATE, HIDDEN))
-        yield from _pair(f"{prefix}output.dense", (HIDDEN, INTERMEDIATE))
-        yield from _pair(f"{prefix}output.LayerNorm", (HIDDEN,))
-    yield from _pair("pooler.dense", (HIDDEN, HIDDEN))
+            yield from _pair(f"{prefix}attention.self.{name}", (hidden, hidden))
+        yield from _pair(f"{prefix}attention.output.dense", (hidden, hidden))
+        yield from _pair(f"{prefix}attention.output.LayerNorm", (hidden,))
+        yield from _pair(f"{prefix}intermediate.dense", (intermediate, hidden))
+        yield from _pair(f"{prefix}output.dense", (hidden, intermediate))
+        yield from _pair(f"{prefix}output.LayerNorm", (hidden,))
+    yield from _pair("pooler.dense", (hidden, hidden))
 
 
 def _pair(name: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int, ...]]]:

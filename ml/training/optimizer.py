@@ -29,7 +29,8 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
     TensorFlow's fused kernel updates dense weights. In an embedding table only the rows that occur in the batch, and
-    their moments, are updated. Embeddings are not decayed and, as in BERT, neither are biases and layer norms.
+    their moments, are updated; with `dense_tables`, which XLA needs, the rows whose gradient is not 0. Embeddings are
+    not decayed and, as in BERT, neither are biases and layer norms.
     The head is not pretrained and learns at `head_factor` times the learning rate (Howard and Ruder 2018,
     arXiv:1801.06146, section 3.2, set a learning rate for each layer).
 
@@ -38,14 +39,23 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
     """
 
     def __init__(
-        self, learning_rate: Any, variables: Iterable[Any], *, weight_decay: float, head_factor: float = 1.0
+        self,
+        learning_rate: Any,
+        variables: Iterable[Any],
+        *,
+        weight_decay: float,
+        head_factor: float = 1.0,
+        dense_tables: bool = False,
     ) -> None:
         super().__init__(learning_rate, epsilon=1e-6, name="LazyAdamW")
         self._weight_decay, self._head_factor = weight_decay, head_factor
         named = list(variables)
         self._kernels, self._head = _parts(named, _is_kernel), _parts(named, _is_of_the_head)
+        self._tables = _parts(named, is_table) if dense_tables else frozenset()
 
     def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
+        if var.ref() in self._tables:
+            return self._apply_to_table(grad, var, apply_state[(var.device, var.dtype.base_dtype)])
         if var.ref() in self._head:
             apply_state = self._for_the_head(apply_state, (var.device, var.dtype.base_dtype))
         if self._weight_decay == 0 or var.ref() not in self._kernels:
@@ -71,6 +81,19 @@ class LazyAdamW(tf_keras.optimizers.legacy.Adam):  # type: ignore[misc]
             self._resource_scatter_add(var, indices, -change),
         )
 
+    def _apply_to_table(self, grad: Any, var: Any, constants: Any) -> Any:
+        """Update the rows of a table, [rows, width], whose gradient is not 0."""
+        first, second = self.get_slot(var, "m"), self.get_slot(var, "v")
+        occurs = tf.reduce_any(grad != 0, axis=1, keepdims=True)
+        mean = constants["beta_1_t"] * first + constants["one_minus_beta_1_t"] * grad
+        square = constants["beta_2_t"] * second + constants["one_minus_beta_2_t"] * grad * grad
+        change = constants["lr"] * mean / (tf.sqrt(square) + constants["epsilon"])
+        return tf.group(
+            first.assign(tf.where(occurs, mean, first)),
+            second.assign(tf.where(occurs, square, second)),
+            var.assign(tf.where(occurs, var - change, var)),
+        )
+
     def _for_the_head(self, apply_state: Any, place: Any) -> Any:
         constants = apply_state[place]
         return {**apply_state, place: {**constants, "lr_t": constants["lr_t"] * self._head_factor}}
@@ -91,3 +114,8 @@ def _is_of_the_head(variable: str) -> bool:
 
 def _is_kernel(variable: str) -> bool:
     return variable.endswith("kernel:0")
+
+
+def is_table(variable: str) -> bool:
+    """Whether a variable of this name is the table of word embeddings."""
+    return variable.startswith("word_embeddings/")

@@ -15,7 +15,7 @@ from ml.progress import progress
 from ml.training.batches import Batch, scoring_batches
 from ml.training.dropout import DropoutMasks
 from ml.training.hardware import Runtime
-from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay
+from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table
 
 SCORING_BATCH = 128
 _IDS = tf.TensorSpec([None, None], tf.int32)
@@ -31,6 +31,8 @@ class Trainer:
         self.runtime = runtime
         self._clip_norm = settings.clip_norm
         self._scales_loss = runtime.precision == "mixed_float16"
+        # Replicas meet in AdamW, which Keras allows outside of compiled functions only.
+        compiles_updates = runtime.jit_compile and runtime.strategy.num_replicas_in_sync == 1
         self.schedule = WarmUpLinearDecay(
             settings.learning_rate, round(total_steps * settings.warmup_fraction), total_steps
         )
@@ -42,7 +44,10 @@ class Trainer:
                 self.classifier.trainable_variables,
                 weight_decay=settings.weight_decay,
                 head_factor=settings.head_learning_rate_factor,
+                dense_tables=runtime.jit_compile,
             )
+            if compiles_updates:  # XLA compiles no function that makes variables
+                self.optimizer._create_all_weights(self.classifier.trainable_variables)
             if self._scales_loss:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
         self._steps = (
@@ -50,6 +55,10 @@ class Trainer:
         )  # Keras makes the counter on first use, which must be outside of replicas
         self._masks = DropoutMasks(self.classifier, settings.seed)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
+        # Its shapes are those of the weights: one compilation serves all widths.
+        self._apply = (
+            tf.function(self._apply_gradients, jit_compile=True) if compiles_updates else self._apply_gradients
+        )
         self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
         self._probabilities = tf.function(self._score, input_signature=(_IDS, _IDS))
 
@@ -85,30 +94,48 @@ class Trainer:
         """Make one replica's part of a step, on every n-th row; the sum of the replicas' losses is the batch's mean."""
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
-        draw = self._steps * replicas + tf.cast(first, tf.int64)
         share = [part[first::replicas] for part in (ids, mask, labels, weights)]
-        loss, gradients = self._gradients(share, tf.reduce_sum(weights), draw)
+        loss, gradients, table_norms = self._gradients(share, tf.reduce_sum(weights), first, replicas)
         if replicas > 1:
             # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm)
-        self.optimizer.apply_gradients(
-            zip(gradients, self.classifier.trainable_variables, strict=True), experimental_aggregate_gradients=False
-        )
+            gradients, squares = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients, tf.square(table_norms)])
+            table_norms = tf.sqrt(squares)
+        self._apply(gradients, table_norms)
         return loss
 
+    def _apply_gradients(self, gradients: list[Any], table_norms: tf.Tensor) -> None:
+        variables = self.classifier.trainable_variables
+        others = [gradient for gradient, each in zip(gradients, variables, strict=True) if not self._is_dense(each)]
+        norm = tf.linalg.global_norm([*others, table_norms] if len(others) < len(variables) else gradients)
+        gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, use_norm=norm)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True), experimental_aggregate_gradients=False)
+
+    def _is_dense(self, variable: Any) -> bool:
+        """Whether this is a table whose gradient is dense: XLA knows fixed shapes only."""
+        return self.runtime.jit_compile and is_table(variable.name)
+
     def _loss_and_gradients(
-        self, share: list[tf.Tensor], rows: tf.Tensor, draw: tf.Tensor
-    ) -> tuple[tf.Tensor, list[Any]]:
+        self, share: list[tf.Tensor], rows: tf.Tensor, first: Any, replicas: int
+    ) -> tuple[tf.Tensor, list[Any], tf.Tensor]:
+        """Return the loss, the gradients, and the norm of the tables' gradients before the rows of a token meet."""
         ids, mask, labels, weights = share
-        self._masks.draw = draw
+        # Counted in here, on the device: read outside, the counter would make a GPU wait for the host in each step.
+        self._masks.draw = self._steps * replicas + tf.cast(first, tf.int64)
         with tf.GradientTape() as tape:
             probabilities = self.classifier(_encoder_inputs(ids, mask), training=True)
             losses = tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)
             loss = tf.reduce_sum(weights * losses) / rows
             scaled = self.optimizer.get_scaled_loss(loss) if self._scales_loss else loss
         gradients = tape.gradient(scaled, self.classifier.trainable_variables)
-        return loss, self.optimizer.get_unscaled_gradients(gradients) if self._scales_loss else gradients
+        if self._scales_loss:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        variables = self.classifier.trainable_variables
+        tables = [gradient for gradient, each in zip(gradients, variables, strict=True) if self._is_dense(each)]
+        table_norms = tf.linalg.global_norm(tables) if tables else tf.zeros([])
+        if self.runtime.jit_compile:
+            # Rows that meet in a table are summed in any order: once, or replicas would drift apart.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return loss, gradients, table_norms
 
     def _score(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return self.classifier(_encoder_inputs(ids, mask), training=False)[:, 0]

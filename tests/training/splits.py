@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ml.records import Split, Splits
+from ml.records import Split, SplitName, Splits
 from ml.registry.local import LocalRegistry
 from ml.run import Run
 from ml.store import Store
+
+_PARTS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 def make_run(folder: Path) -> Run:
@@ -24,7 +26,7 @@ def make_run(folder: Path) -> Run:
 
 def store_splits(store: Store, *, rows: int = 96, positives: int = 24) -> Splits:
     """Store three parts with this number of rows each."""
-    train, validation, test = (_store_part(store, name, rows, positives) for name in ("train", "validation", "test"))
+    train, validation, test = (_store_part(store, name, rows, positives) for name in _PARTS)
     return Splits(
         snapshot="0" * 64,
         report="1" * 64,
@@ -38,7 +40,7 @@ def store_splits(store: Store, *, rows: int = 96, positives: int = 24) -> Splits
     )
 
 
-def _store_part(store: Store, name: str, rows: int, positives: int) -> Split:
+def _store_part(store: Store, name: SplitName, rows: int, positives: int) -> Split:
     random = np.random.default_rng(len(name))
     target = np.arange(rows) < positives
     texts = [_question(bool(label), random) for label in target]

@@ -59,3 +59,15 @@ def test_a_table_whose_rows_all_occur_moves_as_with_dense_adam():
         ours.apply_gradients([(tf.IndexedSlices(halves, tf.constant([0, 1, 0]), tf.constant([2, 2])), lazy)])
         reference.apply_gradients([(rows, dense)])
     np.testing.assert_allclose(lazy, dense, atol=1e-6)
+
+
+def test_a_dense_gradient_of_a_table_moves_the_rows_that_occur_and_no_other():
+    lazy, dense = (tf.Variable(tf.ones([4, 2]), name="word_embeddings/embeddings") for _ in range(2))
+    by_rows = LazyAdamW(0.1, [lazy], weight_decay=0.5)
+    by_masks = LazyAdamW(0.1, [dense], weight_decay=0.5, dense_tables=True)
+    for rows in ([0, 2, 0], [2, 3, 3], [0, 0, 0]):
+        gradient = tf.IndexedSlices(tf.constant([[1.0, -2.0], [0.5, 1.0], [3.0, 1.0]]), tf.constant(rows), [4, 2])
+        by_rows.apply_gradients([(gradient, lazy)])
+        by_masks.apply_gradients([(tf.convert_to_tensor(gradient), dense)])
+    np.testing.assert_allclose(dense, lazy, atol=1e-6)
+    assert dense.numpy()[1].tolist() == [1.0, 1.0]

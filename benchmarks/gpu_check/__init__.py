@@ -1,0 +1,1 @@
+"""Show what only a GPU can show: speed, equal scores, memory given back, replicas; see `__main__.py`."""
