@@ -94,8 +94,9 @@ class Trainer:
         """Make one replica's part of a step, on every n-th row; the sum of the replicas' losses is the batch's mean."""
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+        draw = self._steps * replicas + tf.cast(first, tf.int64)
         share = [part[first::replicas] for part in (ids, mask, labels, weights)]
-        loss, gradients, table_norms = self._gradients(share, tf.reduce_sum(weights), first, replicas)
+        loss, gradients, table_norms = self._gradients(share, tf.reduce_sum(weights), draw)
         if replicas > 1:
             # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
             gradients, squares = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients, tf.square(table_norms)])
@@ -115,12 +116,11 @@ class Trainer:
         return self.runtime.jit_compile and is_table(variable.name)
 
     def _loss_and_gradients(
-        self, share: list[tf.Tensor], rows: tf.Tensor, first: Any, replicas: int
+        self, share: list[tf.Tensor], rows: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, list[Any], tf.Tensor]:
         """Return the loss, the gradients, and the norm of the tables' gradients before the rows of a token meet."""
         ids, mask, labels, weights = share
-        # Counted in here, on the device: read outside, the counter would make a GPU wait for the host in each step.
-        self._masks.draw = self._steps * replicas + tf.cast(first, tf.int64)
+        self._masks.draw = draw
         with tf.GradientTape() as tape:
             probabilities = self.classifier(_encoder_inputs(ids, mask), training=True)
             losses = tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)
