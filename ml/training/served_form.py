@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from ml.encoder.pretrained import PretrainedEncoder
 from ml.encoder.weights import PretrainedBert
 from ml.errors import ConfigError
+from ml.metrics import measure
 from ml.model.export import ServedPrecision
 from ml.model.threshold import Float32Array
 from ml.records import Bfloat16Form, Float32Form, ServedForm
@@ -85,7 +85,10 @@ def _export(folder: Path, precision: ServedPrecision, exporter: Exporter) -> Exp
 
 def _compare(exported: Exported, in_float32: Exported, labels: Float32Array) -> Bfloat16Form:
     agreeing = (exported.scores >= exported.threshold) == (in_float32.scores >= exported.threshold)
-    ours, theirs = (float(average_precision_score(labels, each.scores)) for each in (exported, in_float32))
+    ours, theirs = (
+        measure(labels.astype(np.int8), each.scores, exported.threshold)["average_precision"]
+        for each in (exported, in_float32)
+    )
     return Bfloat16Form(
         rows=len(labels), labels_agreeing=float(np.mean(agreeing)), average_precision_change=ours - theirs
     )
