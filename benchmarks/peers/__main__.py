@@ -55,9 +55,11 @@ class Bench:
         """Return the command that measures each way to score."""
         torch = [self.peers, "-m", "benchmarks.peers.torch_scores"]
         onnx = [self.peers, "-m", "benchmarks.peers.onnx_scores"]
+        ours, scored = ["-m", "benchmarks.peers.our_scores"], [self.folder, self.rows, str(SCORED_ROWS)]
         asked = [self.model, self.rows, str(SCORED_ROWS)]
         return {
-            "Sincere": python("-m", "benchmarks.peers.our_scores", "score", self.folder, self.rows, str(SCORED_ROWS)),
+            "Sincere, float32": python(*ours, "float32", *scored),
+            "Sincere, bfloat16": python(*ours, "bfloat16", *scored),
             "Hugging Face pipeline": [*torch, "pipeline", *asked],
             "PyTorch, float32, grouped by length": [*torch, "float32", *asked],
             "PyTorch, bfloat16, grouped by length": [*torch, "bfloat16", *asked],
