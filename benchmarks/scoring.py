@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -61,39 +61,45 @@ def _questions(folder: Path) -> list[str]:
     return list(table["question_text"])
 
 
-def _arms(folder: Path) -> dict[str, Score]:
+def export_forms(folder: Path) -> None:
+    """Write the same classifier as it is trained, and as it is served in each number format, below the folder."""
     from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
     from ml.model.classifier import build_classifier
-    from ml.model.export import export_as_trained, export_classifier
+    from ml.model.export import ServedPrecision, export_as_trained, export_classifier
 
     pretrained = read_encoder(ENCODER)
     tokenizer = build_tokenizer(pretrained, MAX_TOKENS)
     classifier = build_classifier(build_encoder(pretrained), dropout=0.0, seed=1)
     export_as_trained(folder / "trained", tokenizer, classifier)
-    for precision in ("float32", "bfloat16"):
+    for precision in get_args(ServedPrecision):
         export_classifier(
             folder / precision,
+            precision,
             pretrained=pretrained,
             tokenizer=tokenizer,
             weights=classifier.get_weights(),
             seed=1,
-            precision=precision,
         )
-    trained, float32, bfloat16 = (_load(folder / name) for name in ("trained", "float32", "bfloat16"))
+
+
+def load_form(folder: Path) -> Any:
+    """Load one of them."""
+    import tensorflow as tf
+
+    from ml.model.predict import LoadedModel
+
+    return LoadedModel(tf.saved_model.load(str(folder)), threshold=0.5)
+
+
+def _arms(folder: Path) -> dict[str, Score]:
+    export_forms(folder)
+    trained, float32, bfloat16 = (load_form(folder / name) for name in ("trained", "float32", "bfloat16"))
     return {
         "trained form, 128 rows a batch": lambda texts: _score_by_rows(trained, texts),
         "trained form, batches by tokens": trained.score,
         "served form, float32": float32.score,
         "served form, bfloat16": bfloat16.score,
     }
-
-
-def _load(folder: Path) -> Any:
-    import tensorflow as tf
-
-    from ml.model.predict import LoadedModel
-
-    return LoadedModel(tf.saved_model.load(str(folder)), threshold=0.5)
 
 
 def _score_by_rows(model: Any, texts: Sequence[str]) -> None:
