@@ -566,7 +566,7 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
 
 
 def _add_ended(command: argparse.ArgumentParser) -> None:
-    command.add_argument("step", choices=[*STEPS, "rollback"])
+    command.add_argument("step", choices=[*STEPS, *OTHER_STEPS, "approve", "rollback"])
     command.add_argument("--status", type=int, required=True, help="75: it may be tried again; negative: a signal")
     for name in ("what", "where", "fix"):
         command.add_argument(f"--{name}", required=True, metavar="TEXT")

@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
-from retraining.operators import RollbackOperator
+from retraining.operators import RollbackOperator, ScoreOperator
 from retraining.step.step_operator import StepOperator
 
 from ml.cli import main
@@ -36,7 +36,14 @@ def verdict(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("operator", [StepOperator(step="snapshot"), RollbackOperator(champion=Asset("a"))], ids=str)
+@pytest.mark.parametrize(
+    "operator",
+    [
+        *(StepOperator(step="snapshot"), StepOperator(step="approve")),
+        *(RollbackOperator(champion=Asset("a")), ScoreOperator()),
+    ],
+    ids=lambda operator: operator.step,
+)
 def test_a_run_that_is_refused_says_why(operator: StepOperator, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AirflowFailException):
         execute(operator, conf={"Source": "x.csv"}, reason="late", version=None)
