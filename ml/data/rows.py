@@ -57,14 +57,12 @@ def _check_counts(part: Split, rows: int, positives: int) -> None:
         )
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read all rows of a Parquet file in their stored types, a group of rows after the other, which needs least memory.
-
-    Without `columns` all are read.
-    """
+def read_groups(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a Parquet file in their stored types, one group of rows after the other; one has no rows."""
     with pa.parquet.ParquetFile(path) as file:
-        groups = [file.read_row_group(number, columns=columns) for number in range(file.num_row_groups)]
-        return pa.concat_tables([file.schema_arrow.empty_table().select(columns or file.schema_arrow.names), *groups])
+        yield file.schema_arrow.empty_table()
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
 
 
 def read_batches(
