@@ -4,10 +4,12 @@
 # make screenshots                                                       the form and a report, light and dark, in build/pictures
 # make bench-peers [SOURCE=path]                                          beside PyTorch, Hugging Face and ONNX Runtime
 # make gpu-check                                                          what only a GPU can show, in ten minutes
+# make secrets                                                            what docker-compose.yaml needs, once, in .env
+# make test-containers [COMPOSE_FILES=file:file]                          the production shape in containers: needs Docker
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test test-training test-others screenshots check bench bench-peers gpu-check lock clean
+.PHONY: retrain up env ready secrets test test-training test-others test-containers screenshots check bench bench-peers gpu-check lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -74,11 +76,17 @@ test-training:
 test-others:
 	$(PYTEST_FILES) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
+test-containers: $(DEV)
+	@docker compose version > /dev/null && docker version > /dev/null || { echo "make test-containers needs a Docker engine with Compose" >&2; exit 1; }
+	$(BIN)/python -m pytest -m containers tests/containers $(PYTEST)
+
 screenshots: $(DEV)
 	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_story.py
 
 check: $(DEV)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/compose-lint check --fail-on low --strict-config --skip-suppressed --no-env --quiet docker-compose.yaml
 
 up: ready
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m scripts.up
@@ -89,6 +97,10 @@ env: ready
 ready: $(ALL)
 	@$(MIGRATE)
 	@$(KNOW_DAGS)
+
+# Without the project's packages: a machine that runs containers needs none.
+secrets:
+	@python=$$($(FIND_PYTHON)) && "$$python" scripts/compose_secrets.py
 
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
