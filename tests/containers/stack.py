@@ -7,17 +7,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from ml.source.sample import write_sample
-from tests.live import Airflow, free_port
-from tests.production import until
+from tests.live import free_port
 from tests.tiny import write_learning_config
 
 PROJECT = Path(__file__).parents[2]
@@ -53,6 +53,7 @@ class Stack:
     environment: Mapping[str, str]
     url: str
     folder: Path
+    tokens: list[str] = field(default_factory=list)
 
     def compose(self, *arguments: str) -> str:
         """Run one command of Compose, and return what it prints; raises AssertionError with its words if it fails."""
@@ -64,7 +65,11 @@ class Stack:
 
     def with_file(self, path: Path) -> "Stack":
         """Return the same stack with one more file, which changes what earlier ones say."""
-        return Stack((*self.command, "--file", str(path)), self.environment, self.url, self.folder)
+        return self.with_words("--file", str(path))
+
+    def with_words(self, *words: str) -> "Stack":
+        """Return the same stack with more words in its command."""
+        return Stack((*self.command, *words), self.environment, self.url, self.folder, self.tokens)
 
     def up(self, *arguments: str) -> None:
         """Start what does not run or has changed, and wait until all parts are healthy."""
@@ -86,44 +91,47 @@ class Stack:
         return self.compose("exec", "--no-TTY", part, *command)
 
     def until(self, ready: Any, *, seconds: float, what: str) -> Any:
-        """Wait until `ready` returns a true value, and return it."""
-        (self.folder / "compose.log").write_text(self.compose("logs", "--tail", "40"), encoding="utf-8")
-        return until(ready, seconds=seconds, what=what, logs=self.folder)
+        """Wait until `ready` returns a true value, and return it; a server that does not answer is asked again."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with suppress(requests.RequestException):
+                if found := ready():
+                    return found
+            time.sleep(2)
+        raise AssertionError(f"{what}: not after {seconds} s\n{self.compose('logs', '--tail', '40')}")
 
-    def airflow(self) -> Airflow:
-        """Log in as the admin."""
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        """Send one request to the API as the admin, and return the parsed answer."""
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        answer = requests.request(method, self.url + path, json=body or None, headers=headers, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
 
-        def token() -> str | None:
+    def token(self) -> str:
+        """Log in, once."""
+        if not self.tokens:
             user = {"username": "admin", "password": PASSWORD}
-            try:
-                answer = requests.post(f"{self.url}/auth/token", json=user, timeout=30)
-            except requests.ConnectionError:
-                return None
-            return str(answer.json()["access_token"]) if answer.ok else None
-
-        given = self.until(token, seconds=120, what="the API server")
-        said = lambda: self.compose("logs", "--tail", "20")  # noqa: E731
-        return Airflow(self.url, given, Path(STATE), self.folder, "admin", PASSWORD, said)
+            answer = requests.post(f"{self.url}/auth/token", json=user, timeout=60)
+            answer.raise_for_status()
+            self.tokens.append(str(answer.json()["access_token"]))
+        return self.tokens[0]
 
     def trigger(self, **conf: Any) -> str:
         """Trigger a run over REST with the source and the config of the input, and return its id."""
-        airflow = self.airflow()
-        airflow.call("PATCH", DAG, is_paused=False).raise_for_status()
+        self.until(lambda: self.call("PATCH", DAG, is_paused=False), seconds=300, what="the DAG")
         told = {"source": f"{INPUT}/questions.csv", "config": f"{INPUT}/tiny.toml", **conf}
-        answer = airflow.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)
-        answer.raise_for_status()
-        return str(answer.json()["dag_run_id"])
+        return str(self.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)["dag_run_id"])
 
     def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return the task instances of a run by the name of the task."""
-        found = self.airflow().get(f"{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        found = self.call("GET", f"{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task for task in found}
 
     def ended(self, run_id: str) -> dict[str, Any]:
         """Return a run when it has ended."""
 
         def over() -> dict[str, Any] | None:
-            run: dict[str, Any] = self.airflow().get(f"{DAG}/dagRuns/{run_id}")
+            run: dict[str, Any] = self.call("GET", f"{DAG}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
         run: dict[str, Any] = self.until(over, seconds=1200, what=f"the end of {run_id}")
@@ -144,7 +152,7 @@ class Stack:
 
     def log(self, run_id: str, task: str, attempt: int) -> str:
         """Return what a try of a task has logged."""
-        return str(self.airflow().get(f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"))
+        return str(self.call("GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"))
 
     def history(self) -> list[dict[str, Any]]:
         """Return the entries of the registry's history."""

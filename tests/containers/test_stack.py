@@ -45,7 +45,7 @@ def test_the_ui_is_offered_to_this_machine_alone(stack: Stack) -> None:
 
 
 def test_the_only_worker_takes_trainings_too(stack: Stack) -> None:
-    assert "--queues default,gpu" in stack.within("worker", "bash", "-c", "tr '\\0' ' ' < /proc/7/cmdline")
+    assert queues_of(stack, "worker") == "default,gpu"
 
 
 def test_a_run_over_rest_ends_with_a_verdict_and_a_champion(stack: Stack, first: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def test_an_upgrade_of_the_images_between_two_runs_keeps_the_champion(stack: Sta
     assert run["state"] == "success"
     assert run["note"].startswith("**Unchanged**")
     assert newer.history() == before
-    assert newer.airflow().get(f"{DAG}/dagRuns/{first['dag_run_id']}")["state"] == "success"
+    assert newer.call("GET", f"{DAG}/dagRuns/{first['dag_run_id']}")["state"] == "success"
 
 
 def _label(stack: Stack, part: str) -> str:
@@ -109,3 +109,28 @@ def _label(stack: Stack, part: str) -> str:
         ["docker", "inspect", "--format", form, container], capture_output=True, text=True, check=True
     )
     return asked.stdout.strip()
+
+
+def test_where_a_gpu_is_the_worker_leaves_trainings_to_the_other(stack: Stack, first: dict[str, Any]) -> None:
+    """The worker with a GPU gets the other's image and no device here: what is shown is who takes what."""
+    file = stack.folder / "gpu.yaml"
+    file.write_text("services: {worker-gpu: {image: sincere-ml, build: !reset null, deploy: !reset null}}")
+    both = stack.with_file(file).with_words("--profile", "gpu")
+    both.up("--no-build")
+    both.compose("restart", "worker")
+    both.up("--no-build")
+    assert queues_of(both, "worker") == "default"
+    assert queues_of(both, "worker-gpu") == "gpu"
+    run_id = both.trigger(epochs=2)
+    assert both.ended(run_id)["state"] == "success"
+    trained, split = (both.tasks(run_id)[task]["hostname"] for task in ("train", "split"))
+    assert (trained, split) == (host_of(both, "worker-gpu"), host_of(both, "worker"))
+
+
+def queues_of(stack: Stack, worker: str) -> str:
+    commands = stack.within(worker, "bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'").splitlines()
+    return commands[commands.index("--queues") + 1]
+
+
+def host_of(stack: Stack, part: str) -> str:
+    return stack.within(part, "hostname").strip()
