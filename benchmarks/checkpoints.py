@@ -55,8 +55,9 @@ def _trainer(size: str) -> "Trainer":
     from ml.encoder.bert import build_bert
     from ml.encoder.weights import BertSizes, PretrainedBert
     from ml.training.batches import Batch
-    from ml.training.hardware import prepare_runtime
+    from ml.training.hardware import prepare_runtime, start_strategy
     from ml.training.training_step import Trainer
+    from ml.training.workers import Alone
 
     hidden, layers, heads, intermediate = SIZES[size].values()
     sizes = BertSizes(
@@ -70,7 +71,7 @@ def _trainer(size: str) -> "Trainer":
     )
     weights = {variable.name: variable.numpy() for variable in build_bert(sizes).variables}
     pretrained = PretrainedBert(sizes=sizes, weights=weights, vocabulary=(), lower_case=True)
-    runtime = prepare_runtime(precision="auto", seed=1, max_tokens=4)
+    runtime = prepare_runtime(strategy=start_strategy(Alone()), precision="auto", seed=1, max_tokens=4)
     trainer = Trainer(pretrained, Config().train, runtime, total_steps=10)
     ids = np.ones((2, 4), np.int32)
     trainer.update(Batch(ids, ids, np.array([0, 1], np.float32), np.ones(2, np.float32), np.arange(2)))

@@ -25,11 +25,14 @@ def main(source: str) -> None:
     from ml.config import TrainConfig
     from ml.encoder.pretrained import read_encoder
     from ml.training.batches import Batch
-    from ml.training.hardware import prepare_runtime
+    from ml.training.hardware import prepare_runtime, start_strategy
     from ml.training.training_step import Trainer
+    from ml.training.workers import Alone
 
     settings = TrainConfig()
-    runtime = prepare_runtime(precision=settings.precision, seed=settings.seed, max_tokens=TOKENS)
+    runtime = prepare_runtime(
+        strategy=start_strategy(Alone()), precision=settings.precision, seed=settings.seed, max_tokens=TOKENS
+    )
     trainer = Trainer(read_encoder(source), settings, runtime, total_steps=STEPS)
     random = np.random.default_rng(0)
     ids = random.integers(1000, 20_000, (BATCH, TOKENS), np.int32)

@@ -87,11 +87,14 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
     from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
     from ml.training.epochs import LabelledTexts, fit
-    from ml.training.hardware import prepare_runtime
+    from ml.training.hardware import prepare_runtime, start_strategy
     from ml.training.training_step import Trainer
+    from ml.training.workers import Alone
 
     settings = replace(Config().train, epochs=1)
-    runtime = prepare_runtime(precision="auto", seed=settings.seed, max_tokens=Config().encoder.max_tokens)
+    runtime = prepare_runtime(
+        strategy=start_strategy(Alone()), precision="auto", seed=settings.seed, max_tokens=Config().encoder.max_tokens
+    )
     pretrained = read_encoder(str(module))
     tokenizer = build_tokenizer(pretrained, Config().encoder.max_tokens)
     trainer = Trainer(pretrained, settings, runtime, total_steps=2 * steps)

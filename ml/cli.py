@@ -54,6 +54,7 @@ from ml.steps import (
     report_if_failed,
     run_all,
     run_approval,
+    run_join,
     run_rollback,
     run_step,
 )
@@ -182,6 +183,11 @@ def _approve(arguments: argparse.Namespace) -> None:
         config, records = _config(arguments), [_read_record(path) for path in arguments.input]
         _tell_taken(*records)
     _hand_on(arguments, run_approval(config, run, records, _tracker()))
+
+
+def _join(arguments: argparse.Namespace) -> None:
+    records = [_read_record(path) for path in arguments.input]
+    run_join(_config(arguments), _run(arguments), records, number=arguments.worker)
 
 
 def _tell_taken(*records: Record | ToldSettings) -> None:
@@ -476,6 +482,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_step_arguments(approve)
     approve.set_defaults(run=_approve)
     _add_score(commands.add_parser("score", help=OTHER_STEPS["score"].help, description=OTHER_STEPS["score"].help))
+    join = commands.add_parser("join", help=_JOIN_HELP, description=_JOIN_HELP)
+    _add_step_arguments(join)
+    join.add_argument(
+        "--worker", type=_whole(999), default=1, metavar="N", help="this machine's place in train.workers"
+    )
+    join.set_defaults(run=_join)
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
@@ -509,6 +521,7 @@ _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
+_JOIN_HELP = "take part in a training that the step train leads on another machine; see train.workers"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
 

@@ -313,6 +313,14 @@ def run_approval(
     return concluded
 
 
+def run_join(config: Config, run: Run, records: Iterable[Record], *, number: int) -> None:
+    """Take part, as worker `number`, in a training that another machine leads: that one leaves record and verdict."""
+    from ml.training.train import join
+
+    (splits,) = _picked("join", (Splits,), records)
+    join(config, run, cast(Splits, splits), number)
+
+
 def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:
     """Roll back, and leave a verdict, whatever comes of it."""
     from ml.champion.rollback import roll_back

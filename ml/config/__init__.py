@@ -145,6 +145,15 @@ class TrainConfig:
     tf32: bool = Field(
         default=True, description="GPUs may multiply float32 in TF32, quicker and with 10 bits; in training only."
     )
+    workers: tuple[Text, ...] = Field(
+        default=(),
+        max_length=1000,
+        description="HOST:PORT of each machine that trains together, the leader first; none: this machine alone.",
+    )
+    grow_batch: bool = Field(
+        default=False,
+        description="Multiply batch_size by the number of devices, and the learning rate by its square root.",
+    )
     checkpoint_minutes: float = Field(default=10.0, ge=1e-6, le=1440, description="Time between two checkpoints.")
     keep_checkpoints_days: float = Field(
         default=30.0, ge=0.01, le=3650, description="So long the checkpoints of a training that was cut off stay."
@@ -156,6 +165,7 @@ class TrainConfig:
         defaults = TrainConfig()
         return replace(
             self,
+            workers=defaults.workers,
             checkpoint_minutes=defaults.checkpoint_minutes,
             keep_checkpoints_days=defaults.keep_checkpoints_days,
         )

@@ -16,21 +16,26 @@ from typing import Any
 import tensorflow as tf
 
 from ml.config import TrainConfig, config_digest
+from ml.errors import LineageError
 from ml.fingerprint import code_version, library_versions
 from ml.store import Store
 from ml.store.plain_path import plain_path
 from ml.training.training_step import Trainer
 
+_AGREED_DIGITS = 12  # of hexadecimal: their sum over a million devices fits into 64 bits
 _CODE = ("training", "encoder", "model", "metrics.py")
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one training, which the store keeps under the training's key; each is whole or absent."""
+    """The checkpoints of one training, which the store keeps under the training's key; each is whole or absent.
 
-    def __init__(self, store: Store, key: str, trainer: Trainer, *, minutes: float) -> None:
-        self._store, self._key, self._trainer = store, key, trainer
+    Of several machines the leader alone writes and removes them.
+    """
+
+    def __init__(self, store: Store, key: str, trainer: Trainer, *, minutes: float, leads: bool = True) -> None:
+        self._store, self._key, self._trainer, self._leads = store, key, trainer, leads
         self._seconds = 60 * minutes
         self._last = time.monotonic()
         self._progress = tf.Variable("", dtype=tf.string)
@@ -45,7 +50,7 @@ class Checkpoints:
     def save(self, step: int, progress: Mapping[str, Any], *, keep: Collection[int]) -> None:
         """Save the state after `step`, with `progress` as JSON; remove earlier checkpoints of steps not in `keep`."""
         self._last = time.monotonic()
-        if step in self._steps():
+        if not self._leads or step in self._steps():
             return
         self._progress.assign(json.dumps(progress))
         with self._store.staging() as staged:
@@ -65,7 +70,7 @@ class Checkpoints:
                 self._verify(step)
         except (ValueError, IndexError, tf.errors.OpError) as error:
             logger.warning("a checkpoint is damaged (%s): the training starts anew", type(error).__name__)
-            for step in steps:
+            for step in steps if self._leads else ():
                 self._store.drop("checkpoints", f"{self._key}/{step}")
             steps = []
         if not steps:
@@ -74,8 +79,23 @@ class Checkpoints:
         progress: dict[str, Any] = json.loads(self._progress.numpy())
         return progress
 
+    def agree(self, step: int) -> None:
+        """Raise LineageError unless all machines train the same, from the same step on."""
+        strategy = self._trainer.runtime.strategy
+        if strategy.num_replicas_in_sync == 1:
+            return
+        own = int(hashlib.sha256(f"{self._key} {step}".encode()).hexdigest()[:_AGREED_DIGITS], 16)
+        if _sum(strategy, own) != own * strategy.num_replicas_in_sync:
+            raise LineageError(
+                "the machines do not train the same",
+                where="train.workers",
+                fix="give all the same record of the split, settings, code, libraries and store",
+            )
+
     def restore_weights(self, step: int) -> None:
-        """Give the classifier the weights that it had after `step`."""
+        """Give the classifier the weights that it had after `step`; a machine that does not lead exports none."""
+        if not self._leads:
+            return
         weights = tf.train.Checkpoint(classifier=self._trainer.classifier)
         weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
 
@@ -95,15 +115,29 @@ class Checkpoints:
             reader.get_tensor(name)
 
 
+def _sum(strategy: Any, number: int) -> int:
+    """Sum a number over all devices of all machines."""
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def total() -> tf.Tensor:
+        each = strategy.run(lambda: tf.constant(number, tf.int64))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
+
+    return int(total())
+
+
 @contextmanager
 def open_checkpoints(
-    store: Store, key: str, trainer: Trainer, *, minutes: float, keep_days: float
+    store: Store, key: str, trainer: Trainer, *, minutes: float, keep_days: float, leads: bool = True
 ) -> Iterator[Checkpoints]:
     """Open the checkpoints of the training with this key, and remove those of others once they are `keep_days` old.
 
     When the training ends without an error, its own checkpoints are removed too. A second training with the same key
-    waits until the first one has ended or died.
+    waits until the first one has ended or died. A machine that does not lead only reads.
     """
+    if not leads:
+        yield Checkpoints(store, key, trainer, minutes=minutes, leads=False)
+        return
     store.drop_old("checkpoints", days=keep_days)
     with store.lock_of("checkpoints", key, waiting="waiting for another process that trains the same to end"):
         yield Checkpoints(store, key, trainer, minutes=minutes)

@@ -110,6 +110,7 @@ def fit(
     STEPS_BETWEEN_READS steps, and the figures of each epoch.
     """
     course = _restore(checkpoints, math.ceil(len(train.labels) / settings.batch_size))
+    checkpoints.agree(course.steps)
     done = len(course.epochs) * len(train.labels) + sum(course.rows)
 
     def save() -> None:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import tensorflow as tf
 import tf_keras
 
+from ml.training.workers import Alone, Workers
+
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -33,8 +35,19 @@ class Runtime:
     widths: tuple[int, ...]
 
 
+def start_strategy(workers: Workers | Alone) -> Any:
+    """Choose how devices share the work, and wait for other machines; with these nothing may be computed before."""
+    if isinstance(workers, Alone):
+        return choose_strategy(tf.config.list_logical_devices("GPU"))
+    cluster = tf.train.ClusterSpec({role: list(addresses) for role, addresses in workers.cluster.items()})
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, task_type=workers.role, task_id=workers.index, rpc_layer="grpc"
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
 def prepare_runtime(
-    *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, deterministic: bool = True
+    *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, strategy: Any, deterministic: bool = True
 ) -> Runtime:
     """Set all seeds and choose a runtime for the hardware; on the CPU equal seeds give equal weights, bit for bit.
 
@@ -51,14 +64,15 @@ def prepare_runtime(
     runtime = Runtime(
         precision=choose_precision(_capabilities(gpus), _cpu_flags()) if precision == "auto" else precision,
         jit_compile=bool(gpus),
-        strategy=choose_strategy(tf.config.list_logical_devices("GPU")),
+        strategy=strategy,
         widths=choose_widths(max_tokens) if gpus else (),
     )
     logger.info(
-        "training in %s on %s, XLA %s",
+        "training in %s on %s, XLA %s, devices of all machines: %d",
         runtime.precision,
         f"{len(gpus)} GPU" if gpus else "the CPU",
         "on" if runtime.jit_compile else "off",
+        strategy.num_replicas_in_sync,
     )
     return runtime
 

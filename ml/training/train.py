@@ -2,10 +2,13 @@
 
 import json
 import logging
+import math
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +17,13 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ml.config import Config
+from ml.config import Config, TrainConfig
 from ml.config.redaction import public_name
 from ml.data.rows import read_part, read_part_in_batches
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
 from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
 from ml.encoder.weights import PretrainedBert
-from ml.errors import DataError
+from ml.errors import ConfigError, DataError
 from ml.fingerprint import training_digest
 from ml.model.classifier import count_parameters, start_at_share, summarize
 from ml.model.export import export_classifier
@@ -41,10 +44,11 @@ from ml.store.files import tree_digest
 from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
-from ml.training.hardware import prepare_runtime, tf32
+from ml.training.hardware import prepare_runtime, start_strategy, tf32
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
+from ml.training.workers import Alone, Workers, find_workers
 
 _BYTES_PER_MAXRSS = 1024  # Linux counts it in KiB
 
@@ -60,58 +64,35 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
     answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
-    started, settings = time.monotonic(), config.train
-    champion = run.registry.resolve(CHAMPION_ALIAS)
-    train_part, validation_part = splits.part("train"), splits.part("validation")
-    for part in (train_part, validation_part):
-        _check_classes(part)
-    validation_rows = read_part(run.store, validation_part)
-    pretrained = read_encoder(config.encoder.source)
+    started, workers = time.monotonic(), find_workers(config.train.workers, 0, os.environ)
+    if not workers.leads:
+        raise ConfigError(
+            "another machine leads this training",
+            where="TF_CONFIG",
+            fix="run `python -m ml join` here, with the same record, and the step train on the leader",
+        )
+    training = _prepare(config, run, splits, workers)
+    pretrained, trainer = training.pretrained, training.trainer
+    validation_rows = read_part(run.store, training.validation)
     precision = choose_served_precision(config.serve.precision, pretrained)
-    runtime = prepare_runtime(
-        precision=settings.precision,
-        seed=settings.seed,
-        max_tokens=config.encoder.max_tokens,
-        deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
-    )
-    tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
-    trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(train_part.rows, settings))
-    start_at_share(trainer.classifier, train_part.positives / train_part.rows)
-    start = begin(trainer.classifier, settings, champion, run.registry, pretrained)
-    key = training_key(
-        settings,
-        [train_part.digest, validation_part.digest],
-        f"{encoder_digest(pretrained)} {config.encoder.max_tokens}",
-        trainer,
-    )
-    with (
-        open_checkpoints(
-            run.store, key, trainer, minutes=settings.checkpoint_minutes, keep_days=settings.keep_checkpoints_days
-        ) as checkpoints,
-        run.store.staging() as staged,
-        run.store.staging() as tokens,
-    ):
-        texts = _labelled(run.store, train_part, tokenizer, tokens / "train")
-        validation_texts = _labelled(run.store, validation_part, tokenizer, tokens / "validation")
-        with tf32(allowed=settings.tf32):
-            fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
+    with _fitted(training, run) as fitted, run.store.staging() as staged:
         exporter = Exporter(
             write=partial(
                 export_classifier,
                 pretrained=pretrained,
-                tokenizer=tokenizer,
+                tokenizer=training.tokenizer,
                 weights=trainer.classifier.get_weights(),
-                seed=settings.seed,
+                seed=config.train.seed,
             ),
             score=lambda saved_model: _score_validation(saved_model, validation_rows),
-            choose=_threshold_chooser(config, run, champion, validation_rows),
+            choose=_threshold_chooser(config, run, training.champion, validation_rows),
             labels=validation_rows["target"].to_numpy(np.float32),
         )
         form, scores, threshold = export_in_form(
             staged / "model" / "saved_model", config.serve.precision, precision, exporter
         )
         profile = _profile(config, scores, validation_rows, threshold)
-        description = _description(config, splits, threshold, start, pretrained, profile=profile)
+        description = _description(config, splits, threshold, training.start, pretrained, profile=profile)
         (staged / "model" / "model.json").write_text(to_json(description), encoding="utf-8")
         _write_training(staged / "training", fitted, trainer)
         model = _commit(run.store, staged)
@@ -127,9 +108,117 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         examples_per_second=round(fitted.examples_per_second, 1),
         train_seconds=round(time.monotonic() - started, 1),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _BYTES_PER_MAXRSS,
-        started_from=start.weights,
+        started_from=training.start.weights,
         form=form,
     )
+
+
+def join(config: Config, run: Run, splits: Splits, number: int) -> None:
+    """Take part, as worker `number`, in a training that another machine leads; nothing is written.
+
+    It ends when the last epoch has ended. Raises as `train` does.
+    """
+    workers = find_workers(config.train.workers, number, os.environ)
+    if workers.leads:
+        raise ConfigError(
+            "this machine would lead the training",
+            where="train.workers, --worker and TF_CONFIG",
+            fix="name all machines in train.workers, and this one by --worker from 1 on",
+        )
+    with _fitted(_prepare(config, run, splits, workers), run):
+        logger.info("the training has ended; its leader exports the model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """What all machines of a training have alike, but for `leads`."""
+
+    settings: TrainConfig
+    champion: Champion
+    train: Split
+    validation: Split
+    pretrained: PretrainedEncoder
+    tokenizer: Tokenizer
+    trainer: Trainer
+    start: Start
+    key: str
+    leads: bool
+
+
+def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone) -> _Training:
+    train_part, validation_part = splits.part("train"), splits.part("validation")
+    for part in (train_part, validation_part):
+        _check_classes(part)
+    strategy = start_strategy(workers)
+    settings = _grown(config.train, strategy.num_replicas_in_sync)
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    pretrained = read_encoder(config.encoder.source)
+    runtime = prepare_runtime(
+        precision=settings.precision,
+        seed=settings.seed,
+        max_tokens=config.encoder.max_tokens,
+        strategy=strategy,
+        deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
+    )
+    tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
+    trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(train_part.rows, settings))
+    start_at_share(trainer.classifier, train_part.positives / train_part.rows)
+    start = begin(trainer.classifier, settings, champion, run.registry, pretrained)
+    key = training_key(
+        settings,
+        [train_part.digest, validation_part.digest],
+        f"{encoder_digest(pretrained)} {config.encoder.max_tokens}",
+        trainer,
+    )
+    return _Training(
+        settings=settings,
+        champion=champion,
+        train=train_part,
+        validation=validation_part,
+        pretrained=pretrained,
+        tokenizer=tokenizer,
+        trainer=trainer,
+        start=start,
+        key=key,
+        leads=workers.leads,
+    )
+
+
+def _grown(settings: TrainConfig, devices: int) -> TrainConfig:
+    """Grow batch and learning rate with the devices, if the settings say so.
+
+    The square root is the rule for Adam: Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
+    Algorithms", arXiv:2205.10287.
+    """
+    if not settings.grow_batch:
+        return settings
+    return replace(
+        settings,
+        batch_size=settings.batch_size * devices,
+        learning_rate=settings.learning_rate * math.sqrt(devices),
+    )
+
+
+@contextmanager
+def _fitted(training: _Training, run: Run) -> Iterator[Fitted]:
+    """Fit the classifier; its checkpoints stay until the context ends without an error."""
+    settings, trainer = training.settings, training.trainer
+    with (
+        open_checkpoints(
+            run.store,
+            training.key,
+            trainer,
+            minutes=settings.checkpoint_minutes,
+            keep_days=settings.keep_checkpoints_days,
+            leads=training.leads,
+        ) as checkpoints,
+        run.store.staging() as tokens,
+    ):
+        texts = _labelled(run.store, training.train, training.tokenizer, tokens / "train")
+        validation_texts = _labelled(run.store, training.validation, training.tokenizer, tokens / "validation")
+        with tf32(allowed=settings.tf32):
+            fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
+        yield fitted
 
 
 def _check_classes(part: Split) -> None:

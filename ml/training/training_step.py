@@ -81,11 +81,11 @@ class Trainer:
 
     def steps(self) -> int:
         """Return the number of steps made so far."""
-        return int(self._steps)
+        return int(tf.convert_to_tensor(self._steps))
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
-        return float(self.schedule(self._steps))
+        return float(self.schedule(tf.convert_to_tensor(self._steps)))
 
     def _update_all_replicas(self, *batch: tf.Tensor) -> tf.Tensor:
         strategy = self.runtime.strategy
