@@ -8,6 +8,35 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+_VALUES = 2**16  # a mask compares 16 random bits with the rate
+
+
+class Masks:
+    """Draws the masks of one pass, one after another, as a function of `seed`, int64 [2].
+
+    16 random bits for each value are drawn in half the time of TensorFlow's 32; a rate is met to 1 / 65,536.
+    """
+
+    def __init__(self, seed: Any) -> None:
+        self._seed, self._drawn = seed, 0
+
+    def drop(self, x: tf.Tensor, rate: float) -> tf.Tensor:
+        """Set a share of the values to 0, and scale the others so that the mean stays."""
+        dropped = round(rate * _VALUES)
+        if dropped == 0:
+            return x
+        kept = tf.cast(self._draw(tf.shape(x)) >= tf.constant(dropped, tf.uint16), x.dtype)
+        return x * (kept * tf.constant(_VALUES / (_VALUES - dropped), x.dtype))
+
+    def _draw(self, shape: tf.Tensor) -> tf.Tensor:
+        """Draw uint16 of this shape, two from each word."""
+        self._drawn += 1
+        count = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform(
+            [(count + 1) // 2], self._seed + tf.constant([0, self._drawn], tf.int64), None, None, tf.uint32
+        )
+        return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count], shape)
+
 
 class DropoutMasks:
     """The masks of all dropout layers of a model; set `draw`, int64 [], before each pass: each value has its masks."""

@@ -14,9 +14,9 @@ from ml.encoder.tokenizer import TokenizedTexts
 from ml.model.classifier import build_classifier
 from ml.progress import progress
 from ml.training.batches import Batch, scoring_batches
-from ml.training.dropout import DropoutMasks
 from ml.training.hardware import Runtime
 from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table
+from ml.training.trained_form import choose_form
 
 SCORING_BATCH = 128
 _IDS = tf.TensorSpec([None, None], tf.int32)
@@ -54,7 +54,7 @@ class Trainer:
         self._steps = (
             self.optimizer.iterations
         )  # Keras makes the counter on first use, which must be outside of replicas
-        self._masks = DropoutMasks(self.classifier, settings.seed)
+        self._form = choose_form(pretrained, self.classifier, settings, runtime)
         self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
         # Its shapes are those of the weights: one compilation serves all widths.
         self._apply = (
@@ -122,9 +122,8 @@ class Trainer:
     ) -> tuple[tf.Tensor, list[Any], tf.Tensor]:
         """Return the loss, the gradients, and the norm of the tables' gradients before the rows of a token meet."""
         ids, mask, labels, weights = share
-        self._masks.draw = draw
         with tf.GradientTape() as tape:
-            probabilities = self.classifier(_encoder_inputs(ids, mask), training=True)
+            probabilities = self._form.train(ids, mask, draw)
             losses = tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)
             loss = tf.reduce_sum(weights * losses) / rows
             scaled = self.optimizer.get_scaled_loss(loss) if self._scales_loss else loss
@@ -140,8 +139,4 @@ class Trainer:
         return loss, gradients, table_norms
 
     def _score(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return self.classifier(_encoder_inputs(ids, mask), training=False)[:, 0]
-
-
-def _encoder_inputs(ids: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)}
+        return self._form.score(ids, mask)[:, 0]
