@@ -29,6 +29,7 @@ from ml.config.source_address import scheme_of
 from ml.errors import (
     ConfigError,
     DataError,
+    Interrupted,
     LineageError,
     OutOfResources,
     PermanentError,
@@ -266,12 +267,19 @@ def _told_to_end() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _kind_of_end(status: int) -> type[SincereError]:
+    """Return the kind of error that ended a step; minus a signal, or as a shell says it, is a status too."""
+    if status in (-signal.SIGTERM, _OF_A_SHELL + signal.SIGTERM):
+        return Interrupted
+    if status == TransientError.exit_status or not 0 <= status <= _OF_A_SHELL:
+        return OutOfResources
+    return PermanentError
+
+
 def _report_end(arguments: argparse.Namespace) -> None:
     from ml.report.after_step import report_end
 
-    killed = arguments.status == TransientError.exit_status or not 0 <= arguments.status <= _OF_A_SHELL
-    kind = OutOfResources if killed else PermanentError
-    error = kind(arguments.what, where=arguments.where, fix=arguments.fix)
+    error = _kind_of_end(arguments.status)(arguments.what, where=arguments.where, fix=arguments.fix)
     report_end(_run(arguments), arguments.step, error)
 
 

@@ -200,7 +200,7 @@ def test_the_locks_agree_with_the_one_that_has_everything(lock: str) -> None:
     assert {name: pins for name, pins in other.items() if name in everything and pins != everything[name]} == {}
 
 
-@pytest.mark.parametrize("lock", ["all", "airflow", "dev", "cuda"])
+@pytest.mark.parametrize("lock", ["all", "airflow", "dev", "cuda", "audit"])
 def test_a_lock_has_hashes_and_no_download_address(lock: str) -> None:
     text = (PROJECT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
     requirements = re.split(r"\n(?=\S)", text.replace("\\\n", " ").strip())

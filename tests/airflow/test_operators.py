@@ -574,5 +574,5 @@ def test_an_evaluation_that_takes_too_long_is_ended_and_tried_again(
 ) -> None:
     monkeypatch.setattr("retraining.operators.evaluation_seconds", lambda *_: 0.3)
     monkeypatch.setenv("ML_PYTHON", _program(tmp_path, "sleep 60 & wait"))
-    with pytest.raises(AirflowException, match="killed by signal 15"):
+    with pytest.raises(AirflowException, match=r"told to end \(signal 15\)"):
         _run(EvaluateOperator(records=[{}, {}]))

@@ -77,8 +77,9 @@ class Stack:
 
     def kill(self, part: str) -> None:
         """Kill a part as a crash does, start it again, and wait until it is healthy."""
+        container = self.compose("ps", "--all", "--quiet", part).strip()
         self.compose("kill", "--signal", "SIGKILL", part)
-        self.compose("start", part)
+        subprocess.run(["docker", "start", container], env=self.environment, check=True, capture_output=True)
         self.until(lambda: self.health()[part] == "healthy", seconds=300, what=part)
 
     def health(self) -> dict[str, str]:

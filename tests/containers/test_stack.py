@@ -128,8 +128,10 @@ def test_where_a_gpu_is_the_worker_leaves_trainings_to_the_other(stack: Stack, f
 
 
 def queues_of(stack: Stack, worker: str) -> str:
-    commands = stack.within(worker, "bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'").splitlines()
-    return commands[commands.index("--queues") + 1]
+    """Return what a worker's own process says: Celery writes another title over its command."""
+    commands = stack.within(worker, "bash", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    (queues,) = set(re.findall(r"celery worker --queues ([\w,]+)", commands))
+    return queues
 
 
 def host_of(stack: Stack, part: str) -> str:

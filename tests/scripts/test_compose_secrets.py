@@ -37,6 +37,12 @@ def test_it_writes_all_secrets_that_compose_asks_for_and_says_what_is_next(tmp_p
     assert not [name for name in secrets if secrets[name] in done.stdout]
 
 
+def test_make_knows_it_and_installs_nothing_for_it() -> None:
+    done = subprocess.run(["make", "--dry-run", "secrets"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "scripts/compose_secrets.py" in done.stdout
+    assert "pip install" not in done.stdout
+
+
 def test_its_owner_alone_may_read_it_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600

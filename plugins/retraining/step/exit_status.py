@@ -38,8 +38,8 @@ def raise_for_status(step: str, status: int) -> None:
 def end_of(step: str, status: int) -> Mapping[str, str]:
     """Say how a step ended that could not say it itself: what, where, and what to do (fix)."""
     if _signal(status) == signal.SIGTERM:
-        fix = "nothing if its worker was stopped: it is tried again, and a training goes on from where it was"
-        return told(_killed(step, signal.SIGTERM), "whoever ended the task or its worker", fix)
+        fix = "nothing if its worker was stopped: it may be tried again, and a training goes on from where it was"
+        return told(_killed(step, signal.SIGTERM), "its worker, a person, or its time limit", fix)
     if _signal(status):
         return told(
             _killed(step, _signal(status)),

@@ -65,6 +65,8 @@ def test_a_source_that_is_refused_is_told_without_its_password(capsys: pytest.Ca
     [
         ("kill -KILL $$", "NOT FINISHED: the step train ran out", "killed by signal 9"),
         ("exit 137", "NOT FINISHED: the step train ran out", "killed by signal 9"),
+        ("kill -TERM $$", "NOT FINISHED: the step train was interrupted", "was told to end (signal 15)"),
+        ("exit 143", "NOT FINISHED: the step train was interrupted", "was told to end (signal 15)"),
         ("exit 2", "FAILED: the step train", "stopped with status 2"),
     ],
 )
