@@ -323,6 +323,19 @@ def _check_registry(arguments: argparse.Namespace) -> None:
         raise RegistryDamaged(f"{len(wrong)} found", where="the registry", fix="mend what is listed, then check again")
 
 
+def _collect(arguments: argparse.Namespace) -> None:
+    from ml.keeping.gc import gc
+    from ml.keeping.logs import log_folders
+
+    run = _run(arguments)
+    with report_if_failed(run, "gc"):
+        logs = arguments.logs or log_folders(os.environ, _home())
+        cleanup = gc(_config(arguments), run, logs)
+    if arguments.output is not None:
+        write_whole(arguments.output, to_json(cleanup))
+    print(words_of(cleanup))
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -488,6 +501,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
+    _add_gc(commands.add_parser("gc", help="remove by age and size what no champion, decision or run needs"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -509,6 +523,7 @@ _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
+_LOGS_HELP = "Airflow's logs, repeatable; default: those of its environment, else of airflow/ in the home"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
 
@@ -566,7 +581,7 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
 
 
 def _add_ended(command: argparse.ArgumentParser) -> None:
-    command.add_argument("step", choices=[*STEPS, *OTHER_STEPS, "approve", "rollback"])
+    command.add_argument("step", choices=[*STEPS, *OTHER_STEPS, "approve", "rollback", "gc"])
     command.add_argument("--status", type=int, required=True, help="75: it may be tried again; negative: a signal")
     for name in ("what", "where", "fix"):
         command.add_argument(f"--{name}", required=True, metavar="TEXT")
@@ -578,6 +593,15 @@ def _add_registry(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser("check", help="list what is wrong, and prove each version's digest; status 65 if any is")
     check.set_defaults(run=_check_registry)
+
+
+def _add_gc(command: argparse.ArgumentParser) -> None:
+    _add_settings_arguments(command)
+    command.add_argument("--dry-run", action="store_true", help="say what would go, why, and how many bytes")
+    command.add_argument("--logs", type=Path, action="append", metavar="FOLDER", help=_LOGS_HELP)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help="where the record goes as well")
+    _add_run_identity(command)
+    command.set_defaults(run=_collect, source=None, no_sample=False, force=False)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:

@@ -875,6 +875,25 @@ class Scoring:
         return tuple(check for check in self.checks if not check.passed and check.severity != "info")
 
 
+@record
+class Removed:
+    """How many folders or files of a kind were removed, and how many stay, with their bytes."""
+
+    kind: str
+    number: int
+    bytes: int
+    kept: int
+    kept_bytes: int
+
+
+@record
+class Cleanup:
+    """What a clean-up has removed or, as a dry run, would remove, by kind."""
+
+    dry_run: bool
+    removed: tuple[Removed, ...]
+
+
 Record = (
     RawSnapshot
     | Change
@@ -890,6 +909,7 @@ Record = (
     | Answer
     | NoAnswer
     | Question
+    | Cleanup
 )
 
 

@@ -98,7 +98,7 @@ def _write(store: Store, splits: Sequence[Split], divided: _Divided) -> None:
     """Write the parts that are not stored yet, all at once."""
     with ExitStack() as stack:
         folders = [stack.enter_context(store.staging()) for _ in splits]  # it removes what a killed process left
-        missing = {place for place, split in enumerate(splits) if not store.contains("splits", split.digest)}
+        missing = {place for place, split in enumerate(splits) if not store.use("splits", split.digest)}
         with ExitStack() as files:
             writers = {
                 place: files.enter_context(pa.parquet.ParquetWriter(folders[place] / "rows.parquet", ROWS_SCHEMA))

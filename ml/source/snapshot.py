@@ -27,7 +27,7 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
     with run.store.staging() as folder:
         csv = fetch(config.source, folder)
         sha256 = _identity(csv, config.source)
-        if not run.store.contains("snapshots", sha256):
+        if not run.store.use("snapshots", sha256):
             _write_snapshot(folder, parse(csv, config.source, source=source), config.source, sha256)
             run.store.commit(folder, "snapshots", sha256)
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
