@@ -336,6 +336,14 @@ def _collect(arguments: argparse.Namespace) -> None:
     print(words_of(cleanup))
 
 
+def _erase(arguments: argparse.Namespace) -> None:
+    from ml.keeping.erase import erase, read_ids
+    from ml.keeping.erased_text import erased_text
+
+    ids = read_ids(arguments.ids)
+    print(erased_text(erase(_run(arguments), ids, same_text=arguments.same_text)))
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -502,6 +510,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
     _add_gc(commands.add_parser("gc", help="remove by age and size what no champion, decision or run needs"))
+    _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -602,6 +611,13 @@ def _add_gc(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=_writable, metavar="RECORD.json", help="where the record goes as well")
     _add_run_identity(command)
     command.set_defaults(run=_collect, source=None, no_sample=False, force=False)
+
+
+def _add_erase(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--ids", type=_readable, required=True, metavar="FILE", help="one id a line; - for stdin")
+    command.add_argument("--same-text", action="store_true", help="erase all rows that bear the same text, too")
+    _add_run_identity(command)
+    command.set_defaults(run=_erase, dry_run=False, force=False)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:

@@ -65,7 +65,11 @@ Source = Annotated[SourceName | UnknownSource, BY_NAME]
 
 @record
 class RawSnapshot:
-    """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder."""
+    """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder.
+
+    `erased_rows` were left out because a person had them erased; then `sha256` is that of the bytes and of which rows
+    these were, and the JSON of other snapshots leaves the field out.
+    """
 
     source: str
     sha256: str
@@ -73,6 +77,29 @@ class RawSnapshot:
     columns: tuple[str, ...]
     bytes: int
     quarantined_rows: int
+    erased_rows: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+
+
+@record
+class Erasure:
+    """What a person has had erased, at `time` (UTC): `ids` are hashes of the rows' ids under `salt`, in hex."""
+
+    time: str
+    salt: str
+    ids: tuple[str, ...]
+
+
+@record
+class ErasedRows:
+    """So many rows of a stored folder were erased, at these times (UTC)."""
+
+    rows: int
+    times: tuple[str, ...]
+
+
+@record
+class NothingErased:
+    """No row of the stored folder was erased."""
 
 
 @record

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ml.errors import LineageError
-from ml.records import Split, SplitName
+from ml.records import ErasedRows, Split, SplitName
 from ml.store import Store
+from ml.store.erasures import erased_rows
 
 ROWS_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), ("target", pa.int8())])
 COLUMNS = tuple(ROWS_SCHEMA.names)
@@ -28,6 +29,13 @@ _Divided = Callable[[Sequence[str]], Iterable[Sequence[pa.RecordBatch]]]
 def read_part(store: Store, part: Split) -> pd.DataFrame:
     """Read the rows of a part (qid, question_text, target); raises LineageError if their counts are not as recorded."""
     rows = pd.read_parquet(store.open("splits", part.digest) / "rows.parquet")
+    erased = erased_rows(store, "splits", part.digest)
+    if isinstance(erased, ErasedRows):
+        raise LineageError(
+            f"{erased.rows:,} of the {part.name} rows were erased since they were divided",
+            where=f"store/splits/{part.digest[:12]}",
+            fix="start a new run, which reads the source without them",
+        )
     if (len(rows), int(rows["target"].sum())) != (part.rows, part.positives):
         raise LineageError(
             f"the {part.name} rows that are stored are not those of the record",

@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.csv
 import pyarrow.parquet
 
 from ml.config import Config, SourceConfig
@@ -13,7 +14,9 @@ from ml.errors import DataError
 from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run
 from ml.source.csv_table import AUTO, Parsed, parse
+from ml.source.erased import leave_out_erased
 from ml.source.fetch import fetch
+from ml.store.erasures import read_erasures
 from ml.store.files import file_digest
 
 logger = logging.getLogger(__name__)
@@ -26,10 +29,13 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
     source = public_address(config.source.uri)
     with run.store.staging() as folder:
         csv = fetch(config.source, folder)
-        sha256 = _identity(csv, config.source)
-        if not run.store.use("snapshots", sha256):
-            _write_snapshot(folder, parse(csv, config.source, source=source), config.source, sha256)
-            run.store.commit(folder, "snapshots", sha256)
+        sha256, erasures = _identity(csv, config.source), read_erasures(run.store)
+        if erasures.requests or not run.store.use("snapshots", sha256):
+            parsed, erased, sha256 = leave_out_erased(parse(csv, config.source, source=source), erasures, sha256)
+            _tell_erased(erased)
+            if not run.store.use("snapshots", sha256):
+                _write_snapshot(folder, parsed, config.source, sha256, erased)
+                run.store.commit(folder, "snapshots", sha256)
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
     record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
     _check_quarantine(record, config.source)
@@ -44,7 +50,12 @@ def _identity(csv: Path, config: SourceConfig) -> str:
     return hashlib.sha256(f"{sha256}\0{config.index_column}".encode()).hexdigest()
 
 
-def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str) -> None:
+def _tell_erased(rows: int) -> None:
+    if rows:
+        logger.warning("%d rows are left out, because they were erased", rows)
+
+
+def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str, erased: int) -> None:
     record = RawSnapshot(
         source=public_address(config.uri),
         sha256=sha256,
@@ -52,8 +63,11 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
         columns=tuple(parsed.table.column_names),
         bytes=(folder / "rows.csv").stat().st_size,
         quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
+        erased_rows=erased,
     )
     _check_quarantine(record, config)
+    if erased:
+        pyarrow.csv.write_csv(parsed.table, folder / "rows.csv")
     pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet", row_group_size=_GROUP_ROWS)
     if parsed.quarantined:
         (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")

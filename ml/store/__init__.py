@@ -130,21 +130,49 @@ class Store:
         return place
 
     def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
-        """Store texts as files under a name instead of a digest, and replace what is stored under this name.
+        """Store texts as files under a name instead of a digest, and replace what is stored under this name."""
+        with self.replacing(kind, name) as folder:
+            for file, text in texts.items():
+                (folder / file).write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def replacing(self, kind: Kind, name: str) -> Iterator[Path]:
+        """Give an empty folder, which at the end replaces what is stored under this name.
 
         Until the new folder is in place, the old one is kept as `.<name>`: so one is found even if the process dies.
         """
         place = self._root / kind / name
         with self.lock("put", waiting="waiting for another process that stores under a name"):
             with self.staging() as folder:
-                for file, text in texts.items():
-                    (folder / file).write_text(text, encoding="utf-8")
+                yield folder
                 if place.is_dir():
                     self._remove(_replaced(place))
                     with suppress(FileNotFoundError):  # another process has dropped it
                         place.rename(_replaced(place))
                 self.commit(folder, kind, name)
             self._remove(_replaced(place))
+
+    def finish_replacing(self, kind: Kind) -> None:
+        """Remove what processes that died have left of replaced folders, and put back what they did not replace."""
+        with self.lock("put", waiting="waiting for another process that stores under a name"):
+            for old in (self._root / kind).glob(".*"):
+                place = old.with_name(old.name.removeprefix("."))
+                if place.is_dir():
+                    self._remove(old)
+                else:
+                    old.rename(place)
+
+    @contextmanager
+    def rewriting(self, kind: Kind, name: str) -> Iterator[tuple[Path, Path]]:
+        """Give a stored folder and an empty one, which at the end replaces it, as old as it, if it has any file."""
+        with self.staging() as new:
+            old = self.open(kind, name)
+            yield old, new
+            if any(new.iterdir()):
+                with self.replacing(kind, name) as folder:
+                    for path in new.iterdir():
+                        path.rename(folder / path.name)
+                    shutil.copystat(old, folder)
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""

@@ -51,6 +51,7 @@ def _(record: ToldSettings) -> str:
 @words_of.register
 def _(record: RawSnapshot) -> str:
     apart = f", {record.quarantined_rows:,} more in quarantine" if record.quarantined_rows else ""
+    apart += f", {record.erased_rows:,} left out as erased" if record.erased_rows else ""
     return f"snapshot {_short(record.sha256)}: {record.rows:,} rows{apart}, {record.bytes:,} bytes from {record.source}"
 
 
