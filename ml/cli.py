@@ -344,6 +344,21 @@ def _erase(arguments: argparse.Namespace) -> None:
     print(erased_text(erase(_run(arguments), ids, same_text=arguments.same_text)))
 
 
+def _back_up(arguments: argparse.Namespace) -> None:
+    from ml.keeping.backup import back_up
+
+    made = back_up(_run(arguments), arguments.file)
+    registry = "" if made.with_registry else "; the registry is elsewhere, and not in it"
+    print(f"{made.files:,} files, {made.bytes:,} bytes, each with its sha256{registry}")
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from ml.keeping.backup import restore
+
+    made = restore(_run(arguments), arguments.file)
+    print(f"{made.files:,} files, {made.bytes:,} bytes, all as they were; next: python -m ml registry check")
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -511,6 +526,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
     _add_gc(commands.add_parser("gc", help="remove by age and size what no champion, decision or run needs"))
     _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
+    _add_backup(commands.add_parser("backup", help="write registry, store and reports into one file"), _back_up)
+    _add_backup(commands.add_parser("restore", help="bring a backup back into an empty home"), _restore)
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -618,6 +635,12 @@ def _add_erase(command: argparse.ArgumentParser) -> None:
     command.add_argument("--same-text", action="store_true", help="erase all rows that bear the same text, too")
     _add_run_identity(command)
     command.set_defaults(run=_erase, dry_run=False, force=False)
+
+
+def _add_backup(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    command.add_argument("file", type=Path, metavar="FILE.tar")
+    _add_run_identity(command)
+    command.set_defaults(run=run, dry_run=False, force=False)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:

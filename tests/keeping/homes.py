@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,10 +11,11 @@ import pyarrow.parquet
 from ml.config import Config, RetentionConfig
 from ml.data.rows import ROWS_SCHEMA
 from ml.judge.kept_decisions import keep_decision
-from ml.records import NoEvidence, digest, to_json
+from ml.records import NoChampion, NoEvidence, digest, to_json
+from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.steps import run_step
-from tests.judge.examples import compare_next, judged, open_run, probed
+from tests.judge.examples import CHAMPION, RIVAL, compare, judged, open_run, probed, store_model
 
 KEPT = RetentionConfig(predecessors=1)
 CONFIG = Config(retention=KEPT)
@@ -34,14 +36,22 @@ def promoted(home: Path, *contents: str) -> Run:
     """Promote models one after the other, as runs of their own, and return the last run."""
     for content in contents:
         run = open_run(home, f"run-{content}")
-        comparison = compare_next(run, content)
-        decision = judged(comparison)
-        with run.store.staging() as folder:
-            (folder / "comparison.json").write_text(to_json(comparison))
-            run.store.commit(folder, "comparisons", digest(comparison))
-        keep_decision(run.store, decision, CONFIG.policy, NoEvidence(), probed(comparison))
-        run_step("promote", CONFIG, run, (comparison, decision, probed(comparison)))
+        promote_model(run, store_model(run.store, content))
     return run
+
+
+def promote_model(run: Run, model: str) -> None:
+    """Promote a stored model, and keep the decision with its comparison."""
+    champion = run.registry.resolve(CHAMPION_ALIAS)
+    first = isinstance(champion, NoChampion)
+    rival = champion if first else replace(RIVAL, champion=champion, evaluation=replace(CHAMPION, model=champion.model))
+    comparison = compare(model, rival)
+    decision = judged(comparison)
+    with run.store.staging() as folder:
+        (folder / "comparison.json").write_text(to_json(comparison))
+        run.store.commit(folder, "comparisons", digest(comparison))
+    keep_decision(run.store, decision, CONFIG.policy, NoEvidence(), probed(comparison))
+    run_step("promote", CONFIG, run, (comparison, decision, probed(comparison)))
 
 
 def age(home: Path, days: float) -> None:
