@@ -13,16 +13,17 @@ import pytest
 from ml.champion.pending_promotions import Pending, keep_pending
 from ml.champion.retention import mark_underway
 from ml.config import GcConfig
-from ml.errors import LineageError, RegistryDamaged
+from ml.errors import LineageError, RegistryDamaged, RegistryRefused, RegistryUnavailable
 from ml.keeping.gc import gc
 from ml.keeping.logs import log_folders
 from ml.records import RawSnapshot, RunOutcome
 from ml.registry.open import open_registry
 from ml.store.locks import locked
+from tests.champion.test_pending_promotions import outage
 from tests.contracts.test_crash import half_written, state
 from tests.doomed import Death, doomed_processes
 from tests.judge.examples import compare_next, judged, open_run, probed, store_model
-from tests.keeping.homes import CONFIG, DAY, age, promoted, put
+from tests.keeping.homes import CONFIG, DAY, age, promote_model, promoted, put
 
 NEEDED = [("snapshots", "1" * 64), ("splits", "8" * 64), ("splits", "9" * 64), ("splits", "7" * 64)]
 FREE = [("snapshots", "a" * 64), ("splits", "b" * 64), ("trainings", "c" * 64), ("scores", "d" * 64)]
@@ -203,6 +204,25 @@ def test_beside_another_registry_nothing_goes(home, tmp_path):
         gc(CONFIG, empty)
     assert "SINCERE_REGISTRY" in caught.value.fix
     assert there(home, FREE) == [True] * 4
+
+
+def test_where_the_registry_does_not_answer_nothing_goes(home):
+    with outage(home), pytest.raises((RegistryUnavailable, RegistryRefused)):
+        gc(CONFIG, open_run(home))
+    assert there(home, FREE) == [True] * 4
+
+
+def test_beside_a_registry_in_wandb_the_same_stays(wandb_server, tmp_path):
+    run = open_run(tmp_path / "home")
+    run = replace(run, registry=open_registry("wandb://acme/quora/insincere", run.store))
+    promote_model(run, store_model(run.store, "one"))
+    for kind, name in [*NEEDED, *FREE]:
+        put(run, kind, name)
+    age(tmp_path / "home", 100)
+
+    assert removed(gc(CONFIG, run)) == {"snapshots": 1, "splits": 1, "trainings": 1, "scores": 1}
+    assert there(tmp_path / "home", NEEDED) == [True] * 4
+    assert run.registry.check() == []
 
 
 def test_where_a_decision_cannot_be_read_nothing_goes(home):
