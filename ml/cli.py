@@ -39,6 +39,7 @@ from ml.errors import (
     foreseen,
     raise_if_passing,
 )
+from ml.json_log import JsonFormatter
 from ml.records import Decision, NoChampion, Notice, Record, ToldSettings, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
@@ -74,6 +75,8 @@ logger = logging.getLogger(__name__)
 
 _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
+_NO_RUN = "none"
+_JSON = "json"
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
 
 
@@ -85,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or the exit status of its error (see ml/errors.py)."""
     _print_anywhere()
     arguments = _parser().parse_args(argv)
-    _prepare_process()
+    _name_run(arguments)
+    _prepare_process(arguments)
     try:
         return _run_command(arguments)
     except BrokenPipeError:  # who read the output has gone; nor is there anybody to tell
@@ -107,7 +111,7 @@ def _run_command(arguments: argparse.Namespace) -> int:
         ours = next(foreseen(error, _home_or_here()), None)
         if ours is None:
             raise
-        print(f"error: {ours}", file=sys.stderr)
+        _tell_error(ours, arguments)
         return ours.exit_status
     return 0
 
@@ -126,11 +130,28 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(mark, "?") for mark in error.object[error.start : error.end]), error.end
 
 
-def _prepare_process() -> None:
+def _tell_error(error: SincereError, arguments: argparse.Namespace) -> None:
+    if arguments.log_format == _JSON:
+        logger.error("error: %s", error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def _name_run(arguments: argparse.Namespace) -> None:
+    """Give a run that was not given a name the time, and a random part."""
+    if getattr(arguments, "run_id", _NO_RUN) is None:
+        arguments.run_id = f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def _prepare_process(arguments: argparse.Namespace) -> None:
     os.environ.update(login_settings(os.environ))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    if arguments.log_format == _JSON:
+        run_id = str(getattr(arguments, "run_id", _NO_RUN))
+        handler.setFormatter(JsonFormatter(command=arguments.command, run_id=run_id))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("ml").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
 
@@ -359,6 +380,16 @@ def _restore(arguments: argparse.Namespace) -> None:
     print(f"{made.files:,} files, {made.bytes:,} bytes, all as they were; next: python -m ml registry check")
 
 
+def _show_metrics(arguments: argparse.Namespace) -> None:
+    from ml.report.open_metrics import metrics_text
+
+    text = metrics_text(_run(arguments))
+    if arguments.output is None:
+        print(text)
+    else:
+        write_whole(arguments.output, f"{text}\n")
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -444,7 +475,7 @@ def _tracker() -> Tracker:
 
 def _run(arguments: argparse.Namespace) -> Run:
     home = _home()
-    run_id = arguments.run_id or f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    run_id = arguments.run_id
     if len(run_id) > _LONGEST_RUN_ID or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
         raise ConfigError(
             f"{run_id[:60]!r} cannot name a folder",
@@ -501,7 +532,9 @@ def _parser() -> argparse.ArgumentParser:
     prog = "sincere" if Path(sys.argv[0]).stem == "sincere" else "python -m ml"
     parser = _Parser(prog=prog, description="Retrain, judge and promote, step by step.")
     parser.add_argument("--version", action="version", version=f"sincere {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    told = "json" if os.environ.get("SINCERE_LOG_FORMAT") == _JSON else "text"
+    parser.add_argument("--log-format", choices=("text", _JSON), default=told, help=_LOG_FORMAT_HELP)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_step_arguments(command)
@@ -528,6 +561,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
     _add_backup(commands.add_parser("backup", help="write registry, store and reports into one file"), _back_up)
     _add_backup(commands.add_parser("restore", help="bring a backup back into an empty home"), _restore)
+    metrics = commands.add_parser("metrics", help="print figures for Prometheus, in the text form of OpenMetrics")
+    metrics.add_argument("--output", type=_writable, metavar="FILE.prom", help="where they go instead, whole")
+    _add_run_identity(metrics)
+    metrics.set_defaults(run=_show_metrics, dry_run=False, force=False)
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -549,6 +586,7 @@ _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
+_LOG_FORMAT_HELP = "json: each line of the log is an object with the run's id; default: SINCERE_LOG_FORMAT, else text"
 _LOGS_HELP = "Airflow's logs, repeatable; default: those of its environment, else of airflow/ in the home"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 

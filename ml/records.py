@@ -862,6 +862,15 @@ class TrackedRun:
 
 
 @record
+class StepTimes:
+    """When a step began and when it came to its end, in seconds since 1970."""
+
+    step: str
+    began: float
+    ended: float
+
+
+@record
 class RunOutcome:
     """How a run ended, or how far it came: in one word, and why. `lines` say the rest, such as what to do.
 
