@@ -59,23 +59,39 @@ def _replacement(found: re.Match[str]) -> str:
 
 
 def _erase_from_parquet(path: Path, ids: Collection[str], texts: Collection[str]) -> int:
-    table = pq.read_table(path)
-    column, wanted = ("qid", ids) if "qid" in table.column_names else ("question_text", texts)
-    gone = pc.is_in(table[column].cast(pa.string()), value_set=pa.array(sorted(wanted), pa.string()))
-    some = pc.sum(gone).as_py() or 0
-    if some:
-        with writing_whole(path) as file:
-            pq.write_table(table.filter(pc.invert(gone)), file.buffer)
-    return int(some)
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        column, wanted = ("qid", ids) if "qid" in schema.names else ("question_text", texts)
+        values = pa.array(sorted(wanted), pa.string())
+        found = sum(_count(batch.column(0), values) for batch in file.iter_batches(columns=[column]))
+        if found:
+            with writing_whole(path) as to, pq.ParquetWriter(to.buffer, schema) as writer:
+                for batch in file.iter_batches():
+                    writer.write_batch(batch.filter(pc.invert(_is_in(batch[column], values))))
+    return found
+
+
+def _is_in(column: pa.Array, values: pa.Array) -> pa.Array:
+    return pc.is_in(column.cast(pa.string()), value_set=values)
+
+
+def _count(column: pa.Array, values: pa.Array) -> int:
+    return pc.sum(_is_in(column, values)).as_py() or 0
 
 
 def _erase_from_csv(path: Path, ids: Collection[str], texts: Collection[str]) -> int:
     with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
+        header = next(csv.reader(file))
     column, wanted = ("qid", ids) if "qid" in header else ("question_text", texts)
     place = header.index(column)
-    kept = [row for row in rows if len(row) <= place or row[place] not in wanted]
-    if len(kept) < len(rows):
-        with writing_whole(path) as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *kept])
-    return len(rows) - len(kept)
+    found = sum(row[place] in wanted for row in _rows(path))
+    if found:
+        with writing_whole(path) as to:
+            csv.writer(to, lineterminator="\n").writerows(row for row in _rows(path) if row[place] not in wanted)
+    return found
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file, its header too, one at a time."""
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.reader(file)
