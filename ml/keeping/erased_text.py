@@ -7,7 +7,8 @@ from ml.keeping.erase import Erased
 _LEFT = """\
 The weights of models are as they were: train again, and the next champion has never seen these rows.
 Not reached: the source itself, backups, scored rows outside of the home, and Weights & Biases. Where
-tracking.upload_rows was set, delete the versions of the artifacts `questions` and `splits` there.
+tracking.upload_rows was set, delete the versions of the artifacts `questions` and `splits` there, and runs that wait in
+wandb/ in the home.
 Another model has a home of its own."""
 
 

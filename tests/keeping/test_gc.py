@@ -12,18 +12,20 @@ import pytest
 
 from ml.champion.pending_promotions import Pending, keep_pending
 from ml.champion.retention import mark_underway
-from ml.config import GcConfig
+from ml.config import Config, GcConfig, SourceConfig
+from ml.data.rows import store_part
 from ml.errors import LineageError, RegistryDamaged, RegistryRefused, RegistryUnavailable
 from ml.keeping.gc import gc
 from ml.keeping.logs import log_folders
 from ml.records import RawSnapshot, RunOutcome
 from ml.registry.open import open_registry
+from ml.source.snapshot import snapshot
 from ml.store.locks import locked
 from tests.champion.test_pending_promotions import outage
 from tests.contracts.test_crash import half_written, state
 from tests.doomed import Death, doomed_processes
 from tests.judge.examples import compare_next, judged, open_run, probed, store_model
-from tests.keeping.homes import CONFIG, DAY, age, promote_model, promoted, put
+from tests.keeping.homes import CONFIG, DAY, ROWS, age, promote_model, promoted, put
 
 NEEDED = [("snapshots", "1" * 64), ("splits", "8" * 64), ("splits", "9" * 64), ("splits", "7" * 64)]
 FREE = [("snapshots", "a" * 64), ("splits", "b" * 64), ("trainings", "c" * 64), ("scores", "d" * 64)]
@@ -139,6 +141,20 @@ def test_a_run_that_failed_may_be_taken_up_again_for_a_month(home):
 def test_who_uses_a_folder_again_keeps_it(home):
     assert open_run(home).store.use("snapshots", "a" * 64)
     assert "snapshots" not in removed(gc(CONFIG, open_run(home)))
+
+
+def test_a_run_that_finds_old_rows_again_keeps_them(home, tmp_path):
+    (tmp_path / "rows.csv").write_text("qid,question_text,target\na1,Why?,0\n")
+    config, run = Config(source=SourceConfig(uri=str(tmp_path / "rows.csv"))), open_run(home, "again")
+    pulled = snapshot(config, run)
+    part = store_part(run.store, "test", ROWS)
+    age(home, 100)
+
+    assert (snapshot(config, run), store_part(run.store, "test", ROWS)) == (pulled, part)
+
+    gc(CONFIG, run)
+    assert there(home, [("snapshots", pulled.sha256), ("splits", part.digest)]) == [True, True]
+    assert there(home, FREE) == [False] * 4
 
 
 def test_a_folder_that_was_used_since_it_was_listed_stays(home):
