@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PROJECT = Path(__file__).parents[1]
 
 
@@ -18,11 +16,8 @@ def run(home, *command, **environment):
     )
 
 
-@pytest.mark.parametrize(
-    ("options", "environment"), [(["--log-format", "json"], {}), ([], {"SINCERE_LOG_FORMAT": "json"})]
-)
-def test_each_line_is_an_object_with_the_runs_id_and_the_record_is_not_in_it(tmp_path, options, environment):
-    ended = run(tmp_path, *options, "snapshot", "--source", "sample:20", "--run-id", "weekly", **environment)
+def test_each_line_is_an_object_with_the_runs_id_and_the_record_is_not_in_it(tmp_path):
+    ended = run(tmp_path, "--log-format", "json", "snapshot", "--source", "sample:20", "--run-id", "weekly")
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
     assert {(line["run_id"], line["command"]) for line in lines} == {("weekly", "snapshot")}
     assert [line["message"].split(":")[0] for line in lines] == ["takes", "gives"]
@@ -39,5 +34,5 @@ def test_an_error_is_one_line_too(tmp_path):
 
 
 def test_a_command_that_belongs_to_no_run_says_so(tmp_path):
-    ended = run(tmp_path, "--log-format", "json", "verdict")
+    ended = run(tmp_path, "verdict", SINCERE_LOG_FORMAT="json")
     assert json.loads(ended.stderr)["run_id"] == "none"

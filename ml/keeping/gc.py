@@ -86,7 +86,7 @@ def _going(config: Config, free: Sequence[_Item], now: float) -> Sequence[_Going
 
 
 def _days(config: Config, kind: str) -> float:
-    days = {"checkpoints": config.train.keep_checkpoints_days, "underway": max(UNFINISHED_DAYS, config.gc.keep_days)}
+    days = {"checkpoints": max(1, config.train.keep_checkpoints_days), "underway": UNFINISHED_DAYS}
     return days.get(kind, config.gc.keep_days)
 
 

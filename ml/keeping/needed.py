@@ -67,7 +67,8 @@ def report_folders(run: Run) -> Sequence[Path]:
     """Return the reports of all runs; a link is none."""
     if not run.reports.is_dir():
         return []
-    return [path for path in sorted(run.reports.iterdir()) if path.is_dir() and path.name[0] != "." and not _link(path)]
+    folders = [path for path in sorted(run.reports.iterdir()) if path.is_dir() and not path.is_symlink()]
+    return [folder for folder in folders if not folder.name.startswith(".")]
 
 
 def last_written(folder: Path) -> float:
@@ -77,10 +78,6 @@ def last_written(folder: Path) -> float:
         with suppress(FileNotFoundError):  # a file that is replaced now
             times.append(path.lstat().st_mtime)
     return max(times)
-
-
-def _link(path: Path) -> bool:
-    return path.is_symlink()
 
 
 def _may_go_on(folder: Path) -> bool:

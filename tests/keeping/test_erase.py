@@ -276,7 +276,7 @@ def test_an_erasure_that_was_killed_is_completed_by_the_same_command(made, tmp_p
         changes = processes.run(home, command).changes
         end, pages = kept_ids(home), (home / "reports" / "first" / "evaluation.html").read_text()
         renames = [number for number, change in enumerate(changes, 1) if change.startswith("os.rename")]
-        for number in renames[::4]:
+        for number in renames[::6]:
             home = shutil.copytree(made / "home", tmp_path / "home")
             assert processes.run(home, command, Death(number)).status == -signal.SIGKILL
             assert processes.run(home, command).status == 0

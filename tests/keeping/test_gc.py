@@ -302,7 +302,7 @@ def test_a_clean_up_killed_at_any_removal_is_finished_by_the_next(old, tmp_path)
         undisturbed = shutil.copytree(old, tmp_path / "undisturbed")
         changes = processes.run(undisturbed, command).changes
         removals = [number for number, change in enumerate(changes, 1) if re.match("os.(rename|remove) ", change)]
-        for number in removals[::3]:
+        for number in removals[::4]:
             home = shutil.copytree(old, tmp_path / "home")
             assert processes.run(home, command, Death(number)).status == -signal.SIGKILL
             assert half_written(home, state(old), {}) == []
