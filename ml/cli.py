@@ -151,7 +151,7 @@ def _prepare_process(arguments: argparse.Namespace) -> None:
     if arguments.log_format == _JSON:
         run_id = str(getattr(arguments, "run_id", _NO_RUN))
         handler.setFormatter(JsonFormatter(command=arguments.command, run_id=run_id))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("ml").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
 

@@ -36,3 +36,8 @@ def test_an_error_is_one_line_too(tmp_path):
 def test_a_command_that_belongs_to_no_run_says_so(tmp_path):
     ended = run(tmp_path, "verdict", SINCERE_LOG_FORMAT="json")
     assert json.loads(ended.stderr)["run_id"] == "none"
+
+
+def test_the_usual_log_is_words_alone(tmp_path):
+    ended = run(tmp_path, "snapshot", "--source", "sample:20")
+    assert [line.split(":")[0] for line in ended.stderr.splitlines()] == ["takes", "gives"]
