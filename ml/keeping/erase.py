@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ml.data.normalise import normalise_all
@@ -22,7 +21,7 @@ from ml.errors import DataError
 from ml.keeping.needed import unfinished
 from ml.keeping.pages import erase_from_pages, erase_from_scored
 from ml.run import Run
-from ml.source.erased import kept_lines, kept_rows
+from ml.source.erased import erased_numbers, kept_lines, write_without
 from ml.store import Kind, Store
 from ml.store.erasures import keep_erasure, mark_erased, read_erasures
 
@@ -156,18 +155,14 @@ def _replace_each(store: Store, kind: Kind, write_without: Callable[[Path, Path]
 
 def _rows_without(old: Path, new: Path, gone: _Gone) -> int:
     """Write the files of a snapshot or a part without the rows; return how many went, and write nothing for none."""
-    ids = pq.read_schema(old / _ROWS).names
-    keep = kept_rows(pq.read_table(old / _ROWS, columns=[name for name in ids if name == "qid"]), gone)
+    numbers = erased_numbers(old / _ROWS, gone)
     lines = (old / _QUARANTINE).read_text(encoding="utf-8").splitlines() if (old / _QUARANTINE).is_file() else []
     kept = kept_lines(lines, gone)
-    rows = int(np.sum(~keep)) + len(lines) - len(kept)
+    rows = len(numbers) + len(lines) - len(kept)
     if not rows:
         return 0
     _copy_others(old, new, _ROWS, _CSV, _QUARANTINE)
-    remaining = pq.read_table(old / _ROWS).filter(pa.array(keep))
-    pq.write_table(remaining, new / _ROWS, row_group_size=1 << 17)
-    if (old / _CSV).is_file():
-        pyarrow.csv.write_csv(remaining, new / _CSV)
+    write_without(old / _ROWS, numbers, new / _ROWS, *(new / name for name in [_CSV] if (old / name).is_file()))
     if kept:
         (new / _QUARANTINE).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     return rows

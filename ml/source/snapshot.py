@@ -5,23 +5,20 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.csv
-import pyarrow.parquet
-
 from ml.config import Config, SourceConfig
 from ml.config.source_address import public_address
 from ml.errors import DataError
 from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run
 from ml.source.csv_table import AUTO, Parsed, parse
-from ml.source.erased import leave_out_erased
+from ml.source.erased import NOTHING, leave_out_erased, write_without
 from ml.source.fetch import fetch
 from ml.store.erasures import read_erasures
 from ml.store.files import file_digest
 
-logger = logging.getLogger(__name__)
+_ROWS = "rows.parquet"
 
-_GROUP_ROWS = 1 << 17  # what a reader of some rows at a time has in memory
+logger = logging.getLogger(__name__)
 
 
 def snapshot(config: Config, run: Run) -> RawSnapshot:
@@ -31,7 +28,8 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
         csv = fetch(config.source, folder)
         sha256, erasures = _identity(csv, config.source), read_erasures(run.store)
         if erasures.requests or not run.store.use("snapshots", sha256):
-            parsed, erased, sha256 = leave_out_erased(parse(csv, config.source, source=source), erasures, sha256)
+            parsed = parse(csv, config.source, source=source, to=folder / _ROWS)
+            parsed, erased, sha256 = leave_out_erased(folder / _ROWS, parsed, erasures, sha256)
             _tell_erased(erased)
             if not run.store.use("snapshots", sha256):
                 _write_snapshot(folder, parsed, config.source, sha256, erased)
@@ -59,16 +57,15 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
     record = RawSnapshot(
         source=public_address(config.uri),
         sha256=sha256,
-        rows=parsed.table.num_rows,
-        columns=tuple(parsed.table.column_names),
+        rows=parsed.rows,
+        columns=parsed.columns,
         bytes=(folder / "rows.csv").stat().st_size,
         quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
         erased_rows=erased,
     )
     _check_quarantine(record, config)
     if erased:
-        pyarrow.csv.write_csv(parsed.table, folder / "rows.csv")
-    pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet", row_group_size=_GROUP_ROWS)
+        write_without(folder / _ROWS, NOTHING, folder / "rows.csv")
     if parsed.quarantined:
         (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")
     (folder / "snapshot.json").write_text(to_json(record), encoding="utf-8")
