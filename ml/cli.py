@@ -40,6 +40,7 @@ from ml.errors import (
     foreseen,
     raise_if_passing,
 )
+from ml.json_log import JsonFormatter
 from ml.records import Decision, NoChampion, Notice, Record, ToldSettings, digest, read_any, to_json
 from ml.registry import CHAMPION_ALIAS, Registry
 from ml.registry.open import open_registry
@@ -76,6 +77,8 @@ logger = logging.getLogger(__name__)
 
 _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
+_NO_RUN = "none"
+_JSON = "json"
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
 
 
@@ -87,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or the exit status of its error (see ml/errors.py)."""
     _print_anywhere()
     arguments = _parser().parse_args(argv)
-    _prepare_process()
+    _name_run(arguments)
+    _prepare_process(arguments)
     try:
         return _run_command(arguments)
     except BrokenPipeError:  # who read the output has gone; nor is there anybody to tell
@@ -109,7 +113,7 @@ def _run_command(arguments: argparse.Namespace) -> int:
         ours = next(foreseen(error, _home_or_here()), None)
         if ours is None:
             raise
-        print(f"error: {ours}", file=sys.stderr)
+        _tell_error(ours, arguments)
         return ours.exit_status
     return 0
 
@@ -128,11 +132,28 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(mark, "?") for mark in error.object[error.start : error.end]), error.end
 
 
-def _prepare_process() -> None:
+def _tell_error(error: SincereError, arguments: argparse.Namespace) -> None:
+    if arguments.log_format == _JSON:
+        logger.error("error: %s", error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+def _name_run(arguments: argparse.Namespace) -> None:
+    """Give a run that was not given a name the time, and a random part."""
+    if getattr(arguments, "run_id", _NO_RUN) is None:
+        arguments.run_id = f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def _prepare_process(arguments: argparse.Namespace) -> None:
     os.environ.update(login_settings(os.environ))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    if arguments.log_format == _JSON:
+        run_id = str(getattr(arguments, "run_id", _NO_RUN))
+        handler.setFormatter(JsonFormatter(command=arguments.command, run_id=run_id))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("ml").setLevel(logging.INFO)
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
 
@@ -337,6 +358,52 @@ def _check_registry(arguments: argparse.Namespace) -> None:
         raise RegistryDamaged(f"{len(wrong)} found", where="the registry", fix="mend what is listed, then check again")
 
 
+def _collect(arguments: argparse.Namespace) -> None:
+    from ml.keeping.gc import gc
+    from ml.keeping.logs import log_folders
+
+    run = _run(arguments)
+    with report_if_failed(run, "gc"):
+        logs = arguments.logs or log_folders(os.environ, _home())
+        cleanup = gc(_config(arguments), run, logs)
+    if arguments.output is not None:
+        write_whole(arguments.output, to_json(cleanup))
+    print(words_of(cleanup))
+
+
+def _erase(arguments: argparse.Namespace) -> None:
+    from ml.keeping.erase import erase, read_ids
+    from ml.keeping.erased_text import erased_text
+
+    ids = read_ids(arguments.ids)
+    print(erased_text(erase(_run(arguments), ids, same_text=arguments.same_text)))
+
+
+def _back_up(arguments: argparse.Namespace) -> None:
+    from ml.keeping.backup import back_up
+
+    made = back_up(_run(arguments), arguments.file)
+    registry = "" if made.with_registry else "; the registry is elsewhere, and not in it"
+    print(f"{made.files:,} files, {made.bytes:,} bytes, each with its sha256{registry}")
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    from ml.keeping.backup import restore
+
+    made = restore(_run(arguments), arguments.file)
+    print(f"{made.files:,} files, {made.bytes:,} bytes, all as they were; next: python -m ml registry check")
+
+
+def _show_metrics(arguments: argparse.Namespace) -> None:
+    from ml.report.open_metrics import metrics_text
+
+    text = metrics_text(_run(arguments))
+    if arguments.output is None:
+        print(text)
+    else:
+        write_whole(arguments.output, f"{text}\n")
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     from ml.model.predict import load_model, predict_csv
 
@@ -422,7 +489,7 @@ def _tracker() -> Tracker:
 
 def _run(arguments: argparse.Namespace) -> Run:
     home = _home()
-    run_id = arguments.run_id or f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    run_id = arguments.run_id
     if len(run_id) > _LONGEST_RUN_ID or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", run_id):
         raise ConfigError(
             f"{run_id[:60]!r} cannot name a folder",
@@ -479,7 +546,9 @@ def _parser() -> argparse.ArgumentParser:
     prog = "sincere" if Path(sys.argv[0]).stem == "sincere" else "python -m ml"
     parser = _Parser(prog=prog, description="Retrain, judge and promote, step by step.")
     parser.add_argument("--version", action="version", version=f"sincere {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    told = "json" if os.environ.get("SINCERE_LOG_FORMAT") == _JSON else "text"
+    parser.add_argument("--log-format", choices=("text", _JSON), default=told, help=_LOG_FORMAT_HELP)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, step in STEPS.items():
         command = commands.add_parser(name, help=step.help, description=step.help)
         _add_step_arguments(command)
@@ -508,6 +577,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands.add_parser("replay", help="judge again from the stored scores, by the same policy or another"))
     _add_rollback(commands.add_parser("rollback", help="point the champion's alias back at an earlier version"))
     _add_registry(commands.add_parser("registry", help="see whether the registry is whole"))
+    _add_gc(commands.add_parser("gc", help="remove by age and size what no champion, decision or run needs"))
+    _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
+    _add_backup(commands.add_parser("backup", help="write registry, store and reports into one file"), _back_up)
+    _add_backup(commands.add_parser("restore", help="bring a backup back into an empty home"), _restore)
+    metrics = commands.add_parser("metrics", help="print figures for Prometheus, in the text form of OpenMetrics")
+    metrics.add_argument("--output", type=_writable, metavar="FILE.prom", help="where they go instead, whole")
+    _add_run_identity(metrics)
+    metrics.set_defaults(run=_show_metrics, dry_run=False, force=False)
     _add_predict(commands.add_parser("predict", help="score questions with the model behind an alias"))
     _add_simulate(commands.add_parser("simulate", help="simulate on stored scores how often the gate errs"))
     _add_sample(commands.add_parser("sample", help="write a generated CSV in the shape of the real one"))
@@ -530,6 +607,8 @@ _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with 
 _OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
 _JOIN_HELP = "take part in a training that the step train leads on another machine; see train.workers"
+_LOG_FORMAT_HELP = "json: each line of the log is an object with the run's id; default: SINCERE_LOG_FORMAT, else text"
+_LOGS_HELP = "Airflow's logs, repeatable; default: those of its environment, else of airflow/ in the home"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"
 
 
@@ -587,7 +666,7 @@ def _add_rollback(command: argparse.ArgumentParser) -> None:
 
 
 def _add_ended(command: argparse.ArgumentParser) -> None:
-    command.add_argument("step", choices=[*STEPS, *OTHER_STEPS, "approve", "rollback"])
+    command.add_argument("step", choices=[*STEPS, *OTHER_STEPS, "approve", "rollback", "gc"])
     command.add_argument("--status", type=int, required=True, help="75: it may be tried again; negative: a signal")
     for name in ("what", "where", "fix"):
         command.add_argument(f"--{name}", required=True, metavar="TEXT")
@@ -599,6 +678,28 @@ def _add_registry(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(required=True, metavar="ACTION")
     check = actions.add_parser("check", help="list what is wrong, and prove each version's digest; status 65 if any is")
     check.set_defaults(run=_check_registry)
+
+
+def _add_gc(command: argparse.ArgumentParser) -> None:
+    _add_settings_arguments(command)
+    command.add_argument("--dry-run", action="store_true", help="say what would go, why, and how many bytes")
+    command.add_argument("--logs", type=Path, action="append", metavar="FOLDER", help=_LOGS_HELP)
+    command.add_argument("--output", type=_writable, metavar="RECORD.json", help="where the record goes as well")
+    _add_run_identity(command)
+    command.set_defaults(run=_collect, source=None, no_sample=False, force=False)
+
+
+def _add_erase(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--ids", type=_readable, required=True, metavar="FILE", help="one id a line; - for stdin")
+    command.add_argument("--same-text", action="store_true", help="erase all rows that bear the same text, too")
+    _add_run_identity(command)
+    command.set_defaults(run=_erase, dry_run=False, force=False)
+
+
+def _add_backup(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    command.add_argument("file", type=Path, metavar="FILE.tar")
+    _add_run_identity(command)
+    command.set_defaults(run=run, dry_run=False, force=False)
 
 
 def _add_replay(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from ml.config import (
     PROJECT,
     Config,
     EncoderConfig,
+    GcConfig,
     RetentionConfig,
     ScoreConfig,
     SourceConfig,
@@ -50,13 +51,14 @@ DECIDING = ("source", "data", "encoder", "training", "model", "judge", "serve", 
 def inputs_of(config: Config, snapshot: str, champion: Champion) -> Inputs:
     """Return the inputs of a run on the CSV with this sha256 beside this champion.
 
-    Settings of source, scoring, retention and tracking do not count, nor those that say when a person is asked.
+    Settings of source, scoring, retention, clean-up and tracking do not count, nor when a person is asked.
     """
     counted = replace(
         _without_places(config),
         source=SourceConfig(),
         score=ScoreConfig(),
         retention=RetentionConfig(),
+        gc=GcConfig(),
         tracking=TrackingConfig(),
         policy=config.policy.deciding,
     )

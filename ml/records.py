@@ -65,7 +65,11 @@ Source = Annotated[SourceName | UnknownSource, BY_NAME]
 
 @record
 class RawSnapshot:
-    """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder."""
+    """One CSV as it was pulled; `sha256` is that of its bytes, `source` contains no credentials and no local folder.
+
+    `erased_rows` were left out because a person had them erased; then `sha256` is that of the bytes and of which rows
+    these were, and the JSON of other snapshots leaves the field out.
+    """
 
     source: str
     sha256: str
@@ -73,6 +77,29 @@ class RawSnapshot:
     columns: tuple[str, ...]
     bytes: int
     quarantined_rows: int
+    erased_rows: int = Field(default=0, exclude_if=lambda rows: rows == 0)
+
+
+@record
+class Erasure:
+    """What a person has had erased, at `time` (UTC): `ids` are hashes of the rows' ids under `salt`, in hex."""
+
+    time: str
+    salt: str
+    ids: tuple[str, ...]
+
+
+@record
+class ErasedRows:
+    """So many rows of a stored folder were erased, at these times (UTC)."""
+
+    rows: int
+    times: tuple[str, ...]
+
+
+@record
+class NothingErased:
+    """No row of the stored folder was erased."""
 
 
 @record
@@ -835,6 +862,15 @@ class TrackedRun:
 
 
 @record
+class StepTimes:
+    """When a step began and when it came to its end, in seconds since 1970."""
+
+    step: str
+    began: float
+    ended: float
+
+
+@record
 class RunOutcome:
     """How a run ended, or how far it came: in one word, and why. `lines` say the rest, such as what to do.
 
@@ -875,6 +911,25 @@ class Scoring:
         return tuple(check for check in self.checks if not check.passed and check.severity != "info")
 
 
+@record
+class Removed:
+    """How many folders or files of a kind were removed, and how many stay, with their bytes."""
+
+    kind: str
+    number: int
+    bytes: int
+    kept: int
+    kept_bytes: int
+
+
+@record
+class Cleanup:
+    """What a clean-up has removed or, as a dry run, would remove, by kind."""
+
+    dry_run: bool
+    removed: tuple[Removed, ...]
+
+
 Record = (
     RawSnapshot
     | Change
@@ -890,6 +945,7 @@ Record = (
     | Answer
     | NoAnswer
     | Question
+    | Cleanup
 )
 
 

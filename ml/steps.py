@@ -7,6 +7,7 @@ table is cheap.
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from ml.records import (
     Record,
     Rollback,
     Splits,
+    StepTimes,
     ToldSettings,
     TrainedModel,
     ValidationReport,
@@ -121,12 +123,14 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
     step = (STEPS | OTHER_STEPS)[name]
     taken = _picked(name, step.takes, records)
     module, _, function = step.function.partition(":")
+    began = time.time()
     with tracker.track(name, config, run, taken) as tracked, report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
         if isinstance(record, TrainedModel):
             mark_underway(run, record.model)
         report_step(run, taken, record)
+        run.keep_for_page(StepTimes(step=name, began=began, ended=time.time()), name=f"times/{name}")
         if isinstance(record, Promotion) and record.promoted:
             write_rollback_choices(run, config.retention.predecessors)
         tracked.conclude(record)

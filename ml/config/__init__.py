@@ -343,6 +343,16 @@ class RetentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class GcConfig:
+    """What `python -m ml gc` leaves of what no champion, decision or run needs."""
+
+    keep_days: float = Field(default=90.0, ge=1, le=3650, description="So long what is not needed stays unused.")
+    keep_bytes: int = Field(
+        default=50 * 1024**3, ge=0, le=10**15, description="So many bytes of it stay; the oldest go first."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrackingConfig:
     """Where W&B keeps the runs, and what is uploaded."""
 
@@ -371,6 +381,7 @@ class Config:
     policy: PolicyConfig = PolicyConfig()
     score: ScoreConfig = ScoreConfig()
     retention: RetentionConfig = RetentionConfig()
+    gc: GcConfig = GcConfig()
     tracking: TrackingConfig = TrackingConfig()
 
 

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from ml.errors import LineageError
-from ml.records import Split, SplitName
+from ml.records import ErasedRows, Split, SplitName
 from ml.store import Store
+from ml.store.erasures import erased_rows
 
 ROWS_SCHEMA = pa.schema([("qid", pa.string()), ("question_text", pa.string()), ("target", pa.int8())])
 COLUMNS = tuple(ROWS_SCHEMA.names)
@@ -45,6 +46,14 @@ def read_part_in_batches(
 
 
 def _path(store: Store, part: Split) -> Path:
+    """Return the file of a part; raises LineageError if rows of it were erased."""
+    erased = erased_rows(store, "splits", part.digest)
+    if isinstance(erased, ErasedRows):
+        raise LineageError(
+            f"{erased.rows:,} of the {part.name} rows were erased since they were divided",
+            where=f"store/splits/{part.digest[:12]}",
+            fix="start a new run, which reads the source without them",
+        )
     return store.open("splits", part.digest) / "rows.parquet"
 
 
@@ -118,7 +127,7 @@ def _write(store: Store, splits: Sequence[Split], divided: _Divided) -> None:
     """Write the parts that are not stored yet, all at once."""
     with ExitStack() as stack:
         folders = [stack.enter_context(store.staging()) for _ in splits]  # it removes what a killed process left
-        missing = {place for place, split in enumerate(splits) if not store.contains("splits", split.digest)}
+        missing = {place for place, split in enumerate(splits) if not store.use("splits", split.digest)}
         with ExitStack() as files:
             writers = {
                 place: files.enter_context(pa.parquet.ParquetWriter(folders[place] / "rows.parquet", ROWS_SCHEMA))

@@ -1,9 +1,11 @@
-"""Download the module at a TF-Hub handle or another http(s) address, once, into TF-Hub's own cache folder.
+"""Download the module at a TF-Hub handle or another http(s) address, once, into a cache folder of the user's own.
 
 `hub.resolve` has no timeout and no progress, does not resume, and may keep a module whose download broke off.
 """
 
 import hashlib
+import os
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -27,17 +29,34 @@ def download_module(handle: str) -> Path:
     """
     if not handle.startswith(("http://", "https://")):
         raise _refused("a module's address begins with http:// or https://")
-    cache = Path(tfhub_cache_dir(use_temp=True))
+    cache = _cache_folder()
     folder = cache / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
     if _is_module(folder):
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as staging:
         archive, module = Path(staging, "archive"), Path(staging, "module")
         _download_archive(handle, archive)
         _extract(archive, module)
         _rename(module, folder)
     return folder
+
+
+def _cache_folder() -> Path:
+    """Return TFHUB_CACHE_DIR, else a folder in the user's cache; raises ConfigError if others may write there.
+
+    TF-Hub's own default, a folder in /tmp, may be made by anybody, and a module in it is run.
+    """
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "tfhub_modules").expanduser()
+    cache = Path(tfhub_cache_dir() or usual)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = cache.stat()
+    if status.st_mode & stat.S_IWOTH or status.st_uid not in (os.getuid(), 0):
+        raise ConfigError(
+            "others may put modules into the cache of the hub's modules",
+            where="TFHUB_CACHE_DIR",
+            fix="name a folder that is yours, and that others may not write to (chmod o-w)",
+        )
+    return cache
 
 
 def _download_archive(handle: str, archive: Path) -> None:

@@ -27,7 +27,7 @@ from ml.records import (
     TrainedModel,
     digest,
 )
-from ml.registry import CHAMPION_ALIAS
+from ml.registry import CHAMPION_ALIAS, stored_model
 from ml.run import Run
 from ml.store import Store
 
@@ -45,7 +45,7 @@ def evaluate(config: Config, run: Run, splits: Splits, trained: TrainedModel) ->
     """
     _refuse_other_splits(splits, trained)
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    test, candidate_folder = splits.part("test"), run.store.open("models", trained.model)
+    test, candidate_folder = splits.part("test"), stored_model(run.store, trained.model)
     if not isinstance(champion, NoChampion):
         folder = run.registry.fetch(champion.version)
         warm_started = [] if isinstance(trained.started_from, PretrainedWeights) else [candidate_folder]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ml.errors import LineageError, RegistryDamaged
 from ml.records import Champion, Change, Decision, HistoryEntry, ModelVersion, Rollback
+from ml.store import Store
 from ml.store.files import tree_digest
 
 CHAMPION_ALIAS = "production"
@@ -80,6 +81,13 @@ def refuse_other_files(artifact: Path, model: str) -> None:
             where="the store's models",
             fix="train again; do not edit what is in the store",
         )
+
+
+def stored_model(store: Store, model: str) -> Path:
+    """Return the files of a model in the store, verified against its digest; raises LineageError for other files."""
+    folder = store.open("models", model)
+    refuse_other_files(folder, model)
+    return folder
 
 
 def damage(checks: Iterable[Callable[[], object]]) -> Sequence[str]:

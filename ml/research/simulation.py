@@ -247,7 +247,7 @@ def read_two_trainings(store: Store) -> tuple[IntArray, FloatArray, FloatArray]:
     found = [
         (arrays["target"], arrays["candidate"], arrays["champion"])
         for name in sorted(store.names("comparisons"))
-        if "champion" in (arrays := np.load(store.open("comparisons", name) / "scores.npz"))
+        if "champion" in (arrays := np.load(store.open("comparisons", name) / "scores.npz", allow_pickle=False))
         and not np.array_equal(arrays["candidate"], arrays["champion"])
     ]
     if not found:

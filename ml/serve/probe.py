@@ -27,7 +27,7 @@ from ml.records import (
     UnmeasuredCosts,
     digest,
 )
-from ml.registry import Registry
+from ml.registry import Registry, stored_model
 from ml.run import Run
 from ml.serve.costs import artifact_bytes, measure_alone, measure_side_by_side
 from ml.serve.server_process import DOES_NOT_SERVE, Server, refuse, serve
@@ -66,7 +66,7 @@ def probe(config: Config, run: Run, comparison: Comparison) -> Probe:
     """
     rows, texts = _sample(run.store, comparison)
     known = read_scores(run.store, comparison).by_model["candidate"][rows]
-    folder = run.store.open("models", comparison.candidate.model)
+    folder = stored_model(run.store, comparison.candidate.model)
     with serve(folder) as server:
         difference = float(np.abs(_answers(server, texts) - known).max())
         if difference > (largest := _largest_difference(comparison.trained.form)):

@@ -11,8 +11,12 @@ from ml.errors import DataError
 from ml.records import RawSnapshot, from_json, to_json
 from ml.run import Run
 from ml.source.csv_table import AUTO, Parsed, parse
+from ml.source.erased import NOTHING, leave_out_erased, write_without
 from ml.source.fetch import fetch
+from ml.store.erasures import read_erasures
 from ml.store.files import file_digest
+
+_ROWS = "rows.parquet"
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +26,14 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
     source = public_address(config.source.uri)
     with run.store.staging() as folder:
         csv = fetch(config.source, folder)
-        sha256 = _identity(csv, config.source)
-        if not run.store.contains("snapshots", sha256):
-            parsed = parse(csv, config.source, source=source, to=folder / "rows.parquet")
-            _write_snapshot(folder, parsed, config.source, sha256)
-            run.store.commit(folder, "snapshots", sha256)
+        sha256, erasures = _identity(csv, config.source), read_erasures(run.store)
+        if erasures.requests or not run.store.use("snapshots", sha256):
+            parsed = parse(csv, config.source, source=source, to=folder / _ROWS)
+            parsed, erased, sha256 = leave_out_erased(folder / _ROWS, parsed, erasures, sha256)
+            _tell_erased(erased)
+            if not run.store.use("snapshots", sha256):
+                _write_snapshot(folder, parsed, config.source, sha256, erased)
+                run.store.commit(folder, "snapshots", sha256)
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
     record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
     _check_quarantine(record, config.source)
@@ -41,7 +48,12 @@ def _identity(csv: Path, config: SourceConfig) -> str:
     return hashlib.sha256(f"{sha256}\0{config.index_column}".encode()).hexdigest()
 
 
-def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str) -> None:
+def _tell_erased(rows: int) -> None:
+    if rows:
+        logger.warning("%d rows are left out, because they were erased", rows)
+
+
+def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: str, erased: int) -> None:
     record = RawSnapshot(
         source=public_address(config.uri),
         sha256=sha256,
@@ -49,8 +61,11 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
         columns=parsed.columns,
         bytes=(folder / "rows.csv").stat().st_size,
         quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
+        erased_rows=erased,
     )
     _check_quarantine(record, config)
+    if erased:
+        write_without(folder / _ROWS, NOTHING, folder / "rows.csv")
     if parsed.quarantined:
         (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")
     (folder / "snapshot.json").write_text(to_json(record), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The content-addressed store, `store/<kind>/<digest>/`. A folder in it is complete, and never changes."""
 
+import os
 import shutil
 import stat
 import time
@@ -27,9 +28,11 @@ Kind = Literal[
     "scores",
     "underway",
     "unsent",
+    "erasures",
 ]
 
 _LOCK = "lock"
+_USE = "use"
 _SECONDS_PER_DAY = 86_400
 
 
@@ -42,6 +45,14 @@ class Store:
     def contains(self, kind: Kind, digest: str) -> bool:
         """Say whether this folder is stored."""
         return self._find(kind, digest).is_dir()
+
+    def use(self, kind: Kind, digest: str) -> bool:
+        """Say whether this folder is stored; if so, it counts as used now, and `drop_unused` leaves it."""
+        with self._in_use():
+            place = self._find(kind, digest)
+            if place.is_dir():
+                os.utime(place)
+            return place.is_dir()
 
     def open(self, kind: Kind, digest: str) -> Path:
         """Return a stored folder; raises LineageError if it is not in the store."""
@@ -72,6 +83,20 @@ class Store:
                 if place.stat().st_mtime < oldest:
                     self._drop_unheld(kind, name, place / _LOCK)
 
+    def drop_unused(self, kind: Kind, name: str, *, since: float) -> bool:
+        """Remove a folder unless it was used since a time, or a process holds its lock; say whether it is gone."""
+        with self._in_use():
+            place = self._find(kind, name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                if place.lstat().st_mtime > since:
+                    return False
+                lock = place / _LOCK
+                if lock.exists():
+                    self._drop_unheld(kind, name, lock)
+                else:
+                    self.drop(kind, name)
+        return not place.exists()
+
     def relative(self, path: Path) -> str:
         """Return the path of a stored file relative to the store's root."""
         return path.relative_to(self._root).as_posix()
@@ -100,26 +125,54 @@ class Store:
         try:
             rename_whole(staged, place)
         except OSError:
-            if not place.is_dir():
+            if not self.use(kind, digest):
                 raise
         return place
 
     def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
-        """Store texts as files under a name instead of a digest, and replace what is stored under this name.
+        """Store texts as files under a name instead of a digest, and replace what is stored under this name."""
+        with self.replacing(kind, name) as folder:
+            for file, text in texts.items():
+                (folder / file).write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def replacing(self, kind: Kind, name: str) -> Iterator[Path]:
+        """Give an empty folder, which at the end replaces what is stored under this name.
 
         Until the new folder is in place, the old one is kept as `.<name>`: so one is found even if the process dies.
         """
         place = self._root / kind / name
         with self.lock("put", waiting="waiting for another process that stores under a name"):
             with self.staging() as folder:
-                for file, text in texts.items():
-                    (folder / file).write_text(text, encoding="utf-8")
+                yield folder
                 if place.is_dir():
                     self._remove(_replaced(place))
                     with suppress(FileNotFoundError):  # another process has dropped it
                         place.rename(_replaced(place))
                 self.commit(folder, kind, name)
             self._remove(_replaced(place))
+
+    def finish_replacing(self, kind: Kind) -> None:
+        """Remove what processes that died have left of replaced folders, and put back what they did not replace."""
+        with self.lock("put", waiting="waiting for another process that stores under a name"):
+            for old in (self._root / kind).glob(".*"):
+                place = old.with_name(old.name.removeprefix("."))
+                if place.is_dir():
+                    self._remove(old)
+                else:
+                    old.rename(place)
+
+    @contextmanager
+    def rewriting(self, kind: Kind, name: str) -> Iterator[tuple[Path, Path]]:
+        """Give a stored folder and an empty one, which at the end replaces it, as old as it, if it has any file."""
+        with self.staging() as new:
+            old = self.open(kind, name)
+            yield old, new
+            if any(new.iterdir()):
+                with self.replacing(kind, name) as folder:
+                    for path in new.iterdir():
+                        path.rename(folder / path.name)
+                    shutil.copystat(old, folder)
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
@@ -131,6 +184,10 @@ class Store:
         with try_lock(lock) as free:
             if free:
                 self.drop(kind, name)
+
+    def _in_use(self) -> AbstractContextManager[BinaryIO]:
+        """Hold the lock between who begins to use a folder and who removes it."""
+        return self.lock(_USE, waiting="waiting for another process that removes what is unused")
 
     def _find(self, kind: Kind, digest: str) -> Path:
         place = self._root / kind / digest

@@ -5,11 +5,13 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO, cast
+from uuid import uuid4
 
 from ml.store.locks import locked
 
@@ -79,6 +81,17 @@ def rename_whole(folder: Path, place: Path) -> None:
     _make_folder(place.parent)
     folder.rename(place)
     sync(place.parent)
+
+
+def remove_whole(folder: Path, waste: Path) -> None:
+    """Move a folder into `waste` by an atomic rename, and remove it there: no process sees a part of it.
+
+    What a process that died has left in `waste` goes when `waste` itself is given.
+    """
+    if folder != waste:
+        waste.mkdir(exist_ok=True)
+        folder.rename(waste / uuid4().hex)
+    shutil.rmtree(waste)
 
 
 def sync(path: Path) -> None:

@@ -45,6 +45,11 @@ class Model:
 
         return Asset(f"{self.name}_champion")
 
+    @property
+    def has_airflows_logs(self) -> bool:
+        """Whether the model's clean-up is the one that removes Airflow's logs, which are those of all DAGs."""
+        return self == QUORA
+
     def variable(self, setting: str) -> str:
         """Return the name of a setting's variable; Airflow's Variable has it in lower case."""
         return f"SINCERE_{setting.upper()}" if self == QUORA else f"SINCERE__{self.name.upper()}__{setting.upper()}"

@@ -9,11 +9,12 @@ from threading import Timer
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from retraining.model import Model
 from retraining.outcome.run_outcome import kept_entry, kept_record, leave_note
-from retraining.params import ROLLBACK, SCORING, folder_name, refuse_unknown, run_flags, run_name, run_url
+from retraining.params import CLEANING, ROLLBACK, SCORING, folder_name, refuse_unknown, run_flags, run_name, run_url
 from retraining.source import output_of, refuse_config, source_of, with_credentials, with_date
 from retraining.step.step_operator import StepOperator, conf_of, program, refuse_backfill, run_identity
 
@@ -136,6 +137,30 @@ class ScoreOperator(StepOperator):
 
     def _identity(self, context: Context) -> list[str]:
         return run_identity(context, run_name(self.dag_id, context["run_id"]))
+
+
+class CleanUpOperator(StepOperator):
+    """Run `python -m ml gc` on the model's home and, for one of the models, on Airflow's log files."""
+
+    operator_extra_links = ()  # it has no report
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="gc", **kwargs)
+
+    def _command(self, context: Context, folder: Path) -> list[str]:
+        params = context["params"]
+        refuse_unknown(conf_of(context), CLEANING)
+        refuse_config(params, self.model)
+        settings = self._write_settings(folder, ())
+        logs = ["--logs", str(_log_folder())] if self.model.has_airflows_logs else []
+        return [*program(), self.step, "--config", str(settings), *logs, *run_flags(params), *self._identity(context)]
+
+    def _identity(self, context: Context) -> list[str]:
+        return run_identity(context, run_name(self.dag_id, context["run_id"]))
+
+
+def _log_folder() -> Path:
+    return Path(conf.get("logging", "base_log_folder")).expanduser()
 
 
 @contextmanager

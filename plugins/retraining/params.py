@@ -37,6 +37,7 @@ _FLAGS = {"dry_run": "--dry-run", "force": "--force"}
 RETRAINING = (*_SETTINGS, *_FLAGS, "config")
 ROLLBACK = ("version", "reason", "force")
 SCORING = ("questions", "output", "config", "dry_run")
+CLEANING = ("config", "dry_run")
 _LONGEST_NAME = 200
 
 
@@ -136,6 +137,12 @@ def scoring_params(model: Model = QUORA) -> dict[str, Param]:
     for name, param in params.items():
         param.schema["section"] = "Data" if name in ("questions", "output") else "Run"
     return params
+
+
+def cleaning_params(model: Model = QUORA) -> dict[str, Param]:
+    """Return the Params of a clean-up."""
+    dry_run = _switch("Dry run", "Say what would go, why, and how many bytes, and remove nothing.")
+    return {"config": _config(model), "dry_run": dry_run}
 
 
 def config_overrides(params: Mapping[str, Any]) -> list[str]:

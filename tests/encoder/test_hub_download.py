@@ -1,6 +1,7 @@
 """Downloads from a server on this machine that serves a module as TF-Hub does."""
 
 import io
+import os
 import tarfile
 
 import pytest
@@ -133,3 +134,31 @@ def test_an_archive_that_climbs_is_refused(tmp_path, cache):
 def test_another_scheme_is_refused():
     with pytest.raises(ConfigError, match="begins with http"):
         read_encoder("gs://bucket/module")
+
+
+def test_a_cache_that_others_may_write_to_is_refused_before_any_module_in_it_is_read(archive, cache):
+    with serving_module(archive) as site:
+        download_module(site.url)
+        cache.chmod(0o777)
+        with pytest.raises(ConfigError, match="others may put modules into the cache") as caught:
+            download_module(site.url)
+    assert "TFHUB_CACHE_DIR" in caught.value.where
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_cache_that_somebody_else_has_made_is_refused(archive, cache):
+    cache.mkdir()
+    os.chown(cache, 12345, 12345)
+    with serving_module(archive) as site, pytest.raises(ConfigError, match="others may put modules"):
+        download_module(site.url)
+
+
+@pytest.mark.parametrize(("variable", "folder"), [("XDG_CACHE_HOME", "."), ("HOME", ".cache")])
+def test_the_usual_cache_is_the_users_own_and_nobody_elses(archive, monkeypatch, tmp_path, variable, folder):
+    monkeypatch.delenv("TFHUB_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "user"))
+    with serving_module(archive) as site:
+        module = download_module(site.url)
+    assert module.parent == tmp_path / "user" / folder / "tfhub_modules"
+    assert module.parent.stat().st_mode & 0o777 == 0o700

@@ -165,6 +165,13 @@ def read_page(run):
     return (run.reports / "run-1" / "evaluation.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("file", ["model.json", "saved_model/saved_model.pb", "saved_model/more"])
+def test_a_candidate_whose_files_were_changed_is_not_loaded(run, splits, trained, file):
+    (run.store.open("models", trained.model) / file).write_text("changed")
+    with pytest.raises(LineageError, match=f"the files of model {trained.model[:12]} are not those that the record"):
+        evaluate(CONFIG, run, splits, trained)
+
+
 def test_warnings_about_the_data_are_in_the_record_and_on_the_page(run, splits):
     drift = DataCheck(name="label drift", column="target", severity="warning", passed=False, observed="0.2")
     splits = replace(splits, warnings=(drift,))

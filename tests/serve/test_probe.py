@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from ml.config import Config
-from ml.errors import OutOfResources, ServingError
+from ml.errors import LineageError, OutOfResources, ServingError
 from ml.judge.row_scores import Scores, keep_scores
 from ml.records import Bfloat16Form, ModelVersion, NoChampion, PairedCosts, ServingCosts, UnmeasuredCosts, digest
 from ml.serve.costs import artifact_bytes, measure_side_by_side
@@ -210,6 +210,13 @@ def test_costs_that_could_not_be_measured_are_tried_again(run, comparison, monke
     assert isinstance(probe(Config(), run, against).costs, PairedCosts)
 
 
+def test_a_candidate_whose_files_were_changed_is_not_served(run, comparison):
+    keep(run, comparison, SCORES)
+    (run.store.open("models", comparison.candidate.model) / "saved_model" / "more").write_text("changed")
+    with pytest.raises(LineageError, match="are not those that the record names"):
+        probe(Config(), run, comparison)
+
+
 @quickly
 def test_a_model_that_scores_otherwise_than_evaluated_is_refused(run, comparison):
     keep(run, comparison, [0.3, 0.6, 0.99])
@@ -245,11 +252,8 @@ def test_a_failing_model_is_refused_without_quoting_the_question(tmp_path):
 
 @quickly
 def test_a_model_that_does_not_load_is_refused_without_its_place(run, comparison, tmp_path):
-    other = replace(comparison, candidate=replace(comparison.candidate, model="e" * 64))
+    other = replace(comparison, candidate=replace(comparison.candidate, model=store_model(run.store, "no graph")))
     keep(run, other, SCORES)
-    with run.store.staging() as folder:
-        (folder / "saved_model").mkdir()
-        run.store.commit(folder, "models", "e" * 64)
 
     with pytest.raises(ServingError, match="ended with status 1") as raised:
         probe(Config(), run, other)

@@ -6,6 +6,7 @@ from typing import Any
 from ml.records import (
     ChampionSnapshot,
     Change,
+    Cleanup,
     Comparison,
     Decision,
     Evaluation,
@@ -50,6 +51,7 @@ def _(record: ToldSettings) -> str:
 @words_of.register
 def _(record: RawSnapshot) -> str:
     apart = f", {record.quarantined_rows:,} more in quarantine" if record.quarantined_rows else ""
+    apart += f", {record.erased_rows:,} left out as erased" if record.erased_rows else ""
     return f"snapshot {_short(record.sha256)}: {record.rows:,} rows{apart}, {record.bytes:,} bytes from {record.source}"
 
 
@@ -141,6 +143,17 @@ def _since(record: ValidationReport) -> str:
             return f"compared with the file of champion {version}"
         case SnapshotElsewhere(version=version):
             return f"the file of champion {version} is not here to compare with"
+
+
+@words_of.register
+def _(record: Cleanup) -> str:
+    went = "would go" if record.dry_run else "went"
+    lines = [
+        f"{each.kind}: {each.number:,} {went} ({each.bytes:,} bytes), {each.kept:,} stay ({each.kept_bytes:,} bytes)"
+        for each in record.removed
+    ]
+    everything = f"{sum(each.bytes for each in record.removed):,} bytes {went}"
+    return "\n".join([*lines, everything])
 
 
 def _part(part: Split) -> str:

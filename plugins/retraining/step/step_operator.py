@@ -4,13 +4,13 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from retraining import PROJECT
@@ -58,7 +58,7 @@ class StepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("config", "records")
-    operator_extra_links = (ReportLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (ReportLink(),)
     ui_color = "#dbe7f3"
 
     def __init__(
