@@ -1,7 +1,7 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
-[pages] [watch] [scoring] [imports] (all by default)
+[pages] [watch] [scoring] [imports] [workers] (all by default)
 """
 
 import json
@@ -23,6 +23,7 @@ from benchmarks import (
     significance,
     training,
     watch,
+    workers,
 )
 
 MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
@@ -37,6 +38,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "watch": watch.measure,
     "scoring": scoring.measure,
     "imports": imports.measure,
+    "workers": workers.measure,
 }
 
 

@@ -1,5 +1,8 @@
 """Measure the data path at full size: pull, validate, split and tokenize a generated CSV of 1,306,122 rows.
 
+usage: python -m benchmarks data-path
+       python -m benchmarks.data_path --rows 13000000      (at another size)
+
 Each step is a process of its own, as in Airflow, so its seconds include start-up and imports.
 """
 
@@ -56,4 +59,8 @@ def _tokenize(snapshot: Path) -> None:
 
 
 if __name__ == "__main__":
-    _tokenize(Path(sys.argv[1]))
+    if sys.argv[1] == "--rows":
+        for result in measure(int(sys.argv[2])):
+            print(json.dumps(result), flush=True)
+    else:
+        _tokenize(Path(sys.argv[1]))

@@ -1,6 +1,7 @@
 """Run a command to its end, and read what it cost from the operating system."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -38,3 +39,9 @@ def run(command: Sequence[str], *, environment: Mapping[str, str], log: Path) ->
 def python(*arguments: str) -> list[str]:
     """Return the command that runs this interpreter with these arguments."""
     return [sys.executable, *arguments]
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
