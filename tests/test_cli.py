@@ -136,6 +136,7 @@ def test_an_approval_needs_the_records_of_the_decision(capsys):
     assert "step approve was not given a Comparison and a Decision and a Probe" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_run_that_wants_an_approval_says_so_ends_and_crowns_nobody(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
     asking = ["--set", "policy.approval=always", "--set", 'policy.freeze=["* * * * *"]']
@@ -225,6 +226,7 @@ def test_the_same_run_again_is_no_work_and_says_so(place, home, capsys):
     assert not (home / "reports" / "again" / "evaluation.html").exists()
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_forced_dry_run_comes_to_a_verdict_and_leaves_the_registry_alone(place, home, capsys):
     before = tree_digest(home / "registry")
     command = ["run", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv"), "--run-id", "dry"]
@@ -309,6 +311,7 @@ def test_without_an_outage_nothing_is_pending(capsys):
     assert capsys.readouterr().out == "no promotion is pending\n"
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_run_that_failed_late_goes_on_from_its_records_and_one_that_ended_shows_its_verdict(
     place, tmp_path, monkeypatch, capsys
 ):

@@ -139,7 +139,7 @@ def pipeline(tmp_path_factory):
         "ml.judge.statistics",
         "ml.serve.probe",
     )
-    with doomed_processes(*data, "ml.training.train", *gate) as processes:
+    with doomed_processes(*data, "ml.training.train", *gate, preloaded=True) as processes:
         yield Pipeline(tmp_path_factory.mktemp("pipeline"), processes)
 
 
