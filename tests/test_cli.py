@@ -311,29 +311,37 @@ def test_without_an_outage_nothing_is_pending(capsys):
     assert capsys.readouterr().out == "no promotion is pending\n"
 
 
-@pytest.mark.usefixtures("quick_servers")
+@pytest.fixture
+def decided(home, tmp_path, monkeypatch):
+    """A home of its own with the first run as it was before its promotion."""
+    decided = shutil.copytree(home, tmp_path / "home")
+    shutil.rmtree(decided / "registry")
+    (decided / "reports" / "first" / "records" / "promote").unlink()
+    monkeypatch.setenv("SINCERE_HOME", str(decided))
+    return decided
+
+
 def test_a_run_that_failed_late_goes_on_from_its_records_and_one_that_ended_shows_its_verdict(
-    place, tmp_path, monkeypatch, capsys
+    place, decided, monkeypatch, capsys
 ):
     from ml.champion import promote as promotion
 
-    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "home"))
-    with monkeypatch.context() as away:
-        away.setattr(promotion, "keep_pending", _no_space)
-        assert _run(place, "late") == 75
-    assert "No space left on device" in capsys.readouterr().err
-    model = next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns
     with monkeypatch.context() as never:
         never.setattr("ml.source.snapshot.snapshot", _fail)
         never.setattr("ml.judge.evaluate.evaluate", _fail)
-        assert _run(place, "late") == 0
+        with monkeypatch.context() as away:
+            away.setattr(promotion, "keep_pending", _no_space)
+            assert _run(place, "first") == 75
+        assert "No space left on device" in capsys.readouterr().err
+        assert not (decided / "registry" / "aliases.json").exists()
+        assert _run(place, "first") == 0
     assert "PROMOTE: " in capsys.readouterr().out
-    assert next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns == model
+    assert _champion(decided) == "v1"
 
-    before = tree_digest(tmp_path / "home")
-    assert _run(place, "late", "missing.csv") == 0
+    before = tree_digest(decided)
+    assert _run(place, "first", "missing.csv") == 0
     assert "PROMOTE: " in capsys.readouterr().out
-    assert tree_digest(tmp_path / "home") == before
+    assert tree_digest(decided) == before
 
 
 def _no_space(*_):
