@@ -56,6 +56,8 @@ _LONG = (
     "contracts/test_crash.py",
     "scripts/test_up.py",
     "airflow/test_approval.py",
+    "training/test_train.py",
+    "training/test_hardware.py",
     "tracking/test_runs.py",
     "test_cli.py",
     "tracking/test_promotions.py",
