@@ -15,25 +15,26 @@ RUN useradd --create-home --uid 50000 sincere \
     && pip install --no-cache-dir uv==0.13.9 \
     && uv venv /opt/venv
 WORKDIR /opt/sincere
-# The project file carries the override that keeps PyTorch out.
-COPY pyproject.toml ./
-COPY requirements requirements
 
+# A lock names all packages, so that nothing is resolved here: what a package asks for beyond it (PyTorch) stays out.
 FROM base AS airflow
-RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/airflow.txt
+COPY requirements/airflow.txt requirements/
+RUN uv pip install --no-cache --no-deps --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/airflow.txt
 COPY ml ml
 COPY dags dags
 COPY plugins plugins
-USER sincere
+# By number, so that Kubernetes sees that it is not root.
+USER 50000
 
 FROM base AS ml
 # requirements/cuda.txt is requirements/all.txt and NVIDIA's libraries.
 ARG LOCK=all
-RUN uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/${LOCK}.txt
+COPY requirements/all.txt requirements/cuda.txt requirements/
+RUN uv pip install --no-cache --no-deps --compile-bytecode --python /opt/venv/bin/python --require-hashes --requirements requirements/${LOCK}.txt
 ENV TF_USE_LEGACY_KERAS=1 \
     GX_ANALYTICS_ENABLED=false
 COPY expectations expectations
 COPY ml ml
 COPY dags dags
 COPY plugins plugins
-USER sincere
+USER 50000

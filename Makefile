@@ -4,10 +4,13 @@
 # make screenshots                                                       the form and a report, light and dark, in build/pictures
 # make bench-peers [SOURCE=path]                                          beside PyTorch, Hugging Face and ONNX Runtime
 # make gpu-check                                                          what only a GPU can show, in ten minutes
+# make secrets                                                            what docker-compose.yaml needs, once, in .env
+# make test-containers [COMPOSE_FILES=file:file]                          the production shape in containers: needs Docker
+# make audit | licences | sbom                                            known flaws, licences, bills of materials of the locks
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready test test-training test-others screenshots check bench bench-peers gpu-check lock clean
+.PHONY: retrain up env ready secrets test test-training test-others test-containers screenshots check bench bench-peers gpu-check audit licences sbom lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -16,6 +19,7 @@ UV_VERSION := 0.13.9
 ALL := .venv/installed-all
 DEV := .venv/installed-dev
 PEERS := .venv/peers
+AUDIT := .venv/audit
 
 # The output of `make env` is for a shell to run: no command is shown in it.
 ifneq ($(filter env,$(MAKECMDGOALS)),)
@@ -74,11 +78,17 @@ test-training:
 test-others:
 	$(PYTEST_FILES) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
 
+test-containers: $(DEV)
+	@docker compose version > /dev/null && docker version > /dev/null || { echo "make test-containers needs a Docker engine with Compose" >&2; exit 1; }
+	$(BIN)/python -m pytest -m containers tests/containers $(PYTEST)
+
 screenshots: $(DEV)
 	SINCERE_PICTURES=build/pictures $(BIN)/python -m pytest tests/airflow/test_story.py
 
 check: $(DEV)
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && PYTHONPATH=plugins $(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/compose-lint check --fail-on low --strict-config --skip-suppressed --no-env --quiet docker-compose.yaml
 
 up: ready
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m scripts.up
@@ -90,6 +100,10 @@ ready: $(ALL)
 	@$(MIGRATE)
 	@$(KNOW_DAGS)
 
+# Without the project's packages: a machine that runs containers needs none.
+secrets:
+	@python=$$($(FIND_PYTHON)) && "$$python" scripts/compose_secrets.py
+
 bench: $(DEV)
 	$(BIN)/python -m benchmarks
 
@@ -99,11 +113,24 @@ bench-peers: $(DEV) $(PEERS)/installed
 gpu-check: $(ALL)
 	$(BIN)/python -m benchmarks.gpu_check
 
+# Asks PyPI for known flaws of each version; a package that it cannot be asked about is an error.
+audit: $(AUDIT)/installed
+	for lock in $(IMAGE_LOCKS); do $(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$lock.txt; done
+
+licences: $(ALL) $(AUDIT)/installed
+	@mkdir -p build
+	$(AUDIT)/bin/pip-licenses --python $(BIN)/python --with-urls --order license --format markdown --output-file build/licences.md
+
+sbom: $(AUDIT)/installed
+	@mkdir -p build
+	for lock in $(IMAGE_LOCKS); do $(AUDIT)/bin/cyclonedx-py requirements --output-reproducible --output-file build/sbom-$$lock.json requirements/$$lock.txt; done
+
 lock: $(UV)
 	$(COMPILE) --upgrade pyproject.toml --group airflow --output-file requirements/all.txt
 	$(COMPILE) --group airflow --constraints requirements/all.txt --output-file requirements/airflow.txt
 	$(COMPILE) pyproject.toml --group airflow --group dev --constraints requirements/all.txt --output-file requirements/dev.txt
 	$(COMPILE) --upgrade --group peers --output-file requirements/peers.txt
+	$(COMPILE) --upgrade --group audit --output-file requirements/audit.txt
 	$(COMPILE) pyproject.toml --group airflow --extra cuda --constraints requirements/all.txt --output-file requirements/cuda.txt
 
 clean:
@@ -124,6 +151,12 @@ $(PEERS)/installed: requirements/peers.txt | $(UV)
 	$(BIN)/python -m venv $(PEERS)
 	$(UV) pip install --python $(PEERS)/bin/python --require-hashes --requirements $< && touch $@
 
+$(AUDIT)/installed: requirements/audit.txt | $(UV)
+	$(BIN)/python -m venv $(AUDIT)
+	$(UV) pip install --python $(AUDIT)/bin/python --require-hashes --requirements $< && touch $@
+
+# The images' locks: sincere-airflow, sincere-ml, sincere-ml-cuda.
+IMAGE_LOCKS := airflow all cuda
 # Files in the order of tests/conftest.py. Three workers for two cores: the tests of a running Airflow wait much.
 PYTEST_FILES = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 NO_TESTS = 5

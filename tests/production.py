@@ -95,8 +95,10 @@ class _Parts:
             "SINCERE_SOURCES": str(folder.parent),
             "SINCERE_SCHEDULE": OFTEN,
             "UI_URL": f"http://127.0.0.1:{ports['api']}",
+            "QUEUES": "default",
         }
-        self.services = compose_services({**SECRETS, **told})
+        services = compose_services({**SECRETS, **told})
+        self.services = {name: each for name, each in services.items() if each.get("profiles") in (None, ["gpu"])}
         self._folder = folder
         dags = shutil.copytree(PROJECT / "dags", folder / "dags")
         self._places = {
@@ -131,8 +133,11 @@ class _Parts:
         service = self.services[name]
         given = {key: self._here_is(value) for key, value in service["environment"].items() if value is not None}
         command = list(service["command"])
-        if "worker" in name:
-            command += ["--celery-hostname", name, "--skip-serve-logs"]
+        own = ["--celery-hostname", name, "--skip-serve-logs"]
+        if name == "worker":  # a script, whose last line starts it
+            command[-1] = f"{command[-1].rstrip()} {' '.join(own)}"
+        elif name == "worker-gpu":
+            command += own
         home = {"AIRFLOW_HOME": str(self._folder / name), "HOME": str(self._folder)}
         return _process(command, log=self._folder / f"{name}.log", environment=self._here | home | given)
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ml.progress import progress
 from ml.run import Observer, unobserved
 from ml.training.batches import Batch, training_batches
 from ml.training.checkpoint import Checkpoints
+from ml.training.told_to_end import obeying_sigterm
 from ml.training.training_step import Trainer
 
 STEPS_BETWEEN_READS = 20
@@ -104,21 +105,35 @@ def fit(
 ) -> Fitted:
     """Train for `epochs`, or until `patience_epochs` epochs in a row bring no higher average precision.
 
-    If there is a checkpoint, training resumes from it and ends with the same weights. `observe` gets the figures of the
-    last steps once every STEPS_BETWEEN_READS steps, and the figures of each epoch.
+    If there is a checkpoint, training resumes from it and ends with the same weights. A SIGTERM ends the process after
+    the step that is being made, once its checkpoint is written. `observe` gets the figures of the last steps once every
+    STEPS_BETWEEN_READS steps, and the figures of each epoch.
     """
     course = _restore(checkpoints, math.ceil(len(train.labels) / settings.batch_size))
     done = len(course.epochs) * len(train.labels) + sum(course.rows)
-    with progress("train", len(train.labels) * settings.epochs, " examples", done=done) as bar:
+
+    def save() -> None:
+        checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
+
+    def pause() -> None:
+        if checkpoints.due():
+            save()
+        obey()
+
+    with (
+        progress("train", len(train.labels) * settings.epochs, " examples", done=done) as bar,
+        obeying_sigterm(save) as obey,
+    ):
         while not _is_over(course, settings):
             batches = _batches(trainer, train, settings, course)
-            loss = _run_epoch(trainer, batches, course, checkpoints, bar=bar, observe=observe)
-            epoch = _judge(len(course.epochs) + 1, loss, validation.labels, trainer.score(validation.texts))
+            loss = _run_epoch(trainer, batches, course, pause, bar=bar, observe=observe)
+            scores = trainer.score(validation.texts, pause=obey)
+            epoch = _judge(len(course.epochs) + 1, loss, validation.labels, scores)
             course.epochs, course.losses, course.rows = [*course.epochs, epoch], [], []
             bar.clear()
             logger.info("%s", _line(epoch))
             observe(trainer.steps(), _observed(epoch))
-            checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
+            save()
     checkpoints.restore_weights(course.best_step)
     return Fitted(
         epochs=tuple(course.epochs),
@@ -162,16 +177,15 @@ def _run_epoch(
     trainer: Trainer,
     batches: Iterable[Batch],
     course: Course,
-    checkpoints: Checkpoints,
+    pause: Callable[[], None],
     *,
     bar: Any,
     observe: Observer,
 ) -> float:
-    """Make the remaining steps of an epoch, and return the mean loss of all its rows."""
+    """Make the remaining steps of an epoch, with a pause before each, and return the mean loss of all its rows."""
     begun, read_at, rows_read = time.monotonic() - course.seconds, course.seconds, sum(course.rows)
     for batch in batches:
-        if checkpoints.due():
-            checkpoints.save(course.steps, course.to_json(), keep={course.best_step})
+        pause()
         course.losses.append(trainer.update(batch))
         course.rows.append(len(batch.rows))
         # Losses are read rarely: a GPU must first finish all work in its queue.

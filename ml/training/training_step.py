@@ -1,5 +1,6 @@
 """The trainer: a classifier with the compiled functions that update it and score with it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,13 +67,14 @@ class Trainer:
         """Make one step, and return the batch's mean loss in nats, float32 []."""
         return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
 
-    def score(self, texts: TokenizedTexts) -> NDArray[np.float32]:
-        """Return probabilities, float32 [texts], in the order of the texts."""
+    def score(self, texts: TokenizedTexts, *, pause: Callable[[], object] = lambda: None) -> NDArray[np.float32]:
+        """Return probabilities, float32 [texts], in the order of the texts, with a pause before each batch."""
         scores = np.empty(len(texts), np.float32)
         unlabelled = np.zeros(len(texts), np.float32)
         batches = scoring_batches(texts, unlabelled, batch_size=SCORING_BATCH, widths=self.runtime.widths)
         with progress("score the validation rows", len(texts), " rows") as bar:
             for batch in batches:
+                pause()
                 scores[batch.rows] = self._probabilities(batch.ids, batch.mask)[: len(batch.rows)]
                 bar.update(len(batch.rows))
         return scores

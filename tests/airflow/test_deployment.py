@@ -1,6 +1,7 @@
 """The deployment: all services of Airflow share one set of settings, no file holds a secret, the locks agree."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ AGREED = {
     "AIRFLOW__API__BASE_URL": "http://localhost:8080",
 }
 SECRET_VARIABLES = re.compile("KEY|TOKEN|SECRET|PASSWORD|_CONN_|CREDENTIALS")
+MORE_PARTS = {"worker-gpu": ["gpu"], "flower": ["flower"], "prometheus": ["metrics"], "grafana": ["metrics"]}
 AIRFLOW_PARTS = ["init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-gpu"]
 
 
@@ -44,7 +46,41 @@ def services() -> dict[str, Any]:
 
 
 def test_every_part_of_the_production_shape_is_there(services: dict[str, Any]) -> None:
-    assert sorted(services) == sorted(["postgres", "redis", *AIRFLOW_PARTS])
+    assert sorted(services) == sorted({"postgres", "redis", *AIRFLOW_PARTS, *MORE_PARTS})
+
+
+def test_a_gpu_and_what_shows_figures_are_there_only_for_those_who_ask(services: dict[str, Any]) -> None:
+    assert {name: service["profiles"] for name, service in services.items() if "profiles" in service} == MORE_PARTS
+
+
+def test_each_image_is_built_in_one_place(services: dict[str, Any]) -> None:
+    assert {name: services[name]["image"] for name in services if "build" in services[name]} == {
+        "api-server": "sincere-airflow",
+        "worker": "sincere-ml",
+        "worker-gpu": "sincere-ml-cuda",
+    }
+
+
+def test_every_part_that_stays_says_how_it_is_and_has_a_limit_of_memory_and_processes(services: dict[str, Any]) -> None:
+    stays = {name: service for name, service in services.items() if name != "init"}
+    assert [name for name in stays if not {"healthcheck", "mem_limit", "pids_limit"} <= stays[name].keys()] == []
+    assert [name for name in services if "no-new-privileges:true" not in services[name]["security_opt"]] == []
+
+
+def test_the_database_is_healthy_once_it_answers_over_the_network(services: dict[str, Any]) -> None:
+    assert services["postgres"]["healthcheck"]["test"] == ["CMD", "pg_isready", "-h", "127.0.0.1", "-U", "airflow"]
+
+
+@pytest.mark.parametrize(("told", "address"), [({}, "127.0.0.1"), ({"UI_ADDRESS": "0.0.0.0"}, "0.0.0.0")])
+def test_pages_are_offered_to_this_machine_alone_unless_somebody_says_otherwise(
+    told: dict[str, str], address: str
+) -> None:
+    offered = {name: each["ports"] for name, each in compose_services({**SECRETS, **told}).items() if "ports" in each}
+    assert offered == {
+        "api-server": [f"{address}:8080:8080"],
+        "flower": [f"{address}:5555:5555"],
+        "grafana": [f"{address}:3000:3000"],
+    }
 
 
 @pytest.mark.parametrize("name", list(AGREED))
@@ -114,10 +150,34 @@ def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> No
     with_time = {
         name: service["stop_grace_period"] for name, service in services.items() if "stop_grace_period" in service
     }
-    assert with_time == {"worker": "10m", "worker-gpu": "10m"}
+    assert with_time == {"postgres": "1m", "worker": "10m", "worker-gpu": "10m"}
+    told = {name for name, service in services.items() if service.get("init")}
+    assert told == {name for name in services if "TINI_KILL_PROCESS_GROUP" in services[name].get("environment", {})}
+    assert told == {"worker", "worker-gpu"}
 
 
-def test_only_the_gpu_worker_takes_the_gpu_queue_and_device(services: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("gpu_worker", "queues"), [("", "default,gpu"), ("getent() { return 0; }", "default"), ("QUEUES=gpu", "gpu")]
+)
+def test_the_worker_takes_trainings_where_nobody_else_does(gpu_worker: str, queues: str) -> None:
+    told = {"QUEUES": "gpu"} if "QUEUES" in gpu_worker else {}
+    *bash, script = compose_services({**SECRETS, **told})["worker"]["command"]
+    here = 'sleep() { :; }; timeout() { shift; "$@"; }; getent() { return 2; }; exec() { printf \'%s\n\' "$*"; };'
+    done = subprocess.run([*bash, f"{here} {gpu_worker}\n{script}"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"airflow celery worker --queues {queues} --concurrency 2\n"
+
+
+def test_variables_of_further_models_reach_all_parts_of_airflow(services: dict[str, Any]) -> None:
+    others = {"path": "sincere.env", "required": False}
+    assert [part for part in AIRFLOW_PARTS if services[part]["env_file"] != [others]] == []
+
+
+def test_the_files_of_the_figures_are_there(services: dict[str, Any]) -> None:
+    mounts = [mount.split(":")[0] for name in ("prometheus", "grafana") for mount in services[name]["volumes"]]
+    assert [mount for mount in mounts if mount.startswith(".") and not (PROJECT / mount).exists()] == []
+
+
+def test_only_the_gpu_worker_has_the_gpu_queue_by_name_and_the_device(services: dict[str, Any]) -> None:
     gpu_queue = [name for name, service in services.items() if "gpu" in service.get("command", [])]
     gpu_device = [name for name, service in services.items() if "deploy" in service]
     assert (gpu_queue, gpu_device) == (["worker-gpu"], ["worker-gpu"])

@@ -34,6 +34,8 @@ from retraining.outcome.tasks import verdict_tasks
 from retraining.step.exit_status import raise_for_status
 from retraining.step.step_operator import StepOperator
 
+from tests.airflow.step.task_instance import task_instance
+
 QUESTIONS = "qid,question_text,target\n" + "".join(
     f"{number:020x},Why is number {number} odd?,0\n" for number in range(4)
 )
@@ -54,15 +56,7 @@ def _context(**params: Any) -> dict[str, Any]:
         "params": EMPTY | params,
         "run_id": "manual__1",
         "dag_run": dag_run,
-        "ti": SimpleNamespace(
-            log_url=f"{RUN_URL}/tasks/train?try_number=1",
-            dag_id="retrain_quora",
-            run_id="manual__1",
-            task_id="train",
-            map_index=-1,
-            try_number=1,
-            xcom_push=lambda key, value: None,
-        ),
+        "ti": task_instance("retrain_quora", "manual__1", "train"),
         "outlet_events": OutletEventAccessors(),
     }
 

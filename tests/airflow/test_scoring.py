@@ -14,6 +14,7 @@ from retraining.operators import ScoreOperator
 from retraining.params import run_name
 
 from ml.errors import ConfigError
+from tests.airflow.step.task_instance import task_instance
 
 PROJECT = Path(__file__).parents[2]
 SETTINGS = ("QUESTIONS", "SCORE_OUTPUT", "SCORE_OUTPUTS", "SCORE_SCHEDULE", "SOURCES", "CONFIG", "TIMEZONE")
@@ -99,14 +100,7 @@ def _told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **params: Any) -> lis
             run_after=datetime(2026, 11, 29, tzinfo=UTC),
             conf=params,
         ),
-        "ti": SimpleNamespace(
-            dag_id="score_questions",
-            run_id="scheduled__1",
-            task_id="score",
-            map_index=-1,
-            try_number=1,
-            log_url="http://localhost:8080/dags/score_questions/runs/scheduled__1/tasks/score",
-        ),
+        "ti": task_instance("score_questions", "scheduled__1", "score"),
     }
     with pytest.raises(AirflowFailException) as caught:
         ScoreOperator.execute.__wrapped__(operator, context)

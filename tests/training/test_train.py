@@ -100,6 +100,34 @@ for number, place in enumerate((*PLACES, lambda: None)):
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+# Two trainings are told to end, in the middle of an epoch and of its validation; the third comes to its end.
+TOLD_TO_END = """
+import logging, os, signal, sys
+from pathlib import Path
+from ml.training import train as step
+from ml.training.training_step import Trainer
+from tests.training.splits import make_run, store_splits
+from tests.training.test_train import SETTINGS, make_config
+
+def tell_before(method, calls):
+    made, left = getattr(Trainer, method), iter(range(calls))
+    def told(self, *arguments, **named):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return made(self, *arguments, **named)
+    setattr(Trainer, method, told)
+
+logging.getLogger("ml").setLevel(logging.INFO)
+logging.getLogger("ml").addHandler(logging.StreamHandler())
+for place in (lambda: tell_before("update", 16), lambda: tell_before("score", 1), lambda: None):
+    child = os.fork()
+    if child == 0:
+        place()
+        run = make_run(Path(sys.argv[2]))
+        print(step.train(make_config(Path(sys.argv[1])), run, store_splits(run.store)).model, flush=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 PROJECT = Path(__file__).parents[2]
 
 
@@ -232,6 +260,18 @@ def test_a_training_that_is_killed_again_and_again_goes_on_in_any_run_and_gives_
     store = make_run(home).store
     assert store.contains("models", trained[2].model)
     assert store.names("checkpoints") == []
+
+
+def test_a_training_that_is_told_to_end_writes_a_checkpoint_first_and_goes_on_from_that_very_step(
+    trained, tiny_encoder, tmp_path
+):
+    command = [sys.executable, "-c", TOLD_TO_END, str(tiny_encoder), str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["-15", "-15", trained[2].model, "0"], done.stderr[-2000:]
+    assert [line for line in done.stderr.splitlines() if line.startswith("going on")] == [
+        "going on from a checkpoint: 1 whole epochs and 5 of 12 steps were made before",
+        "going on from a checkpoint: 2 whole epochs and 12 of 12 steps were made before",
+    ]
 
 
 def test_the_threshold_is_chosen_to_beat_the_champion_on_the_validation_rows(tiny_encoder, run, tmp_path):

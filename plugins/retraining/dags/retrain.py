@@ -1,6 +1,7 @@
 """Retrain a model at its times, and promote the result if it is better than the champion."""
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG
 
@@ -13,6 +14,7 @@ from retraining.outcome.tasks import verdict_tasks
 from retraining.params import retraining_params
 from retraining.schedule import RUN_TYPES, retraining_schedule
 from retraining.step.environment import SOURCE_CONNECTIONS
+from retraining.step.pod import gpu_pod
 from retraining.step.step_operator import TASK_DEFAULTS, StepOperator
 
 _DOC = """
@@ -79,12 +81,11 @@ def _connect_tasks(model: Model) -> None:
     validate = StepOperator(step="validate", records=[snapshot])
     DetectOperator(records=[snapshot]) >> validate
     splits = StepOperator(step="split", records=[snapshot, validate.output]).output
+    gpu: dict[str, Any] = {"pool": "gpu", "queue": "gpu", "executor_config": gpu_pod()}
     trained = StepOperator(
-        step="train", records=[splits], pool="gpu", queue="gpu", retries=1, execution_timeout=timedelta(hours=24)
+        step="train", records=[splits], retries=1, execution_timeout=timedelta(hours=24), **gpu
     ).output
-    comparison = EvaluateOperator(
-        records=[splits, trained], pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24)
-    ).output
+    comparison = EvaluateOperator(records=[splits, trained], execution_timeout=timedelta(hours=24), **gpu).output
     probe = StepOperator(step="probe", records=[comparison]).output
     decision = StepOperator(step="decide", records=[comparison, probe]).output
     approved = ApproveOperator(records=[comparison, decision, probe], notifiers=[ApprovalNotifier()]).output

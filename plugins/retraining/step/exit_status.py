@@ -1,6 +1,7 @@
 """What the exit status of a step means to Airflow: it is tried again, or a person must look."""
 
 import logging
+import signal
 from collections.abc import Mapping
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -27,10 +28,7 @@ def raise_for_status(step: str, status: int) -> None:
         again = "promotion pending" if step == "promote" else f"step {step} met trouble that may pass"
         kind, message = AirflowException, f"{again} (see above); it may be tried again"
     elif killed_by:
-        kind, message = (
-            AirflowException,
-            f"step {step} was killed by signal {killed_by}; 9 mostly means too little memory",
-        )
+        kind, message = AirflowException, _killed(step, killed_by)
     else:
         kind, message = AirflowFailException, f"step {step} stopped with status {status}: the lines above say why"
     logger.error(message)
@@ -39,13 +37,22 @@ def raise_for_status(step: str, status: int) -> None:
 
 def end_of(step: str, status: int) -> Mapping[str, str]:
     """Say how a step ended that could not say it itself: what, where, and what to do (fix)."""
+    if _signal(status) == signal.SIGTERM:
+        fix = "nothing if its worker was stopped: it is tried again, and a training goes on from where it was"
+        return told(_killed(step, signal.SIGTERM), "whoever ended the task or its worker", fix)
     if _signal(status):
         return told(
-            f"step {step} was killed by signal {_signal(status)}; 9 mostly means too little memory",
+            _killed(step, _signal(status)),
             "the machine that it ran on",
             "it may be tried again; if it is killed again, give it more memory or smaller batches",
         )
     return told(f"step {step} stopped with status {status}", "its process", "see the log of its task")
+
+
+def _killed(step: str, by: int) -> str:
+    if by == signal.SIGTERM:
+        return f"step {step} was told to end (signal {by})"
+    return f"step {step} was killed by signal {by}; 9 mostly means too little memory"
 
 
 def told(what: str, where: str, fix: str) -> Mapping[str, str]:

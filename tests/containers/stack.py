@@ -1,0 +1,215 @@
+"""Drive docker-compose.yaml with Docker Compose, as a person does, on any engine that `docker` reaches.
+
+COMPOSE_FILES names further files, parted by colons: what a machine needs to build or run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ml.source.sample import write_sample
+from tests.live import free_port
+from tests.tiny import write_learning_config
+
+PROJECT = Path(__file__).parents[2]
+STATE = "/var/lib/sincere"
+INPUT = f"{STATE}/input"
+DAG = "/api/v2/dags/retrain_quora"
+PARTS = ("postgres", "redis", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
+PASSWORD = "the-password-of-the-admin"
+ROWS = 1500
+
+# Airflow finds out sooner that a worker is gone: by default after five minutes.
+_IMPATIENT = """
+services:
+  scheduler: {environment: {AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT: 60}}
+"""
+
+
+def engine() -> str:
+    """Return what keeps a test from a Docker engine with Compose; nothing does if it is empty."""
+    try:
+        asked = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, check=False)
+        server = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "docker is not installed"
+    return asked.stderr.strip() if asked.returncode else server.stderr.strip()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack: its Compose command, and the address of its UI."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    url: str
+    folder: Path
+    tokens: list[str] = field(default_factory=list)
+
+    def compose(self, *arguments: str) -> str:
+        """Run one command of Compose, and return what it prints; raises AssertionError with its words if it fails."""
+        done = subprocess.run(
+            [*self.command, *arguments], cwd=PROJECT, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr[-3000:]}"
+        return done.stdout
+
+    def with_file(self, path: Path) -> "Stack":
+        """Return the same stack with one more file, which changes what earlier ones say."""
+        return self.with_words("--file", str(path))
+
+    def with_words(self, *words: str) -> "Stack":
+        """Return the same stack with more words in its command."""
+        return Stack((*self.command, *words), self.environment, self.url, self.folder, self.tokens)
+
+    def up(self, *arguments: str) -> None:
+        """Start what does not run or has changed, and wait until all parts are healthy."""
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "600", *arguments)
+
+    def kill(self, part: str) -> None:
+        """Kill a part as a crash does, start it again, and wait until it is healthy."""
+        self.compose("kill", "--signal", "SIGKILL", part)
+        self.compose("start", part)
+        self.until(lambda: self.health()[part] == "healthy", seconds=300, what=part)
+
+    def health(self) -> dict[str, str]:
+        """Return the health of each part that runs."""
+        lines = self.compose("ps", "--format", "json").splitlines()
+        return {each["Service"]: each["Health"] for each in map(json.loads, lines)}
+
+    def within(self, part: str, *command: str) -> str:
+        """Run a command in the container of a part, and return what it prints."""
+        return self.compose("exec", "--no-TTY", part, *command)
+
+    def until(self, ready: Any, *, seconds: float, what: str) -> Any:
+        """Wait until `ready` returns a true value, and return it; a server that does not answer is asked again."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with suppress(requests.RequestException):
+                if found := ready():
+                    return found
+            time.sleep(2)
+        raise AssertionError(f"{what}: not after {seconds} s\n{self.compose('logs', '--tail', '40')}")
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        """Send one request to the API as the admin, and return the parsed answer."""
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        answer = requests.request(method, self.url + path, json=body or None, headers=headers, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def token(self) -> str:
+        """Log in, once."""
+        if not self.tokens:
+            user = {"username": "admin", "password": PASSWORD}
+            answer = requests.post(f"{self.url}/auth/token", json=user, timeout=60)
+            answer.raise_for_status()
+            self.tokens.append(str(answer.json()["access_token"]))
+        return self.tokens[0]
+
+    def trigger(self, **conf: Any) -> str:
+        """Trigger a run over REST with the source and the config of the input, and return its id."""
+        self.until(lambda: self.call("PATCH", DAG, is_paused=False), seconds=300, what="the DAG")
+        told = {"source": f"{INPUT}/questions.csv", "config": f"{INPUT}/tiny.toml", **conf}
+        return str(self.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)["dag_run_id"])
+
+    def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return the task instances of a run by the name of the task."""
+        found = self.call("GET", f"{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        return {task["task_id"]: task for task in found}
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        """Return a run when it has ended."""
+
+        def over() -> dict[str, Any] | None:
+            run: dict[str, Any] = self.call("GET", f"{DAG}/dagRuns/{run_id}")
+            return run if run["state"] in ("success", "failed") else None
+
+        run: dict[str, Any] = self.until(over, seconds=1200, what=f"the end of {run_id}")
+        return run
+
+    def trains(self, run_id: str) -> None:
+        """Wait until the training of a run has written its first checkpoint."""
+        self.until(
+            lambda: self.tasks(run_id)["train"]["state"] == "running" and self.checkpoints(),
+            seconds=900,
+            what="a checkpoint",
+        )
+
+    def checkpoints(self) -> list[int]:
+        """Return the steps of which there are checkpoints."""
+        names = self.within("worker", "bash", "-c", f"ls {STATE}/store/checkpoints/*/ 2> /dev/null || true").split()
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def log(self, run_id: str, task: str, attempt: int) -> str:
+        """Return what a try of a task has logged."""
+        return str(self.call("GET", f"{DAG}/dagRuns/{run_id}/taskInstances/{task}/logs/{attempt}"))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the entries of the registry's history."""
+        lines = self.within("worker", "cat", f"{STATE}/registry/history.jsonl").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """Write the secrets, build the images, start the stack with an input in its state; remove all of it at the end."""
+    port = free_port()
+    further = [Path(name) for name in os.environ.get("COMPOSE_FILES", "").split(":") if name]
+    (folder / "impatient.yaml").write_text(_IMPATIENT, encoding="utf-8")
+    files = [PROJECT / "docker-compose.yaml", folder / "impatient.yaml", *further]
+    command = ["docker", "compose", "--project-name", "sincere-test", "--project-directory", str(PROJECT)]
+    command += ["--env-file", str(_secrets(folder, port))]
+    command += [word for file in files for word in ("--file", str(file))]
+    stack = Stack(tuple(command), _environment(), f"http://127.0.0.1:{port}", folder)
+    stack.compose("down", "--volumes", "--remove-orphans")
+    try:
+        stack.compose("build", "api-server", "worker")
+        stack.up("--no-build")
+        stack.compose("cp", str(_input(folder)), f"worker:{INPUT}")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes")
+
+
+def _environment() -> dict[str, str]:
+    """Return what `docker` needs of the environment, without what a shell may have set for a stack of its own."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("DOCKER", "BUILD"))}
+    return {**kept, "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+
+
+def _secrets(folder: Path, port: int) -> Path:
+    """Write what `make secrets` writes, and add what this stack has of its own."""
+    command = [sys.executable, str(PROJECT / "scripts" / "compose_secrets.py")]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    file = folder / ".env"
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if "ADMIN_PASSWORD=" not in line]
+    own = [
+        f"AIRFLOW_ADMIN_PASSWORD={PASSWORD}",
+        f"UI_PORT={port}",
+        f"SINCERE_SOURCES={INPUT}",
+        "SINCERE_SCHEDULE=manual",
+    ]
+    file.write_text("\n".join([*lines, *own, ""]), encoding="utf-8")
+    return file
+
+
+def _input(folder: Path) -> Path:
+    """Write questions, an encoder that knows their words, and a config that names it by its place in a container."""
+    place = folder / "input"
+    place.mkdir()
+    write_sample(place / "questions.csv", rows=ROWS, seed=1)
+    config = write_learning_config(place, place / "questions.csv")
+    config.write_text(config.read_text(encoding="utf-8").replace(str(place), INPUT), encoding="utf-8")
+    for path in (place, *place.rglob("*")):
+        path.chmod(0o755)  # it is copied with its mode, and the worker is another user
+    return place
