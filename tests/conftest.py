@@ -3,10 +3,13 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.forked_python import STEPS, forked_python, serving_by
 from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
 # What libraries leave in the folder for temporary files goes into one that is removed; pytest's own stays where it is.
@@ -26,8 +29,21 @@ os.environ.update(
 )
 
 
+_OPEN = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the Python that waits for no import, one for all processes of pytest-xdist."""
+    if not hasattr(config, "workerinput"):
+        os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*STEPS))
+
+
 def pytest_unconfigure() -> None:
-    """Remove the temporary files; the processes of pytest-xdist end without running what Python registers for it."""
+    """End that, and remove the temporary files.
+
+    The processes of pytest-xdist end without running what Python registers for it.
+    """
+    _OPEN.close()
     shutil.rmtree(_TEMPORARY, ignore_errors=True)
 
 
@@ -40,6 +56,8 @@ _LONG = (
     "contracts/test_crash.py",
     "scripts/test_up.py",
     "airflow/test_approval.py",
+    "training/test_train.py",
+    "training/test_hardware.py",
     "tracking/test_runs.py",
     "test_cli.py",
     "tracking/test_promotions.py",
@@ -86,6 +104,19 @@ def wandb_server(_wandb_environment, monkeypatch):
         monkeypatch.setenv(name, value)
     yield server
     assert server.unknown == []
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """A Python that has imported what steps and the servers of models import."""
+    return os.environ["FORKED_PYTHON"]
+
+
+@pytest.fixture
+def quick_servers(python: str) -> Iterator[None]:
+    """Serve models in processes of their own that wait for no import."""
+    with serving_by(python):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,20 @@
 """Run the command line in processes that kill themselves with SIGKILL at a chosen change of a home.
 
 A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
-`python -m tests.doomed MODULE…` imports the modules, then reads one job per line and forks a process for each job. So
-each job has a fresh process and does not wait for imports, nor for the digests of code and libraries. TensorFlow
-survives a fork as long as it has not been used.
+`python -m tests.doomed NAMESPACE MODULE…` imports the modules, then reads one job per line and forks a process for each
+job. So each job has a fresh process and does not wait for imports, nor for the digests of code and libraries.
+TensorFlow survives a fork as long as it has not been used.
 
-The processes have mounts of their own where the kernel allows it: a job may run on a small disk.
+The processes have mounts of their own where the kernel allows it: a job may run on a small disk. Or they have a host's
+name of their own.
 """
 
+import ctypes
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,13 +22,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-
-from ml.fingerprint import code_version, library_versions
 
 PROJECT = Path(__file__).parents[1]
 
-_NAME_THE_HOST = "import os, socket, sys; socket.sethostname(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
 _CHANGES = {"os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
 
 
@@ -42,7 +43,8 @@ class Death:
 
 
 NEVER = Death(number=0)
-OWN_MOUNTS = ("unshare", "--mount")
+_SHARED, _MOUNTS, _HOST = "shared", "mounts", "host="  # NAMESPACE
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # <linux/sched.h>; os.unshare comes with Python 3.12
 
 
 @dataclass(frozen=True)
@@ -86,30 +88,46 @@ class Processes:
 
 def mounts_are_allowed() -> bool:
     """Whether this user may have mounts that no other process sees."""
-    return not subprocess.run([*OWN_MOUNTS, "true"], check=False, capture_output=True).returncode
+    return not subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode
 
 
 @contextmanager
-def doomed_processes(*modules: str, host: str | None = None) -> Iterator[Processes]:
+def doomed_processes(*modules: str, host: str = "", preloaded: bool = False) -> Iterator[Processes]:
     """Yield processes that have imported these modules; they end with the context.
 
-    With `host` they see this name of the machine.
+    With `host` they see this name of the machine. Those that are `preloaded` wait for no import; each takes longer.
     """
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-m", "tests.doomed", *modules]
-    if host is not None:
-        command = ["unshare", "--uts", sys.executable, "-c", _NAME_THE_HOST, host, *command]
-    elif mounts_are_allowed():
-        command = [*OWN_MOUNTS, *command]
+    namespace = f"{_HOST}{host}" if host else _MOUNTS if mounts_are_allowed() else _SHARED
+    python = os.environ["FORKED_PYTHON"] if preloaded else sys.executable
+    command = [python, "-m", "tests.doomed", namespace, *modules]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=pipe, stdout=pipe, text=True) as server:
         yield Processes(server)
         server.stdin.close()
 
 
+def _enter(namespace: str) -> None:
+    """Leave the machine's mounts, or its host's name, to all other processes."""
+    if namespace == _MOUNTS:
+        _unshare(_CLONE_NEWNS)
+        _mount("--make-rprivate", "/")
+    elif namespace.startswith(_HOST):
+        _unshare(_CLONE_NEWUTS)
+        socket.sethostname(namespace.removeprefix(_HOST))
+
+
+def _unshare(what: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(what):
+        raise OSError(number := ctypes.get_errno(), os.strerror(number))
+
+
 def _serve(modules: Sequence[str]) -> None:
     for module in ("ml.cli", "ml.registry.local", *modules):
         import_module(module)
+    from ml.fingerprint import code_version, library_versions
+
     code_version()
     library_versions()
     report = os.dup(1)
@@ -156,6 +174,8 @@ def _run(job: dict[str, Any], report: int) -> int:
     os.environ["SINCERE_HOME"] = job["home"]
     if not job["serve"]:
         import_module("ml.champion.rollback").probe_model = lambda folder: None
+    if "disk" not in job:  # that Python does not see our mounts
+        import_module("ml.serve.server_process").sys = SimpleNamespace(executable=os.environ["FORKED_PYTHON"])
     _watch(job["home"], Death(**job["death"]), report)
     return main(job["command"])
 
@@ -199,4 +219,5 @@ def _opens_to_write(event: str, arguments: tuple[Any, ...]) -> bool:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1:])
+    _enter(sys.argv[1])
+    _serve(sys.argv[2:])

@@ -1,9 +1,9 @@
 """A Python that has heavy packages imported when it starts, for tests of what a process does after its imports.
 
-`forked_python` gives a program that takes a command line as Python does (`-m MODULE …` or `-I FILE …`), so ML_PYTHON
-may name it. A server, which has imported the modules, forks a process for each command line; TensorFlow survives a fork
-as long as it has not been used. The program passes on environment, folder, standard streams, signals and exit status;
-if it is killed, its process dies with it.
+`forked_python` gives a program that takes a command line as Python does (`-m MODULE …`, `-c CODE …` or `-I FILE …`),
+so ML_PYTHON may name it. A server, which imports the modules when it is first asked, forks a process for each command
+line; TensorFlow survives a fork as long as it has not been used. The program passes on environment, folder, standard
+streams, signals and exit status; if it is killed, its process dies with it.
 """
 
 import array
@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -20,14 +21,18 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 PROJECT = Path(__file__).parents[1]
-# What the steps of a retraining import.
+# What steps and the servers of models import.
 STEPS = (
     *("ml.cli", "ml.registry.local", "ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.training.train"),
     *("ml.judge.evaluate", "ml.judge.decide", "ml.report.evaluation_page", "ml.serve.probe", "ml.champion.promote"),
+    *("ml.scoring.score", "tensorflow", "tensorflow_text"),
 )
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -54,7 +59,7 @@ def forked_python(*modules: str) -> Iterator[str]:
         program.write_text(_PROGRAM.format(python=sys.executable, address=address), encoding="utf-8")
         program.chmod(0o755)
         command = [sys.executable, "-m", "tests.forked_python", address, *modules]
-        with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE) as server:
+        with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
             assert server.stdout
             assert server.stdout.readline() == b"ready\n"
             try:
@@ -63,15 +68,23 @@ def forked_python(*modules: str) -> Iterator[str]:
                 server.kill()
 
 
+@contextmanager
+def serving_by(python: str) -> Iterator[None]:
+    """Let this Python run the servers of models while the context lasts."""
+    with patch("ml.serve.server_process.sys", SimpleNamespace(executable=python)):
+        yield
+
+
 def _serve(address: str, modules: list[str]) -> None:
-    for module in modules:
-        import_module(module)
+    """Answer each client in a process of its own until the tests, which hold the other end of the input, have ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
         print("ready", flush=True)
-        while True:
+        while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
+            for module in modules:
+                import_module(module)
             client, _ = listener.accept()
             if os.fork() == 0:
                 try:
@@ -112,9 +125,8 @@ def _die_with(client: socket.socket) -> None:
 def _run(argv: list[str]) -> int:
     program, kind, name, *arguments = argv
     sys.argv = [name if kind == "-I" else program, *arguments]
-    run = runpy.run_path if kind == "-I" else runpy.run_module
     try:
-        run(name, run_name="__main__")
+        _RUNS[kind](name)
         status = 0
     except SystemExit as end:
         status = _status_of(end)
@@ -125,6 +137,13 @@ def _run(argv: list[str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return status
+
+
+_RUNS = {
+    "-m": partial(runpy.run_module, run_name="__main__"),
+    "-I": partial(runpy.run_path, run_name="__main__"),
+    "-c": lambda code: exec(code, {"__name__": "__main__"}),
+}
 
 
 def _status_of(end: SystemExit) -> int:

@@ -23,6 +23,7 @@ QUIET = {
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes a DAG
 }
 _IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 
@@ -216,7 +217,7 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, told: Callable
     while time.monotonic() < end:
         if found := ready():
             return found
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise AssertionError(f"{what} was not there after {seconds} s: {told()}")
 
 

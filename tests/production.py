@@ -60,10 +60,10 @@ class Production(Airflow):
 
 
 @contextmanager
-def running_production(folder: Path) -> Iterator[Production]:
-    """Run all services of the file until the context ends."""
+def running_production(folder: Path, python: str) -> Iterator[Production]:
+    """Run all services of the file until the context ends; each step is a process of this Python."""
     ports = {name: str(free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
-    parts = _Parts(folder, ports)
+    parts = _Parts(folder, ports, python)
     with ExitStack() as started:
         started.enter_context(_postgres(ports["postgres"]))
         redis = [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""]
@@ -90,7 +90,7 @@ def running_production(folder: Path) -> Iterator[Production]:
 class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
-    def __init__(self, folder: Path, ports: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, ports: Mapping[str, str], python: str) -> None:
         told = {
             "SINCERE_SOURCES": str(folder.parent),
             "SINCERE_SCHEDULE": OFTEN,
@@ -111,9 +111,11 @@ class _Parts:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
             "SINCERE_HOME": str(folder / "state"),
+            "ML_PYTHON": python,
             "TF_USE_LEGACY_KERAS": "1",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # a busy machine
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes a DAG
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
@@ -151,7 +153,7 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) ->
     while time.monotonic() < end:
         if found := ready():
             return found
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise AssertionError(f"{what} was not ready after {seconds} s: {_last_lines(logs)}")
 
 

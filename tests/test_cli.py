@@ -136,6 +136,7 @@ def test_an_approval_needs_the_records_of_the_decision(capsys):
     assert "step approve was not given a Comparison and a Decision and a Probe" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_run_that_wants_an_approval_says_so_ends_and_crowns_nobody(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
     asking = ["--set", "policy.approval=always", "--set", 'policy.freeze=["* * * * *"]']
@@ -225,6 +226,7 @@ def test_the_same_run_again_is_no_work_and_says_so(place, home, capsys):
     assert not (home / "reports" / "again" / "evaluation.html").exists()
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_forced_dry_run_comes_to_a_verdict_and_leaves_the_registry_alone(place, home, capsys):
     before = tree_digest(home / "registry")
     command = ["run", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv"), "--run-id", "dry"]
@@ -309,28 +311,37 @@ def test_without_an_outage_nothing_is_pending(capsys):
     assert capsys.readouterr().out == "no promotion is pending\n"
 
 
+@pytest.fixture
+def decided(home, tmp_path, monkeypatch):
+    """A home of its own with the first run as it was before its promotion."""
+    decided = shutil.copytree(home, tmp_path / "home")
+    shutil.rmtree(decided / "registry")
+    (decided / "reports" / "first" / "records" / "promote").unlink()
+    monkeypatch.setenv("SINCERE_HOME", str(decided))
+    return decided
+
+
 def test_a_run_that_failed_late_goes_on_from_its_records_and_one_that_ended_shows_its_verdict(
-    place, tmp_path, monkeypatch, capsys
+    place, decided, monkeypatch, capsys
 ):
     from ml.champion import promote as promotion
 
-    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "home"))
-    with monkeypatch.context() as away:
-        away.setattr(promotion, "keep_pending", _no_space)
-        assert _run(place, "late") == 75
-    assert "No space left on device" in capsys.readouterr().err
-    model = next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns
     with monkeypatch.context() as never:
         never.setattr("ml.source.snapshot.snapshot", _fail)
         never.setattr("ml.judge.evaluate.evaluate", _fail)
-        assert _run(place, "late") == 0
+        with monkeypatch.context() as away:
+            away.setattr(promotion, "keep_pending", _no_space)
+            assert _run(place, "first") == 75
+        assert "No space left on device" in capsys.readouterr().err
+        assert not (decided / "registry" / "aliases.json").exists()
+        assert _run(place, "first") == 0
     assert "PROMOTE: " in capsys.readouterr().out
-    assert next((tmp_path / "home" / "store" / "models").iterdir()).stat().st_mtime_ns == model
+    assert _champion(decided) == "v1"
 
-    before = tree_digest(tmp_path / "home")
-    assert _run(place, "late", "missing.csv") == 0
+    before = tree_digest(decided)
+    assert _run(place, "first", "missing.csv") == 0
     assert "PROMOTE: " in capsys.readouterr().out
-    assert tree_digest(tmp_path / "home") == before
+    assert tree_digest(decided) == before
 
 
 def _no_space(*_):

@@ -33,8 +33,8 @@ def team() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
-    with running_production(tmp_path_factory.mktemp("production")) as production:
+def production(tmp_path_factory: pytest.TempPathFactory, python: str) -> Iterator[Production]:
+    with running_production(tmp_path_factory.mktemp("production"), python) as production:
         yield production
 
 

@@ -22,7 +22,6 @@ from ml.registry.local import LocalRegistry
 from ml.source.sample import write_sample
 from tests.airflow.notices.servers import Webhook, connection, webhook
 from tests.browser import Person, browsing, needs_chromium
-from tests.forked_python import STEPS, forked_python
 from tests.live import Airflow, running_airflow, until, wait_for_question
 from tests.tiny import BETTER, write_learning_config
 
@@ -62,7 +61,7 @@ def team() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path) -> Iterator[Airflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path, python: str) -> Iterator[Airflow]:
     told = {
         "SINCERE_NOTIFY": "all=team",
         "AIRFLOW_CONN_TEAM": connection(team.address),
@@ -73,12 +72,9 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path
     }
     dags = shutil.copytree(PROJECT / "dags", place / "dags")
     (dags / "toxic.py").write_text(SECOND_MODEL)
-    with (
-        forked_python(*STEPS, "ml.scoring.score") as python,
-        running_airflow(
-            tmp_path_factory.mktemp("live"), f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told, ML_PYTHON=python
-        ) as airflow,
-    ):
+    with running_airflow(
+        tmp_path_factory.mktemp("live"), f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told, ML_PYTHON=python
+    ) as airflow:
         yield airflow
 
 

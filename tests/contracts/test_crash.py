@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ml.champion.promote import promote
-from ml.config import Config
+from ml.config import Config, EncoderConfig
 from ml.fingerprint import inputs_of
 from ml.records import RawSnapshot, to_json
 from ml.registry import CHAMPION_ALIAS
@@ -139,7 +139,7 @@ def pipeline(tmp_path_factory):
         "ml.judge.statistics",
         "ml.serve.probe",
     )
-    with doomed_processes(*data, "ml.training.train", *gate) as processes:
+    with doomed_processes(*data, "ml.training.train", *gate, preloaded=True) as processes:
         yield Pipeline(tmp_path_factory.mktemp("pipeline"), processes)
 
 
@@ -204,13 +204,13 @@ def kill_everywhere(processes, before, command, folder, **options):
     return ended.changes
 
 
-def promoted(home, *contents):
+def promoted(home, *contents, config=Config()):  # noqa: B008, it never changes
     """Promote models with these contents one after the other in a home, and return the home."""
     for content in contents:
         run = open_run(home, f"run-{content}")
         comparison = compare_next(run, content)
-        decision = replace(judged(comparison), inputs=inputs_of(Config(), "1" * 64, comparison.champion))
-        promote(Config(), run, comparison, decision, probed(comparison))
+        decision = replace(judged(comparison), inputs=inputs_of(config, "1" * 64, comparison.champion))
+        promote(config, run, comparison, decision, probed(comparison))
     return home
 
 
@@ -224,12 +224,18 @@ def write_records(folder, *records):
     return options
 
 
-def test_a_run_without_a_change_killed_anywhere_is_recorded_once(processes, tmp_path):
-    home = promoted(tmp_path / "before", "first")
+@pytest.fixture
+def unchanged(tmp_path, tiny_encoder):
+    """A home with a champion, and the command that finds that nothing has changed since its run."""
+    encoder = EncoderConfig(source=str(tiny_encoder), max_tokens=64)
+    home = promoted(tmp_path / "before", "first", config=Config(encoder=encoder))
     snapshot = RawSnapshot(source="file:a.csv", sha256="1" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
-    command = ["detect", "--run-id=run-2", *write_records(tmp_path, snapshot)]
+    settings = [f"--set=encoder.source={json.dumps(encoder.source)}", f"--set=encoder.max_tokens={encoder.max_tokens}"]
+    return home, ["detect", "--run-id=run-2", *settings, *write_records(tmp_path, snapshot)]
 
-    changes = kill_everywhere(processes, home, command, tmp_path)
+
+def test_a_run_without_a_change_killed_anywhere_is_recorded_once(processes, tmp_path, unchanged):
+    changes = kill_everywhere(processes, *unchanged, tmp_path)
 
     assert "open registry/history.jsonl" in changes
 
@@ -404,10 +410,5 @@ def test_a_rollback_whose_disk_is_full_is_made_later_once(processes, tmp_path):
 
 
 @needs_mounts
-def test_a_run_without_a_change_whose_disk_is_full_is_recorded_later_once(processes, tmp_path):
-    home = promoted(tmp_path / "before", "first")
-    snapshot = RawSnapshot(source="file:a.csv", sha256="1" * 64, rows=1, columns=(), bytes=1, quarantined_rows=0)
-
-    ends_right_on_full_disks(
-        processes, home, ["detect", "--run-id=run-2", *write_records(tmp_path, snapshot)], tmp_path
-    )
+def test_a_run_without_a_change_whose_disk_is_full_is_recorded_later_once(processes, tmp_path, unchanged):
+    ends_right_on_full_disks(processes, *unchanged, tmp_path)

@@ -13,6 +13,7 @@ import pytest
 from ml.cli import main
 from ml.records import Comparison, Contamination, Record, digest, from_json, read_any, to_json
 from ml.source.sample import write_sample
+from tests.forked_python import serving_by
 from tests.tiny import write_tiny_config
 
 LIKE_LOCAL = (0.8, 0.1, 0.1)
@@ -22,12 +23,12 @@ FEW = "--set=validate.parameters.min_part_positives=1"  # one percent of the row
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, python: str) -> Path:
     """A home with a run by the fractions of `local`, then one by those of `bert-base`."""
     place = tmp_path_factory.mktemp("fractions")
     write_sample(place / "rows.csv", rows=ROWS, seed=1)
     command = ["run", "--config", str(write_tiny_config(place)), "--source", str(place / "rows.csv")]
-    with pytest.MonkeyPatch.context() as patch:
+    with serving_by(python), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SINCERE_HOME", str(place / "home"))
         for run_id, fractions in (("local", LIKE_LOCAL), ("bert-base", LIKE_BERT_BASE)):
             parts = zip(("train", "validation", "test"), fractions, strict=True)

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -176,10 +177,21 @@ def test_a_second_one_on_the_same_home_says_so(airflow: Airflow, home: Path) -> 
     assert airflow.call("GET", "/api/v2/monitor/health").ok
 
 
-def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+@pytest.fixture
+def used_home(tmp_path: Path) -> Path:
+    """A home as `make up` leaves it, in the eyes of `make`."""
+    home = tmp_path / "home"
+    (home / "airflow").mkdir(parents=True)
+    for seconds, mark in enumerate(("migrated", "ready")):
+        (home / "airflow" / mark).touch()
+        os.utime(home / "airflow" / mark, times=(time.time() + seconds,) * 2)
+    return home
+
+
+def test_a_taken_port_is_named_with_the_way_out(used_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        with make_up(tmp_path / "home", f"PORT={taken}") as second:
+        with make_up(used_home, f"PORT={taken}") as second:
             assert second.wait() != 0
             assert (
                 f"port {taken} is taken by another program; choose another: make up PORT={taken + 1}" in second.printed

@@ -18,7 +18,6 @@ from ml.serve.costs import artifact_bytes, measure_side_by_side
 from ml.serve.probe import HARD_QUESTIONS, probe, probe_model
 from ml.serve.server_process import refuse
 from ml.store.files import tree_digest
-from tests.forked_python import forked_python
 from tests.judge.examples import RIVAL, compare, open_run, store_model
 
 PROJECT = Path(__file__).parents[2]
@@ -102,18 +101,7 @@ def register(run, model):
     return replace(RIVAL, champion=ModelVersion(version=version.version, model=model))
 
 
-@pytest.fixture(scope="module")
-def python():
-    with forked_python("tensorflow", "tensorflow_text") as python:
-        yield python
-
-
-@pytest.fixture
-def quick_servers(python, monkeypatch):
-    """Servers in processes of their own that wait for no import; those of `served` are as in production."""
-    monkeypatch.setattr(sys, "executable", python)
-
-
+# The servers of `served` are as in production.
 quickly = pytest.mark.usefixtures("quick_servers")
 
 

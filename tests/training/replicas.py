@@ -77,7 +77,7 @@ class Trained(NamedTuple):
         return self.apart == 0 and self.weights < weights and self.losses < losses
 
 
-def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[Trained]:
+def trained_on(python: str, replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[Trained]:
     """Train in each number format, in a process of its own, since logical devices are for ever.
 
     A format that ends in `+xla` is compiled.
@@ -85,7 +85,7 @@ def trained_on(replicas: int, folder: Path, formats: Sequence[str]) -> Iterator[
     encoder = write_tiny_encoder(folder / "encoder", WORDS)
     settings = json.loads((encoder / "config.json").read_text())
     (encoder / "config.json").write_text(json.dumps({**settings, "num_hidden_layers": 1}))
-    command = [sys.executable, "-m", "tests.training.replicas", str(encoder), str(replicas), *formats]
+    command = [python, "-m", "tests.training.replicas", str(encoder), str(replicas), *formats]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
@@ -115,7 +115,7 @@ def main() -> None:
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         for replicas in (2, 4):
-            for each in trained_on(replicas, Path(folder), formats):
+            for each in trained_on(sys.executable, replicas, Path(folder), formats):
                 print(replicas, "replicas,", each, "right" if each.is_right else "WRONG", flush=True)
                 wrong += not each.is_right
     sys.exit(bool(wrong))

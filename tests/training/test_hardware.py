@@ -41,9 +41,9 @@ def test_tf32_is_on_only_while_it_is_allowed_also_after_an_error(allowed):
     [(2, ("float32+xla", "mixed_bfloat16+xla")), (4, ("float32", "mixed_float16"))],
     ids=["2, compiled", "4"],
 )
-def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(tmp_path, replicas, formats):
+def test_all_replicas_stay_equal_in_all_variables_and_give_what_one_device_gives(tmp_path, python, replicas, formats):
     """A part of what `python -m tests.training.replicas` trains."""
-    results = list(trained_on(replicas, tmp_path, formats))
+    results = list(trained_on(python, replicas, tmp_path, formats))
     assert [each.numbers for each in results] == list(formats)
     assert {each.variables for each in results} == {76}
     assert [each for each in results if not each.is_right] == []

@@ -244,11 +244,11 @@ def test_a_training_that_was_cut_off_on_one_home_goes_on_on_another(trained, tin
 
 
 def test_a_training_that_is_killed_again_and_again_goes_on_in_any_run_and_gives_the_model_of_one_that_is_not(
-    trained, tiny_encoder, tmp_path
+    trained, tiny_encoder, tmp_path, python
 ):
     home = tmp_path / "ho[1]me\\*?"  # TensorFlow takes such a path for a pattern
     home.mkdir()
-    command = [sys.executable, "-c", KILLED, str(tiny_encoder), str(home)]
+    command = [python, "-c", KILLED, str(tiny_encoder), str(home)]
     done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["-9", "-9", "-9", "-9", trained[2].model, "0"], done.stderr[-2000:]
     assert [line for line in done.stderr.splitlines() if line.startswith("going on")] == [
@@ -366,8 +366,8 @@ def test_a_fresh_process_without_this_code_gives_the_same_scores(trained):
     np.testing.assert_allclose(json.loads(result.stdout), load_model(folder).score(TEXTS), atol=1e-6)
 
 
-def test_a_module_that_is_not_recognised_trains_through_the_hub_layer(tiny_module, tmp_path):
-    command = [sys.executable, "-c", UNRECOGNISED_MODULE, str(tiny_module), str(tmp_path)]
+def test_a_module_that_is_not_recognised_trains_through_the_hub_layer(tiny_module, tmp_path, python):
+    command = [python, "-c", UNRECOGNISED_MODULE, str(tiny_module), str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1] == "2 scores"
