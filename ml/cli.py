@@ -91,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_anywhere()
     arguments = _parser().parse_args(argv)
     _name_run(arguments)
-    _prepare_process(arguments)
+    _prepare_process()
+    _start_log(arguments)
     try:
         return _run_command(arguments)
     except BrokenPipeError:  # who read the output has gone; nor is there anybody to tell
@@ -145,17 +146,20 @@ def _name_run(arguments: argparse.Namespace) -> None:
         arguments.run_id = f"{datetime.now(UTC):cli-%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def _prepare_process(arguments: argparse.Namespace) -> None:
+def _prepare_process() -> None:
     os.environ.update(login_settings(os.environ))
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
+
+
+def _start_log(arguments: argparse.Namespace) -> None:
     handler = logging.StreamHandler(sys.stderr)
     if arguments.log_format == _JSON:
         run_id = str(getattr(arguments, "run_id", _NO_RUN))
         handler.setFormatter(JsonFormatter(command=arguments.command, run_id=run_id))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("ml").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # tensorflow-hub 0.16.1
 
 
 def _check_places(arguments: argparse.Namespace) -> None:
