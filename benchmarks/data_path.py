@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow.parquet
+
 from benchmarks.processes import python, run
 
 ROWS = 1_306_122
@@ -41,12 +43,16 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
 
 def _tokenize(snapshot: Path) -> None:
     from ml.config.load import load_config
-    from ml.data.rows import read_rows
+    from ml.data.rows import read_batches
     from ml.encoder.pretrained import build_tokenizer, read_encoder
+    from ml.encoder.tokenizer import CHUNK_TEXTS
 
-    texts = read_rows(snapshot, ["question_text"])["question_text"].to_pandas().array
+    rows = pyarrow.parquet.read_metadata(snapshot).num_rows
+    batches = read_batches(snapshot, ["question_text"], batch_rows=CHUNK_TEXTS)
+    texts = (batch["question_text"].to_pylist() for batch in batches)
     config = load_config("local").encoder
-    build_tokenizer(read_encoder(config.source), config.max_tokens).tokenize(texts)
+    tokenizer = build_tokenizer(read_encoder(config.source), config.max_tokens)
+    tokenizer.tokenize_to(snapshot.with_name("token_ids"), texts, rows)
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ def check_csv(rng: np.random.Generator, folder: Path) -> None:
     """Whatever the reader accepts has each record of the file as a row, or in quarantine."""
     path = folder / "rows.csv"
     path.write_bytes(mutated(_csv(rng), rng))
-    parsed = parse(path, SourceConfig(), source="file:rows.csv")
-    assert parsed.table.num_rows + len(parsed.quarantined) == _rows(path)
+    parsed = parse(path, SourceConfig(), source="file:rows.csv", to=folder / "rows.parquet")
+    assert parsed.rows + len(parsed.quarantined) == _rows(path)
 
 
 def _rows(path: Path) -> int:
@@ -180,7 +180,7 @@ def check_archive(rng: np.random.Generator, folder: Path) -> None:
         content = bytearray(mutated(bytes(content), rng))
     (folder / "packed").write_bytes(content)
     unpack(folder / "packed", folder / "rows.csv", config, source="file:packed")
-    parse(folder / "rows.csv", config, source="file:packed")
+    parse(folder / "rows.csv", config, source="file:packed", to=folder / "rows.parquet")
 
 
 def check_address(rng: np.random.Generator, folder: Path) -> None:

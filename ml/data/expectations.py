@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
@@ -35,6 +35,8 @@ _FORM = (
     "keep the form of expectations/raw.json: name, expectations (each with type and kwargs), and meta.parameters, which"
     " is {} where a suite has none"
 )
+_PRESENCE = ("expect_column_values_to_not_be_null", "expect_column_values_to_be_null")
+_COLUMNS = "expect_table_columns_"  # how the types of those begin that look at the columns' names only
 _SEVERITIES: tuple[Severity, ...] = ("none", "info", "warning", "critical")
 
 
@@ -73,6 +75,19 @@ class Suite:
         text = json.dumps({"content": self.content, "parameters": self.parameters}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def reads(self, column: str, *, measures: Collection[str]) -> bool:
+        """Whether an expectation looks at the column's values, and not only whether they are there.
+
+        The names of `measures` of the column may begin as its own does.
+        """
+        return any(
+            column in text
+            for each in self.content["expectations"]
+            if each["type"] not in _PRESENCE and not each["type"].startswith(_COLUMNS)
+            for text in _texts_in(each["kwargs"])
+            if text not in measures
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -87,6 +102,16 @@ class Finding:
         """The finding in one line for a log."""
         check = self.check
         return f"{check.name} ({check.column}): observed {check.observed}, required {self.required}. {self.note}"
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts_in(list(value.values()))
+    elif isinstance(value, Sequence):
+        for each in value:
+            yield from _texts_in(each)
 
 
 class Suites(NamedTuple):

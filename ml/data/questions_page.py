@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.data import text_measures
 from ml.data.expectations import Finding
+from ml.data.text_measures import CHARACTERS, WORDS
 from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -68,13 +68,14 @@ class Questions:
 
 
 def describe(name: str, rows: pa.Table) -> Questions:
-    """The questions of a table, of which any column may be missing; the length of a null is 0."""
+    """The questions of a table with the measures of their texts; columns may be missing; the length of a null is 0."""
     targets = rows["target"] if "target" in rows.column_names else pa.chunked_array([pa.nulls(rows.num_rows)])
-    lengths = {}
-    if "question_text" in rows.column_names:
-        texts = rows["question_text"]
-        measures = {"words": text_measures.words(texts), "characters": text_measures.characters(texts)}
-        lengths = {unit: pc.fill_null(each, 0).to_numpy() for unit, each in measures.items()}
+    measures = {"words": WORDS, "characters": CHARACTERS}
+    lengths = {
+        unit: pc.fill_null(rows[column], 0).to_numpy()
+        for unit, column in measures.items()
+        if column in rows.column_names
+    }
     return Questions.of(name, targets, lengths)
 
 

@@ -27,31 +27,51 @@ _Divided = Callable[[Sequence[str]], Iterable[Sequence[pa.RecordBatch]]]
 
 def read_part(store: Store, part: Split) -> pd.DataFrame:
     """Read the rows of a part (qid, question_text, target); raises LineageError if their counts are not as recorded."""
-    rows = pd.read_parquet(store.open("splits", part.digest) / "rows.parquet")
-    if (len(rows), int(rows["target"].sum())) != (part.rows, part.positives):
+    rows = pd.read_parquet(_path(store, part))
+    _check_counts(part, len(rows), int(rows["target"].sum()))
+    return rows
+
+
+def read_part_in_batches(
+    store: Store, part: Split, batch_rows: int
+) -> Iterator[tuple[list[str], npt.NDArray[np.int8]]]:
+    """Read texts and targets of a part, some rows at a time; raises LineageError after them as `read_part` does."""
+    rows = positives = 0
+    for batch in read_batches(_path(store, part), ["question_text", "target"], batch_rows=batch_rows):
+        targets = batch["target"].to_numpy()
+        rows, positives = rows + len(targets), positives + int(targets.sum())
+        yield batch["question_text"].to_pylist(), targets
+    _check_counts(part, rows, positives)
+
+
+def _path(store: Store, part: Split) -> Path:
+    return store.open("splits", part.digest) / "rows.parquet"
+
+
+def _check_counts(part: Split, rows: int, positives: int) -> None:
+    if (rows, positives) != (part.rows, part.positives):
         raise LineageError(
             f"the {part.name} rows that are stored are not those of the record",
             where=f"store/splits/{part.digest[:12]}",
             fix="run split again",
         )
-    return rows
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read all rows of a Parquet file in their stored types, a group of rows after the other, which needs least memory.
-
-    Without `columns` all are read.
-    """
+def read_groups(path: Path) -> Iterator[pa.Table]:
+    """Read all columns of a Parquet file in their stored types, one group of rows after the other; one has no rows."""
     with pa.parquet.ParquetFile(path) as file:
-        groups = [file.read_row_group(number, columns=columns) for number in range(file.num_row_groups)]
-        return pa.concat_tables([file.schema_arrow.empty_table().select(columns or file.schema_arrow.names), *groups])
+        yield file.schema_arrow.empty_table()
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)
 
 
-def read_batches(path: Path, columns: Sequence[str] = COLUMNS) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path, columns: Sequence[str] = COLUMNS, *, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Read columns of a Parquet file of rows, some rows at a time, in the types of ROWS_SCHEMA."""
     schema = pa.schema([ROWS_SCHEMA.field(column) for column in columns])
     with pa.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+        for batch in file.iter_batches(batch_rows, columns=list(columns)):
             yield batch.select(list(columns)).cast(schema)
 
 

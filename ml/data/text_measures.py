@@ -5,6 +5,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+TEXT = "question_text"
+CHARACTERS, DAMAGED, WORDS = f"{TEXT} (characters)", f"{TEXT} (damaged)", f"{TEXT} (words)"
+
 _BATCH_TEXTS = 1 << 16
 _IS_SPACE = np.isin(np.arange(256), list(b" \t\n\f\r"))
 # The continuation bytes of UTF-8, 80 to BF, as Latin-1 or Windows-1252 decodes them (RE2 syntax).

@@ -5,9 +5,11 @@ If there is a champion and its CSV is in the store, the step also checks the cha
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml.config import Config
 from ml.data import text_measures
@@ -15,7 +17,8 @@ from ml.data.change import describe_since, find_champions_snapshot, measure_chan
 from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
 from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, describe, write_exploration
-from ml.data.rows import read_rows
+from ml.data.rows import read_groups
+from ml.data.text_measures import CHARACTERS, DAMAGED, TEXT, WORDS
 from ml.errors import DataError
 from ml.records import (
     ChampionSnapshot,
@@ -36,18 +39,17 @@ def validate(config: Config, run: Run, snapshot: RawSnapshot) -> ValidationRepor
     suites = read_suites(config.validate)
     since = find_champions_snapshot(run)
     logger.log(logging.WARNING if isinstance(since, SnapshotElsewhere) else logging.INFO, describe_since(since))
-    table = read_rows(run.store.open("snapshots", snapshot.sha256) / "rows.parquet")
-    logger.info("validating %d rows by %d expectations", table.num_rows, len(suites.raw.content["expectations"]))
-    findings = {WHOLE_DOCS: run_suite(suites.raw, _measured(table), run.report_folder / WHOLE_DOCS)}
+    path = run.store.open("snapshots", snapshot.sha256) / "rows.parquet"
+    rows = _read_measured(path, suites.raw)
+    logger.info("validating %d rows by %d expectations", rows.num_rows, len(suites.raw.content["expectations"]))
+    whole = describe("The whole file", rows)
+    findings = {WHOLE_DOCS: run_suite(suites.raw, _for_suite(rows), run.report_folder / WHOLE_DOCS)}
     if isinstance(since, ChampionSnapshot) and worst_severity(findings[WHOLE_DOCS]) != "critical":
-        change = measure_change(run, since, table)
+        change = measure_change(run, since, path)
         findings[CHANGE_DOCS] = run_suite(suites.change, change, run.report_folder / CHANGE_DOCS)
-    keep_quality(run, "validate", findings, snapshot=snapshot.sha256, rows=table.num_rows)
+    keep_quality(run, "validate", findings, snapshot=snapshot.sha256, rows=rows.num_rows)
     write_exploration(
-        run.report_folder / "exploration.html",
-        findings=findings,
-        questions=[describe("The whole file", table)],
-        note=describe_since(since),
+        run.report_folder / "exploration.html", findings=findings, questions=[whole], note=describe_since(since)
     )
     for docs, some in findings.items():
         require(some, suites.change if docs == CHANGE_DOCS else suites.raw, f"{run.run_id}/{docs}/index.html")
@@ -84,14 +86,30 @@ def require(findings: Sequence[Finding], suite: Suite, docs: str, *, opened_by: 
     logger.info("all critical expectations of the suite %r hold (%d checked)", suite.name, len(findings))
 
 
-def _measured(table: pa.Table) -> pd.DataFrame:
-    """Return the rows, with the measures of their texts as more columns.
+def _read_measured(path: Path, suite: Suite) -> pa.Table:
+    """Read the rows, a group after the other, with the measures of their texts as more columns.
 
-    Great Expectations compares int64 as a whole, and any other kind of integer value by value.
+    The texts themselves stay in memory only if an expectation of the suite reads them.
     """
-    if "question_text" in table.column_names:
-        texts = table["question_text"]
-        table = table.append_column("question_text (characters)", text_measures.characters(texts).cast(pa.int64()))
-        table = table.append_column("question_text (damaged)", text_measures.damaged(texts))
-    rows: pd.DataFrame = table.to_pandas()
-    return rows
+    whole = suite.reads(TEXT, measures=(CHARACTERS, DAMAGED))
+    return pa.concat_tables(_with_measures(group, whole) for group in read_groups(path))
+
+
+def _with_measures(table: pa.Table, whole: bool) -> pa.Table:
+    """Great Expectations compares int64 as a whole, and any other kind of integer value by value."""
+    if TEXT not in table.column_names:
+        return table
+    texts = table[TEXT]
+    table = table.append_column(CHARACTERS, text_measures.characters(texts).cast(pa.int64()))
+    table = table.append_column(DAMAGED, text_measures.damaged(texts))
+    table = table.append_column(WORDS, text_measures.words(texts))
+    if whole:
+        return table
+    present = pc.if_else(texts.is_valid(), pa.scalar(1, pa.float32()), None)
+    return table.set_column(table.column_names.index(TEXT), TEXT, present)
+
+
+def _for_suite(rows: pa.Table) -> pd.DataFrame:
+    """Return what the suite may name: all but the words, which only the page shows."""
+    frame: pd.DataFrame = rows.select([name for name in rows.column_names if name != WORDS]).to_pandas()
+    return frame

@@ -1,8 +1,12 @@
 """WordPiece tokenization, in bulk for training and inside the graph of the exported model."""
 
-from array import array
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +17,12 @@ from ml.errors import ConfigError
 from ml.progress import progress
 
 CHUNK_TEXTS = 8192
+_THREADS = 2  # more wait for Python's lock: half of the work is Python's own
 _CONTROL = r"[\x{0}\x{FFFD}\p{Cf}]|[^\P{Cc}\t\n\r]"  # BERT's: tabs and line ends are spaces
 _ACCENTS = r"\p{Mn}"
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+
+_Framed = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,13 @@ class TokenizedTexts:
     def __len__(self) -> int:
         return len(self.row_splits) - 1
 
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """The number of tokens in each text, int64 [texts]."""
-        return np.diff(self.row_splits)
+    def lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of tokens in each of the texts `rows`, int64 [rows]."""
+        return self.row_splits[rows + 1] - self.row_splits[rows]
 
     def padded(self, rows: NDArray[np.int64], width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the ids of the texts `rows` and their mask, 0 on padding and else 1; both int32 [rows, width]."""
-        lengths = self.lengths[rows]
-        mask = np.arange(width) < lengths[:, None]
+        mask = np.arange(width) < self.lengths(rows)[:, None]
         ids = np.zeros(mask.shape, np.int32)
         starts = self.row_splits[rows]
         ids[mask] = self.token_ids[(starts[:, None] + np.arange(width))[mask]]
@@ -80,17 +85,41 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         return tf.strings.regex_replace(apart, _ACCENTS, "")
 
     def tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Tokenize all texts, in their order, with a progress bar; a column of a table need not become a list."""
-        ids, lengths = array("i"), [np.zeros(1, np.int64)]  # an array grows without a second copy of itself
-        with progress("tokenize", len(texts), " texts") as bar:
-            for first in range(0, len(texts), CHUNK_TEXTS):
-                part = list(texts[first : first + CHUNK_TEXTS])
-                pieces = self._wordpiece.tokenize(tf.constant(self._normalised_in_bulk(part), tf.string))
-                some_ids, some_lengths = self._framed(pieces)
-                ids.frombytes(some_ids.tobytes())
+        """Tokenize all texts, in their order, with a progress bar."""
+        parts = (texts[first : first + CHUNK_TEXTS] for first in range(0, len(texts), CHUNK_TEXTS))
+        ids = BytesIO()
+        row_splits = self._write_ids(parts, len(texts), ids)
+        return TokenizedTexts(token_ids=np.frombuffer(ids.getbuffer(), np.int32), row_splits=row_splits)
+
+    def tokenize_to(self, file: Path, parts: Iterable[Sequence[str]], texts: int) -> TokenizedTexts:
+        """Tokenize `texts` texts, some at a time, into a new file: the ids are read from there, not held in memory."""
+        with file.open("xb") as ids:
+            row_splits = self._write_ids(parts, texts, ids)
+        return TokenizedTexts(token_ids=np.memmap(file, np.int32, mode="r"), row_splits=row_splits)
+
+    def _write_ids(self, parts: Iterable[Sequence[str]], texts: int, ids: BinaryIO) -> NDArray[np.int64]:
+        """Write the ids of all texts, and return the row splits."""
+        lengths = [np.zeros(1, np.int64)]
+        with progress("tokenize", texts, " texts") as bar:
+            for some_ids, some_lengths in self._framed_parts(parts):
+                ids.write(some_ids.data)
                 lengths.append(some_lengths)
-                bar.update(len(part))
-        return TokenizedTexts(token_ids=np.frombuffer(ids, np.int32), row_splits=np.concatenate(lengths).cumsum())
+                bar.update(len(some_lengths))
+        return np.concatenate(lengths).cumsum()
+
+    def _framed_parts(self, parts: Iterable[Sequence[str]]) -> Iterator[_Framed]:
+        """Tokenize some parts ahead, beside each other."""
+        ahead: deque[Future[_Framed]] = deque()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for part in parts:
+                ahead.append(pool.submit(self._framed_part, part))
+                if len(ahead) > _THREADS:
+                    yield ahead.popleft().result()
+            for future in ahead:
+                yield future.result()
+
+    def _framed_part(self, part: Sequence[str]) -> _Framed:
+        return self._framed(self._wordpiece.tokenize(tf.constant(self._normalised_in_bulk(list(part)), tf.string)))
 
     def _normalised_in_bulk(self, texts: Sequence[str]) -> list[bytes]:
         """Normalise as the graph does; in printable ASCII, which most texts are, it only makes letters lower case."""
@@ -102,7 +131,7 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
                 clean[place] = text
         return clean
 
-    def _framed(self, pieces: tf.RaggedTensor) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _framed(self, pieces: tf.RaggedTensor) -> _Framed:
         """Cut each text's pieces, and put them between [CLS] and [SEP]; return all ids, and the texts' lengths."""
         values, found = pieces.values.numpy(), pieces.row_lengths().numpy()
         kept = np.minimum(found, self._max_tokens - 2)

@@ -1,15 +1,16 @@
-"""Read a CSV file into a table, or raise one clear error that says why it cannot be read."""
+"""Read a CSV file into a Parquet file, or raise one clear error that says why it cannot be read."""
 
 import codecs
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet
 
 from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError
@@ -28,33 +29,60 @@ _DELIMITERS = {";": "semicolon", "\t": "tab", "|": "bar"}
 _NAMELESS = re.compile(r"Unnamed: [0-9]+(\.[0-9]+)*")  # as pandas calls a column without a name that it reads
 _WHOLE_NUMBER = r"^-?(0|[1-9][0-9]*)(\.0*)?$"
 
+_OfTarget = Callable[[pa.ChunkedArray], pa.ChunkedArray]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """Columns of text (an empty field is null); `target` is int64 if all its values are integers.
+    """What was read: the columns that are kept, how many rows, and those with too few or too many fields."""
 
-    `quarantined` has the rows with too few or too many fields.
-    """
-
-    table: pa.Table
+    columns: tuple[str, ...]
+    rows: int
     quarantined: tuple[str, ...]
 
 
-def parse(path: Path, config: SourceConfig, *, source: str) -> Parsed:
-    """Read the whole file (RFC 4180, UTF-8) without its index columns; raises DataError if it is not a CSV."""
+class _NotNumericError(Exception):
+    """A target is no whole number."""
+
+
+def parse(path: Path, config: SourceConfig, *, source: str, to: Path) -> Parsed:
+    """Read the file (RFC 4180, UTF-8), some rows at a time, and write the columns that are no index to a Parquet file.
+
+    They are text, and an empty field is null; `target` is int64 if all its values are whole numbers. Raises DataError
+    if it is not a CSV.
+    """
     _check_bytes(path, source)
+    try:
+        return _parse(path, config, source, to, _numeric_target)
+    except _NotNumericError:
+        return _parse(path, config, source, to, _as_text)
+
+
+def _parse(path: Path, config: SourceConfig, source: str, to: Path, of_target: _OfTarget) -> Parsed:
     with path.open(encoding=ENCODING, newline="") as file:
         records = Records(file, source)
         columns = _read_header(records, source)
         left_out = _left_out(columns, config.index_column)
         _check_names(columns, left_out, source)
+        kept = [name for name in columns if name not in left_out]
         quarantined: list[str] = []
-        chunks = list(_chunks(records, len(columns), quarantined))
-    if not chunks and not quarantined:
+        tables = (pa.table(chunk, names=columns) for chunk in _chunks(records, len(columns), quarantined))
+        rows = 0
+        with pa.parquet.ParquetWriter(to, _schema(kept, of_target)) as writer:
+            for table in tables:
+                _check_left_out(table, left_out, config, source)
+                writer.write_table(_with_target(table.select(kept), of_target))
+                rows += table.num_rows
+    if not rows and not quarantined:
         raise _not_csv("the file has a header and no rows", source, "check that the whole file was written")
-    arrays = [pa.chunked_array([chunk[number] for chunk in chunks], pa.string()) for number in range(len(columns))]
-    table = pa.table(arrays, names=columns)
-    return Parsed(table=_with_numeric_target(_without(table, left_out, config, source)), quarantined=tuple(quarantined))
+    for name in left_out:
+        logger.info("%s: the column %r, which counts the rows, is left out", source, name)
+    return Parsed(columns=tuple(kept), rows=rows, quarantined=tuple(quarantined))
+
+
+def _schema(columns: Sequence[str], of_target: _OfTarget) -> pa.Schema:
+    empty = pa.chunked_array([], pa.string())
+    return _with_target(pa.table([empty] * len(columns), names=list(columns)), of_target).schema
 
 
 def _check_bytes(path: Path, source: str) -> None:
@@ -162,25 +190,32 @@ def _chunks(records: Records, columns: int, quarantined: list[str]) -> Iterator[
                 yield batch.columns
 
 
-def _without(table: pa.Table, left_out: Sequence[str], config: SourceConfig, source: str) -> pa.Table:
-    """Remove the index columns; raises DataError for an unnamed one with other values than row numbers."""
+def _check_left_out(table: pa.Table, left_out: Sequence[str], config: SourceConfig, source: str) -> None:
+    """Raise DataError for an unnamed index column with other values than row numbers."""
     for name in left_out:
         if config.index_column != name and not _all_match(table[name], "^[0-9]+$"):
             fix = f'name it in the file, or leave it out by source.index_column = "{name}"'
             raise _not_csv(f"column {table.column_names.index(name) + 1} has no name", source, fix)
-        logger.info("%s: the column %r, which counts the rows, is left out", source, name)
-    return table.drop_columns(list(left_out))
 
 
-def _with_numeric_target(table: pa.Table) -> pa.Table:
-    """Turn `target` into integers if all values are whole numbers, which pandas may have written as floats."""
-    if "target" not in table.column_names or not _all_match(table["target"].unique(), _WHOLE_NUMBER):
+def _with_target(table: pa.Table, of_target: _OfTarget) -> pa.Table:
+    if "target" not in table.column_names:
         return table
+    return table.set_column(table.column_names.index("target"), "target", of_target(table["target"]))
+
+
+def _as_text(target: pa.ChunkedArray) -> pa.ChunkedArray:
+    return target
+
+
+def _numeric_target(target: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return int64; raises _NotNumericError unless all are whole numbers, which pandas may have written as floats."""
+    if not _all_match(target.unique(), _WHOLE_NUMBER):
+        raise _NotNumericError
     try:
-        numbers = pc.replace_substring_regex(table["target"], r"\.0*$", "").cast(pa.int64())
+        return pc.replace_substring_regex(target, r"\.0*$", "").cast(pa.int64())
     except pa.ArrowInvalid:
-        return table
-    return table.set_column(table.column_names.index("target"), "target", numbers)
+        raise _NotNumericError from None
 
 
 def _all_match(column: pa.ChunkedArray | pa.Array, pattern: str) -> bool:

@@ -5,8 +5,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow.parquet
-
 from ml.config import Config, SourceConfig
 from ml.config.source_address import public_address
 from ml.errors import DataError
@@ -18,8 +16,6 @@ from ml.store.files import file_digest
 
 logger = logging.getLogger(__name__)
 
-_GROUP_ROWS = 1 << 17  # what a reader of some rows at a time has in memory
-
 
 def snapshot(config: Config, run: Run) -> RawSnapshot:
     """Pull `config.source.uri` into `store/snapshots/<sha256>`; bytes that are stored already change nothing."""
@@ -28,7 +24,8 @@ def snapshot(config: Config, run: Run) -> RawSnapshot:
         csv = fetch(config.source, folder)
         sha256 = _identity(csv, config.source)
         if not run.store.contains("snapshots", sha256):
-            _write_snapshot(folder, parse(csv, config.source, source=source), config.source, sha256)
+            parsed = parse(csv, config.source, source=source, to=folder / "rows.parquet")
+            _write_snapshot(folder, parsed, config.source, sha256)
             run.store.commit(folder, "snapshots", sha256)
     stored = run.store.open("snapshots", sha256) / "snapshot.json"
     record = replace(from_json(stored.read_text(encoding="utf-8"), RawSnapshot), source=source)
@@ -48,13 +45,12 @@ def _write_snapshot(folder: Path, parsed: Parsed, config: SourceConfig, sha256: 
     record = RawSnapshot(
         source=public_address(config.uri),
         sha256=sha256,
-        rows=parsed.table.num_rows,
-        columns=tuple(parsed.table.column_names),
+        rows=parsed.rows,
+        columns=parsed.columns,
         bytes=(folder / "rows.csv").stat().st_size,
         quarantined_rows=sum(row.rstrip("\n").count("\n") + 1 for row in parsed.quarantined),
     )
     _check_quarantine(record, config)
-    pyarrow.parquet.write_table(parsed.table, folder / "rows.parquet", row_group_size=_GROUP_ROWS)
     if parsed.quarantined:
         (folder / "quarantine.csv").write_text("".join(f"{row}\n" for row in parsed.quarantined), encoding="utf-8")
     (folder / "snapshot.json").write_text(to_json(record), encoding="utf-8")

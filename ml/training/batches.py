@@ -63,7 +63,7 @@ def scoring_batches(
 
 
 def _by_length(texts: TokenizedTexts, rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    in_order = rows[np.argsort(texts.lengths[rows], kind="stable")]
+    in_order = rows[np.argsort(texts.lengths(rows), kind="stable")]
     return [in_order[first : first + batch_size] for first in range(0, len(in_order), batch_size)]
 
 
@@ -74,7 +74,7 @@ def _batch(
     batch_size: int,
     widths: Sequence[int],
 ) -> Batch:
-    longest = int(texts.lengths[rows].max())
+    longest = int(texts.lengths(rows).max())
     width = next((width for width in widths if width >= longest), longest)
     filled = np.resize(rows, batch_size) if widths else rows  # again from the first row on
     ids, mask = texts.padded(filled, width)

@@ -4,7 +4,7 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ml.config import Config
 from ml.config.redaction import public_name
-from ml.data.rows import read_part
+from ml.data.rows import read_part, read_part_in_batches
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
-from ml.encoder.tokenizer import Tokenizer
+from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
 from ml.encoder.weights import PretrainedBert
 from ml.errors import DataError
 from ml.fingerprint import training_digest
@@ -61,8 +62,10 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     """
     started, settings = time.monotonic(), config.train
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    train_rows = _read_both_classes(run.store, splits.part("train"))
-    validation_rows = _read_both_classes(run.store, splits.part("validation"))
+    train_part, validation_part = splits.part("train"), splits.part("validation")
+    for part in (train_part, validation_part):
+        _check_classes(part)
+    validation_rows = read_part(run.store, validation_part)
     pretrained = read_encoder(config.encoder.source)
     precision = choose_served_precision(config.serve.precision, pretrained)
     runtime = prepare_runtime(
@@ -72,18 +75,24 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
         deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)
-    trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(len(train_rows), settings))
-    start_at_share(trainer.classifier, splits.part("train").positives / len(train_rows))
+    trainer = Trainer(pretrained, settings, runtime, total_steps=count_steps(train_part.rows, settings))
+    start_at_share(trainer.classifier, train_part.positives / train_part.rows)
     start = begin(trainer.classifier, settings, champion, run.registry, pretrained)
-    parts = [splits.part("train").digest, splits.part("validation").digest]
-    key = training_key(settings, parts, f"{encoder_digest(pretrained)} {config.encoder.max_tokens}", trainer)
+    key = training_key(
+        settings,
+        [train_part.digest, validation_part.digest],
+        f"{encoder_digest(pretrained)} {config.encoder.max_tokens}",
+        trainer,
+    )
     with (
         open_checkpoints(
             run.store, key, trainer, minutes=settings.checkpoint_minutes, keep_days=settings.keep_checkpoints_days
         ) as checkpoints,
         run.store.staging() as staged,
+        run.store.staging() as tokens,
     ):
-        texts, validation_texts = _labelled(train_rows, tokenizer), _labelled(validation_rows, tokenizer)
+        texts = _labelled(run.store, train_part, tokenizer, tokens / "train")
+        validation_texts = _labelled(run.store, validation_part, tokenizer, tokens / "validation")
         with tf32(allowed=settings.tf32):
             fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
         exporter = Exporter(
@@ -123,18 +132,26 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     )
 
 
-def _read_both_classes(store: Store, part: Split) -> pd.DataFrame:
+def _check_classes(part: Split) -> None:
     if not 0 < part.positives < part.rows:
         raise DataError(
             f"{part.positives} of the {part.rows} {part.name} rows are positive: training needs both classes",
             where=f"store/splits/{part.digest[:12]}",
             fix=f"pull more data, or raise split.{part.name}",
         )
-    return read_part(store, part)
 
 
-def _labelled(rows: pd.DataFrame, tokenizer: Tokenizer) -> LabelledTexts:
-    return LabelledTexts(tokenizer.tokenize(rows["question_text"].array), rows["target"].to_numpy(np.float32))
+def _labelled(store: Store, part: Split, tokenizer: Tokenizer, file: Path) -> LabelledTexts:
+    """Tokenize a part into a file, so that memory grows with the rows by their labels and lengths only."""
+    labels: list[NDArray[np.int8]] = []
+
+    def texts() -> Iterator[list[str]]:
+        for some_texts, targets in read_part_in_batches(store, part, CHUNK_TEXTS):
+            labels.append(targets)
+            yield some_texts
+
+    tokenized = tokenizer.tokenize_to(file, texts(), part.rows)
+    return LabelledTexts(tokenized, np.concatenate(labels).astype(np.float32))
 
 
 def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:

@@ -38,7 +38,7 @@ def test_texts_in_bulk_lie_end_to_end(tokenizer):
     tokenized = tokenizer.tokenize(["why", "", "do cats"])
     assert tokenized.token_ids.tolist() == [2, 4, 3, 2, 3, 2, 5, 6, 7, 3]
     assert tokenized.row_splits.tolist() == [0, 3, 5, 10]
-    assert tokenized.lengths.tolist() == [3, 2, 5]
+    assert tokenized.lengths(np.arange(3)).tolist() == [3, 2, 5]
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
@@ -62,6 +62,13 @@ def test_in_bulk_a_text_has_the_tokens_that_the_graph_gives_it(lower_case):
 def test_more_texts_than_a_chunk_keep_their_order(tokenizer, monkeypatch):
     monkeypatch.setattr("ml.encoder.tokenizer.CHUNK_TEXTS", 2)
     assert tokenizer.tokenize(["why", "do", "sleep"]).token_ids.tolist() == [2, 4, 3, 2, 5, 3, 2, 8, 3]
+
+
+def test_texts_that_come_some_at_a_time_lie_in_a_file(tokenizer, tmp_path):
+    tokenized = tokenizer.tokenize_to(tmp_path / "ids", iter([["why", ""], ["do cats"]]), 3)
+    assert isinstance(tokenized.token_ids, np.memmap)
+    assert tokenized.token_ids.tolist() == tokenizer.tokenize(["why", "", "do cats"]).token_ids.tolist()
+    assert tokenized.padded(np.array([2]), 4)[0].tolist() == [[2, 5, 6, 7]]
 
 
 def test_no_texts_are_no_tokens(tokenizer):

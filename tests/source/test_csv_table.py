@@ -142,6 +142,14 @@ def test_texts_across_the_reader_s_batches_stay_whole(tmp_path):
     assert set(table["question_text"].to_pylist()) == {text}
 
 
+@pytest.mark.parametrize(("last", "targets"), [(b"1.0", [0, 1]), (b"x", ["0.0", "x"]), (b"9" * 40, ["0.0", "9" * 40])])
+def test_all_targets_are_of_one_kind_though_the_last_stands_far_behind_the_others(tmp_path, last, targets):
+    rows = b"".join(b"%07d,Why is soup number %d so hot that nobody eats it?,0.0\n" % (at, at) for at in range(90_000))
+    _, table = pull(tmp_path, HEADER + rows + b"last,Why?," + last + b"\n")
+    found = table["target"].to_pylist()
+    assert (found[:-1], found[-1]) == ([targets[0]] * 90_000, targets[1])
+
+
 def test_bad_rows_end_a_process_without_an_abort(tmp_path):
     (tmp_path / "ragged.csv").write_bytes(HEADER + b"1,Is soup hot?,0,\n" * 1_500)
     script = textwrap.dedent("""
@@ -149,7 +157,8 @@ def test_bad_rows_end_a_process_without_an_abort(tmp_path):
         from pathlib import Path
         from ml.config import SourceConfig
         from ml.source.csv_table import parse
-        print(len(parse(Path(sys.argv[1]), SourceConfig(), source="ragged").quarantined))
+        rows = Path(sys.argv[1])
+        print(len(parse(rows, SourceConfig(), source="ragged", to=rows.with_suffix(".parquet")).quarantined))
     """)
     command = [sys.executable, "-c", script, str(tmp_path / "ragged.csv")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
