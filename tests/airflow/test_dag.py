@@ -106,7 +106,7 @@ def test_every_task_has_a_timeout_and_retries_with_growing_delays(dag: DAG) -> N
         "detect": (timedelta(hours=1), 3),
         "validate": (timedelta(hours=1), 3),
         "split": (timedelta(hours=1), 3),
-        "train": (timedelta(hours=24), 1),
+        "train": (timedelta(hours=24), 3),
         "evaluate": (timedelta(hours=24), 3),
         "decide": (timedelta(hours=1), 3),
         "probe": (timedelta(hours=1), 3),

@@ -156,6 +156,12 @@ def test_a_worker_is_given_time_to_end_its_steps(services: dict[str, Any]) -> No
     assert told == {"worker", "worker-gpu"}
 
 
+def test_who_runs_tasks_starts_after_the_api_server_and_stops_before_it(services: dict[str, Any]) -> None:
+    parts = ["scheduler", "worker", "worker-gpu"]
+    after = {part: services[part]["depends_on"]["api-server"]["condition"] for part in parts}
+    assert after == dict.fromkeys(parts, "service_healthy")
+
+
 @pytest.mark.parametrize(
     ("gpu_worker", "queues"), [("", "default,gpu"), ("getent() { return 0; }", "default"), ("QUEUES=gpu", "gpu")]
 )

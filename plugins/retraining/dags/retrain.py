@@ -82,9 +82,7 @@ def _connect_tasks(model: Model) -> None:
     DetectOperator(records=[snapshot]) >> validate
     splits = StepOperator(step="split", records=[snapshot, validate.output]).output
     gpu: dict[str, Any] = {"pool": "gpu", "queue": "gpu", "executor_config": gpu_pod()}
-    trained = StepOperator(
-        step="train", records=[splits], retries=1, execution_timeout=timedelta(hours=24), **gpu
-    ).output
+    trained = StepOperator(step="train", records=[splits], execution_timeout=timedelta(hours=24), **gpu).output
     comparison = EvaluateOperator(records=[splits, trained], execution_timeout=timedelta(hours=24), **gpu).output
     probe = StepOperator(step="probe", records=[comparison]).output
     decision = StepOperator(step="decide", records=[comparison, probe]).output
