@@ -25,9 +25,10 @@ def main(source: str) -> None:
     from ml.config import TrainConfig
     from ml.encoder.pretrained import read_encoder
     from ml.training.batches import Batch
-    from ml.training.hardware import prepare_runtime
+    from ml.training.hardware import prepare_runtime, share_cores
     from ml.training.training_step import Trainer
 
+    share_cores()
     settings = TrainConfig()
     runtime = prepare_runtime(precision=settings.precision, seed=settings.seed, max_tokens=TOKENS)
     trainer = Trainer(read_encoder(source), settings, runtime, total_steps=STEPS)

@@ -87,9 +87,10 @@ def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> f
     from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
     from ml.training.epochs import LabelledTexts, fit
-    from ml.training.hardware import prepare_runtime
+    from ml.training.hardware import prepare_runtime, share_cores
     from ml.training.training_step import Trainer
 
+    share_cores()
     settings = replace(Config().train, epochs=1)
     runtime = prepare_runtime(precision="auto", seed=settings.seed, max_tokens=Config().encoder.max_tokens)
     pretrained = read_encoder(str(module))

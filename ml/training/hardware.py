@@ -35,6 +35,21 @@ class Runtime:
     widths: tuple[int, ...]
 
 
+def share_cores() -> None:
+    """Let each part of a batch have its share of the CPU's cores; must come before TensorFlow is at work.
+
+    It changes nothing where TensorFlow was at work before, or where a GPU trains.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, count_cores() // PARTS))
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def prepare_runtime(
     *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, deterministic: bool = True
 ) -> Runtime:
@@ -48,8 +63,6 @@ def prepare_runtime(
     tf_keras.backend.clear_session()  # Keras numbers the layers of a process; their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        _share_cores()
     if deterministic and not gpus:
         tf.config.experimental.enable_op_determinism()
     runtime = Runtime(
@@ -65,12 +78,6 @@ def prepare_runtime(
         "on" if runtime.jit_compile else "off",
     )
     return runtime
-
-
-def _share_cores() -> None:
-    """Give each part of a batch its share of the cores, unless TensorFlow has been at work in this process before."""
-    with suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // PARTS))
 
 
 def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str]) -> Precision:

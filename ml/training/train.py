@@ -41,7 +41,7 @@ from ml.store.files import tree_digest
 from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
-from ml.training.hardware import prepare_runtime, tf32
+from ml.training.hardware import prepare_runtime, share_cores, tf32
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
@@ -61,6 +61,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
     started, settings = time.monotonic(), config.train
+    share_cores()
     champion = run.registry.resolve(CHAMPION_ALIAS)
     train_part, validation_part = splits.part("train"), splits.part("validation")
     for part in (train_part, validation_part):
