@@ -38,7 +38,8 @@ class Runtime:
 def share_cores() -> None:
     """Let each part of a batch have its share of the CPU's cores; must come before TensorFlow is at work.
 
-    It changes nothing where TensorFlow was at work before, or where a GPU trains.
+    It changes nothing where TensorFlow was at work before, or where a GPU trains. The last bits of a product depend on
+    the cores that compute it: a training that shall end in equal weights must have the same share in each process.
     """
     if not tf.config.list_physical_devices("GPU"):
         with suppress(RuntimeError):
