@@ -22,6 +22,8 @@ os.environ.update(
     TMPDIR=str(_TEMPORARY),
     TF_USE_LEGACY_KERAS="1",
     TF_CPP_MIN_LOG_LEVEL="2",
+    # As a training's own process has it (`share_cores`): the last bits of a product depend on it.
+    TF_NUM_INTRAOP_THREADS=str(max(1, len(os.sched_getaffinity(0)) // 2)),
     GX_ANALYTICS_ENABLED="false",
     AIRFLOW_HOME=str(_TEMPORARY / "airflow"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",

@@ -3,8 +3,10 @@
 import csv
 import errno
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -68,23 +70,38 @@ class LoadedModel:
         """Name and value of each of the trained classifier's weights, layer by layer."""
         return list(split_attention(self._saved_model.weights))
 
-    def score(self, texts: Sequence[str], scored: Callable[[int], object] = uncounted) -> NDArray[np.float32]:
-        """Return probabilities, float32 [texts], in the order of the texts; `scored` is told the size of each batch."""
+    def score(
+        self, texts: Sequence[str], scored: Callable[[int], object] = uncounted, each: Callable[..., Any] = map
+    ) -> NDArray[np.float32]:
+        """Return probabilities, float32 [texts], in the order of the texts; `scored` is told the size of each batch.
+
+        `each` maps batches to probabilities, in their order.
+        """
         scores = np.empty(len(texts), np.float32)
-        for rows in batches_by_tokens(texts):
-            batch = tf.constant([texts[row] for row in rows], tf.string)
-            scores[rows] = self.signature(texts=batch)["probability"]
+        batches = list(batches_by_tokens(texts))
+
+        def score_batch(rows: NDArray[np.int64]) -> Any:
+            return self.signature(texts=tf.constant([texts[row] for row in rows], tf.string))["probability"].numpy()
+
+        for rows, probabilities in zip(batches, each(score_batch, batches), strict=True):
+            scores[rows] = probabilities
             scored(len(rows))
         return scores
 
     def score_many(self, texts: Sequence[str], what: str) -> NDArray[np.float32]:
         """Return probabilities, float32 [texts], in the order of the texts; `what` is the label of the progress bar."""
         scores = np.empty(len(texts), np.float32)
-        with progress(what, len(texts), " rows") as bar:
+        with progress(what, len(texts), " rows") as bar, ThreadPool(_batches_at_once()) as pool:
             for first in range(0, len(texts), WINDOW_ROWS):
                 part = texts[first : first + WINDOW_ROWS]
-                scores[first : first + len(part)] = self.score(part, bar.update)
+                scores[first : first + len(part)] = self.score(part, bar.update, pool.imap)
         return scores
+
+
+def _batches_at_once() -> int:
+    """How many batches must be scored at once to use all cores: one, unless an operation may use a part of them."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (tf.config.threading.get_intra_op_parallelism_threads() or cores))
 
 
 def batches_by_tokens(texts: Sequence[str]) -> Iterator[NDArray[np.int64]]:

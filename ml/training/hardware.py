@@ -38,7 +38,11 @@ class Runtime:
 
 
 def start_strategy(workers: Workers | Alone) -> Any:
-    """Choose how devices share the work, and wait for other machines; with these nothing may be computed before."""
+    """Share the cores, choose how devices share the work, and wait for other machines.
+
+    Nothing may be computed before.
+    """
+    share_cores()
     if isinstance(workers, Alone):
         return choose_strategy(tf.config.list_logical_devices("GPU"))
     cluster = tf.train.ClusterSpec({role: list(addresses) for role, addresses in workers.cluster.items()})
@@ -46,6 +50,22 @@ def start_strategy(workers: Workers | Alone) -> Any:
         cluster, task_type=workers.role, task_id=workers.index, rpc_layer="grpc"
     )
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+def share_cores() -> None:
+    """Let each part of a batch have its share of the CPU's cores; must come before TensorFlow is at work.
+
+    It changes nothing where TensorFlow was at work before, or where a GPU trains. The last bits of a product depend on
+    the cores that compute it: a training that shall end in equal weights must have the same share in each process.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, count_cores() // PARTS))
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def prepare_runtime(
@@ -61,8 +81,6 @@ def prepare_runtime(
     tf_keras.backend.clear_session()  # Keras numbers the layers of a process; their names go into the exported file
     tf_keras.utils.set_random_seed(seed)
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        _share_cores()
     if deterministic and not gpus:
         tf.config.experimental.enable_op_determinism()
     runtime = Runtime(
@@ -79,12 +97,6 @@ def prepare_runtime(
         strategy.num_replicas_in_sync,
     )
     return runtime
-
-
-def _share_cores() -> None:
-    """Give each part of a batch its share of the cores, unless TensorFlow has been at work in this process before."""
-    with suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // PARTS))
 
 
 def choose_precision(gpu_capabilities: list[tuple[int, int]], cpu_flags: set[str]) -> Precision:

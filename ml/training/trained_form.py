@@ -1,10 +1,11 @@
-"""Choose the form in which a classifier is trained: as Keras computes it, or on a CPU the quicker one, in two parts.
+"""Choose the form in which a classifier is trained: as Keras computes it, or the one that is quicker on a CPU.
 
-Both have the same variables, of the Keras classifier, and compute the same probabilities but for dropout masks.
+Both have the same variables, of the Keras classifier, and compute the same probabilities but for dropout masks. On a
+CPU both compute a batch in parts: the cores would wait for each other at the end of each operation, and so they meet
+once in a pass.
 """
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import tensorflow as tf
 import tf_keras
@@ -12,8 +13,8 @@ import tf_keras
 from ml.config import TrainConfig
 from ml.encoder.pretrained import PretrainedEncoder
 from ml.encoder.weights import PretrainedBert
-from ml.model.trained import TrainedBert
-from ml.training.dropout import DropoutMasks, Masks
+from ml.model.dropout import DropoutMasks, Masks
+from ml.model.trained import Drop, TrainedBert
 from ml.training.hardware import PARTS, Runtime
 
 
@@ -30,34 +31,39 @@ class TrainedForm(Protocol):
 def choose_form(
     pretrained: PretrainedEncoder, classifier: tf_keras.Model, settings: TrainConfig, runtime: Runtime
 ) -> TrainedForm:
-    """Choose the quicker form for a native encoder, unless XLA compiles the steps: XLA fuses what is written here."""
-    if runtime.jit_compile or not isinstance(pretrained, PretrainedBert):
-        return KerasForm(classifier, settings.seed)
-    return PartsForm(classifier, pretrained, settings)
+    """Choose the quicker form for a native encoder, unless XLA compiles the steps, which fuses operations by itself."""
+    if runtime.jit_compile:
+        return KerasForm(classifier, settings.seed, parts=1)
+    if isinstance(pretrained, PretrainedBert):
+        return QuickForm(classifier, pretrained, settings)
+    return KerasForm(classifier, settings.seed, parts=PARTS)
 
 
 class KerasForm:
     """The classifier as Keras computes it: with an encoder of any kind."""
 
-    def __init__(self, classifier: tf_keras.Model, seed: int) -> None:
-        self._classifier = classifier
+    def __init__(self, classifier: tf_keras.Model, seed: int, *, parts: int) -> None:
+        self._classifier, self._parts = classifier, parts
         self._masks = DropoutMasks(classifier, seed)
 
     def train(self, ids: tf.Tensor, mask: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
         """Compute with dropout."""
-        self._masks.draw = draw
-        return self._classifier(_encoder_inputs(ids, mask), training=True)
+        return self._classify(ids, mask, draw, training=True)
 
     def score(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Compute without dropout."""
-        return self._classifier(_encoder_inputs(ids, mask), training=False)
+        return self._classify(ids, mask, tf.zeros([], tf.int64), training=False)
+
+    def _classify(self, ids: tf.Tensor, mask: tf.Tensor, draw: tf.Tensor, *, training: bool) -> tf.Tensor:
+        probabilities = []
+        for part, rows in enumerate(_rows_of_parts(ids, self._parts)):
+            self._masks.draw = draw * self._parts + part
+            probabilities.append(self._classifier(_encoder_inputs(ids[rows], mask[rows]), training=training))
+        return tf.concat(probabilities, 0)
 
 
-class PartsForm:
-    """The classifier of a native BERT, in parts of the batch that do not wait for each other.
-
-    A CPU's cores wait for each other at the end of each operation; in this way they meet once in a pass.
-    """
+class QuickForm:
+    """The classifier of a native BERT, in the form that is quicker on a CPU."""
 
     def __init__(self, classifier: tf_keras.Model, pretrained: PretrainedBert, settings: TrainConfig) -> None:
         products = tf.as_dtype(tf_keras.mixed_precision.global_policy().compute_dtype)
@@ -75,13 +81,18 @@ class PartsForm:
         """Compute without dropout."""
         return self._classify(ids, mask, [_keep] * PARTS)
 
-    def _classify(self, ids: tf.Tensor, mask: tf.Tensor, drops: list[Callable[[Any, float], Any]]) -> tf.Tensor:
-        weights, rows = self._encoder.weights(), tf.shape(ids)[0]
-        vectors = []
-        for part, drop in enumerate(drops):
-            own = slice(rows * part // PARTS, rows * (part + 1) // PARTS)
-            vectors.append(drop(self._encoder(weights, ids[own], mask[own], drop), self._dropout))
+    def _classify(self, ids: tf.Tensor, mask: tf.Tensor, drops: list[Drop]) -> tf.Tensor:
+        weights = self._encoder.weights()
+        vectors = [
+            drop(self._encoder(weights, ids[rows], mask[rows], drop), self._dropout)
+            for rows, drop in zip(_rows_of_parts(ids, PARTS), drops, strict=True)
+        ]
         return self._head(tf.concat(vectors, 0))
+
+
+def _rows_of_parts(ids: tf.Tensor, parts: int) -> list[slice]:
+    rows = tf.shape(ids)[0]
+    return [slice(rows * part // parts, rows * (part + 1) // parts) for part in range(parts)]
 
 
 def _keep(x: tf.Tensor, rate: float) -> tf.Tensor:

@@ -5,6 +5,7 @@ import socket
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,13 @@ def test_a_loaded_model_scores_without_tf32(folder):
 @pytest.fixture(scope="module")
 def model(folder) -> LoadedModel:
     return load_model(folder)
+
+
+def test_several_batches_at_once_give_the_scores_of_one_after_another(model):
+    texts = ["a" * (number % 90) for number in range(3000)]
+    with ThreadPool(3) as pool:
+        np.testing.assert_array_equal(model.score(texts, each=pool.imap), model.score(texts))
+    np.testing.assert_array_equal(model.score_many(texts, "score"), model.score(texts))
 
 
 def predict(model, tmp_path: Path, text: str | bytes) -> str:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -26,6 +29,14 @@ def test_the_precision_is_one_that_the_hardware_multiplies(gpus, flags, precisio
 )
 def test_widths_are_few_and_never_beyond_the_tokens_of_a_text(tokens, widths):
     assert choose_widths(tokens) == widths
+
+
+def test_each_part_of_a_batch_has_its_share_of_the_cores():
+    shared = "import tensorflow as tf; from ml.training.hardware import count_cores, share_cores; share_cores(); "
+    told = "print(count_cores(), tf.config.threading.get_intra_op_parallelism_threads())"
+    done = subprocess.run([sys.executable, "-c", shared + told], check=True, capture_output=True, text=True)
+    cores, threads = map(int, done.stdout.split())
+    assert threads == max(1, cores // 2)
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from ml.training.dropout import DropoutMasks
+from ml.model.dropout import DropoutMasks, Masks
 
 ROWS = tf.ones([4, 64])
 
@@ -37,3 +37,22 @@ def test_half_of_the_values_are_dropped_and_the_others_doubled(model):
     kept = draw(DropoutMasks(model, seed=42), model, 7)
     assert set(np.unique(kept)) == {0.0, 2.0}
     assert 0.4 < np.mean(kept > 0) < 0.6
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_a_mask_drops_its_rate_and_scales_the_others_so_that_the_mean_stays(rate):
+    dropped = Masks(tf.constant([7, 42], tf.int64)).drop(tf.ones([999, 101]), rate).numpy()
+    assert np.mean(dropped == 0) == pytest.approx(rate, abs=0.005)
+    np.testing.assert_allclose(dropped[dropped != 0], 1 / (1 - rate), rtol=1e-4)
+
+
+def test_each_mask_of_a_pass_is_another_and_a_pass_of_the_same_seed_has_the_same():
+    first, again, other = (Masks(tf.constant([draw, 42], tf.int64)) for draw in (7, 7, 8))
+    one, two = (first.drop(ROWS, 0.5).numpy() for _ in range(2))
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(again.drop(ROWS, 0.5), one)
+    assert not np.array_equal(other.drop(ROWS, 0.5), one)
+
+
+def test_a_rate_of_zero_drops_nothing():
+    np.testing.assert_array_equal(Masks(tf.constant([7, 42], tf.int64)).drop(ROWS, 0.0), ROWS)
