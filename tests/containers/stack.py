@@ -139,17 +139,17 @@ class Stack:
         return run
 
     def trains(self, run_id: str) -> None:
-        """Wait until the training of a run has written its first checkpoint."""
+        """Wait until the training of a run, which has just been triggered, has written its first checkpoint."""
+        before = self.checkpoints()
         self.until(
-            lambda: self.tasks(run_id)["train"]["state"] == "running" and self.checkpoints(),
+            lambda: self.tasks(run_id)["train"]["state"] == "running" and self.checkpoints() - before,
             seconds=900,
             what="a checkpoint",
         )
 
-    def checkpoints(self) -> list[int]:
-        """Return the steps of which there are checkpoints."""
-        names = self.within("worker", "bash", "-c", f"ls {STATE}/store/checkpoints/*/ 2> /dev/null || true").split()
-        return sorted(int(name) for name in names if name.isdecimal())
+    def checkpoints(self) -> set[str]:
+        """Return the checkpoints' folders, of all trainings."""
+        return set(self.within("worker", "bash", "-c", f"ls -d {STATE}/store/checkpoints/*/*/ || true").split())
 
     def log(self, run_id: str, task: str, attempt: int) -> str:
         """Return what a try of a task has logged."""
