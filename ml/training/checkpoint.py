@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ml.config import TrainConfig, config_digest
@@ -20,6 +21,7 @@ from ml.errors import LineageError
 from ml.fingerprint import code_version, library_versions
 from ml.store import Store
 from ml.store.plain_path import plain_path
+from ml.training.hardware import sum_over_devices
 from ml.training.training_step import Trainer
 
 _AGREED_DIGITS = 12  # of hexadecimal: their sum over a million devices fits into 64 bits
@@ -85,7 +87,7 @@ class Checkpoints:
         if strategy.num_replicas_in_sync == 1:
             return
         own = int(hashlib.sha256(f"{self._key} {step}".encode()).hexdigest()[:_AGREED_DIGITS], 16)
-        if _sum(strategy, own) != own * strategy.num_replicas_in_sync:
+        if sum_over_devices(strategy, np.int64(own)) != own * strategy.num_replicas_in_sync:
             raise LineageError(
                 "the machines do not train the same",
                 where="train.workers",
@@ -113,17 +115,6 @@ class Checkpoints:
         reader = tf.train.load_checkpoint(self._prefix(step))
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-
-
-def _sum(strategy: Any, number: int) -> int:
-    """Sum a number over all devices of all machines."""
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def total() -> tf.Tensor:
-        each = strategy.run(lambda: tf.constant(number, tf.int64))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
-
-    return int(total())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import tensorflow as tf
 import tf_keras
 
-from ml.training.workers import Alone, Workers
+from ml.config.workers import Alone, Workers
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -28,13 +28,15 @@ class Runtime:
     """How training runs on this machine.
 
     With `widths`, in tokens, each batch has one of them, and all batches have equally many rows: XLA compiles once for
-    each shape. Without, a batch is as wide as its longest text.
+    each shape. Without, a batch is as wide as its longest text. `machine` is the number of this one of `machines`.
     """
 
     precision: Precision
     jit_compile: bool
     strategy: Any
     widths: tuple[int, ...]
+    machines: int = 1
+    machine: int = 0
 
 
 def start_strategy(workers: Workers | Alone) -> Any:
@@ -68,8 +70,24 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def sum_over_devices(strategy: Any, values: Any) -> Any:
+    """Sum what each process has, of one shape, over all devices of all machines; a NumPy array, equal on each."""
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def total(own: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(own,)), axis=None)
+
+    return total(tf.constant(values)).numpy()
+
+
 def prepare_runtime(
-    *, precision: Literal["auto"] | Precision, seed: int, max_tokens: int, strategy: Any, deterministic: bool = True
+    *,
+    precision: Literal["auto"] | Precision,
+    seed: int,
+    max_tokens: int,
+    strategy: Any,
+    workers: Workers | Alone = Alone(),  # noqa: B008, it never changes
+    deterministic: bool = True,
 ) -> Runtime:
     """Set all seeds and choose a runtime for the hardware; on the CPU equal seeds give equal weights, bit for bit.
 
@@ -88,6 +106,8 @@ def prepare_runtime(
         jit_compile=bool(gpus),
         strategy=strategy,
         widths=choose_widths(max_tokens) if gpus else (),
+        machines=workers.machines,
+        machine=workers.number,
     )
     logger.info(
         "training in %s on %s, XLA %s, devices of all machines: %d",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ml.config import Config, TrainConfig
 from ml.config.redaction import public_name
+from ml.config.workers import Alone, Workers, find_workers
 from ml.data.rows import read_part, read_part_in_batches
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
 from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
@@ -48,7 +49,6 @@ from ml.training.hardware import prepare_runtime, start_strategy, tf32
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
-from ml.training.workers import Alone, Workers, find_workers
 
 _BYTES_PER_MAXRSS = 1024  # Linux counts it in KiB
 
@@ -158,6 +158,7 @@ def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone)
         seed=settings.seed,
         max_tokens=config.encoder.max_tokens,
         strategy=strategy,
+        workers=workers,
         deterministic=isinstance(pretrained, PretrainedBert),  # the dropout of a hub module has no seed
     )
     tokenizer = build_tokenizer(pretrained, config.encoder.max_tokens)

@@ -14,7 +14,7 @@ from ml.encoder.tokenizer import TokenizedTexts
 from ml.model.classifier import build_classifier
 from ml.progress import progress
 from ml.training.batches import Batch, scoring_batches
-from ml.training.hardware import Runtime
+from ml.training.hardware import Runtime, sum_over_devices
 from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table
 from ml.training.trained_form import choose_form
 
@@ -68,16 +68,24 @@ class Trainer:
         return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
 
     def score(self, texts: TokenizedTexts, *, pause: Callable[[], object] = lambda: None) -> NDArray[np.float32]:
-        """Return probabilities, float32 [texts], in the order of the texts, with a pause before each batch."""
-        scores = np.empty(len(texts), np.float32)
+        """Return probabilities, float32 [texts], in the order of the texts, with a pause before each batch.
+
+        Of several machines each computes its share of the batches, and all have the same scores.
+        """
+        scores, runtime = np.zeros(len(texts), np.float32), self.runtime
         unlabelled = np.zeros(len(texts), np.float32)
-        batches = scoring_batches(texts, unlabelled, batch_size=SCORING_BATCH, widths=self.runtime.widths)
+        batches = scoring_batches(texts, unlabelled, batch_size=SCORING_BATCH, widths=runtime.widths)
         with progress("score the validation rows", len(texts), " rows") as bar:
-            for batch in batches:
+            for number, batch in enumerate(batches):
                 pause()
-                scores[batch.rows] = self._probabilities(batch.ids, batch.mask)[: len(batch.rows)]
+                if number % runtime.machines == runtime.machine:
+                    scores[batch.rows] = self._probabilities(batch.ids, batch.mask)[: len(batch.rows)]
                 bar.update(len(batch.rows))
-        return scores
+        if runtime.machines == 1:
+            return scores
+        each = runtime.strategy.num_replicas_in_sync // runtime.machines  # how many devices have these scores
+        shared: NDArray[np.float32] = sum_over_devices(runtime.strategy, scores) / each
+        return shared
 
     def steps(self) -> int:
         """Return the number of steps made so far."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml.config.workers import Alone, Workers, find_workers
 from ml.errors import ConfigError
-from ml.training.workers import Alone, Workers, find_workers
 from tests.tiny import WORDS, write_tiny_encoder
 
 PROJECT = Path(__file__).parents[2]
@@ -121,10 +121,11 @@ def _variable(cluster, role="worker", index=0):
     return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": role, "index": index}})}
 
 
-@pytest.mark.parametrize(("role", "index", "leads"), [("chief", 0, True), ("worker", 0, False), ("worker", 1, False)])
-def test_a_chief_leads_where_the_variable_names_one(role, index, leads):
+@pytest.mark.parametrize(("role", "index", "number"), [("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)])
+def test_a_chief_leads_where_the_variable_names_one(role, index, number):
     environment = _variable({"chief": ["first:1"], "worker": ["second:1", "third:1"]}, role, index)
-    assert find_workers(("other:1", "others:1"), 9, environment).leads is leads
+    found = find_workers(("other:1", "others:1"), 9, environment)
+    assert (found.machines, found.number, found.leads) == (3, number, number == 0)
 
 
 def test_a_cluster_of_one_is_this_machine_alone():

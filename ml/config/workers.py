@@ -32,6 +32,8 @@ class Alone:
     """This machine trains by itself."""
 
     leads: bool = True
+    machines: int = 1
+    number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,17 @@ class Workers:
     @property
     def leads(self) -> bool:
         """Whether this process is the one that writes."""
-        return self.role == "chief" or ("chief" not in self.cluster and self.index == 0)
+        return self.number == 0
+
+    @property
+    def machines(self) -> int:
+        """How many machines train together."""
+        return sum(map(len, self.cluster.values()))
+
+    @property
+    def number(self) -> int:
+        """Which of them this process is, from 0 on."""
+        return self.index + (self.role == "worker" and "chief" in self.cluster)
 
 
 def find_workers(addresses: Sequence[str], index: int, environment: Mapping[str, str]) -> Workers | Alone:
