@@ -76,7 +76,19 @@ def without_source(production: Production) -> dict[str, Any]:
     """The run of a schedule that nobody has told its source."""
     until(lambda: production.call("GET", DAG).ok, seconds=600, what="the DAG", logs=production.logs)
     production.call("PATCH", DAG, is_paused=False).raise_for_status()
-    return scheduled(production)
+    first = scheduled(production)
+    _pause(production)
+    return first
+
+
+def _pause(production: Production) -> None:
+    """Let no later run of the schedule become the first with a source."""
+
+    def at_rest() -> bool:
+        return "running" not in {run["state"] for run in production.get(f"{DAG}/dagRuns")["dag_runs"]}
+
+    production.call("PATCH", DAG, is_paused=True).raise_for_status()
+    until(at_rest, seconds=600, what="the end of all runs", logs=production.logs)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +121,7 @@ def run(production: Production, without_source: dict[str, Any], place: Path, tea
         production.call("POST", "/api/v2/variables", key=key, value=value).raise_for_status()
     again = {"dry_run": False, "only_failed": False, "dag_run_id": without_source["dag_run_id"]}
     production.call("POST", f"{DAG}/clearTaskInstances", **again).raise_for_status()
+    production.call("PATCH", DAG, is_paused=False).raise_for_status()
     return ended(production, without_source["dag_run_id"])
 
 
