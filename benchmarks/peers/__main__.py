@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -89,21 +89,22 @@ def main(peers: str, *names: str) -> None:
         bench = Bench(peers, str(package_folder(Config().encoder.source.removeprefix("package:"))), str(rows), folder)
         comparisons = {"training": _training, "scoring": _scoring}
         for name in names or comparisons:
-            for title, results in comparisons[name](bench).items():
+            for title, results in comparisons[name](bench):
                 print(f"\n{title}\n{table(results)}", flush=True)
 
 
-def _training(bench: Bench) -> Mapping[str, list[dict[str, object]]]:
+def _training(bench: Bench) -> Iterator[tuple[str, list[dict[str, object]]]]:
     bench.prepare_training()
-    return {
-        f"training {size}": _compared(bench.trainings(size), "examples/s", Path(bench.folder) / "speed.json")
-        for size in SIZES
-    }
+    for size in SIZES:
+        yield (
+            f"training {size}",
+            _compared(bench.trainings(size), "examples/s", Path(bench.folder) / "speed.json"),
+        )
 
 
-def _scoring(bench: Bench) -> Mapping[str, list[dict[str, object]]]:
+def _scoring(bench: Bench) -> Iterator[tuple[str, list[dict[str, object]]]]:
     bench.prepare_scoring()
-    return {"scoring minilm": _compared(bench.scorings(), "rows/s", Path(bench.folder) / "speed.json")}
+    yield "scoring minilm", _compared(bench.scorings(), "rows/s", Path(bench.folder) / "speed.json")
 
 
 def _compared(arms: Mapping[str, Command], unit: str, file: Path) -> list[dict[str, object]]:
