@@ -7,13 +7,16 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ml.config import TrainConfig
 from ml.config.workers import Alone, Workers, find_workers
 from ml.errors import ConfigError
+from ml.training.train import _grown
 from tests.tiny import WORDS, write_tiny_encoder
 
 PROJECT = Path(__file__).parents[2]
@@ -104,6 +107,13 @@ def _without_dropout(encoder: Path) -> Path:
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (encoder / "config.json").write_text(json.dumps(settings | none))
     return encoder
+
+
+def test_batch_and_rate_grow_with_the_devices_if_the_settings_say_so():
+    settings = TrainConfig(batch_size=32, learning_rate=1e-4)
+    assert _grown(settings, 4) == settings
+    grown = _grown(replace(settings, grow_batch=True), 4)
+    assert (grown.batch_size, grown.learning_rate) == (128, pytest.approx(2e-4))
 
 
 @pytest.mark.parametrize("addresses", [(), ("only:2222",)])
