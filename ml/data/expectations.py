@@ -13,22 +13,26 @@ from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import great_expectations as gx
 import pandas as pd
-from great_expectations.checkpoint import UpdateDataDocsAction
-from great_expectations.data_context.types.base import (
-    DataContextConfig,
-    InMemoryStoreBackendDefaults,
-    ProgressBarsConfig,
-)
-from great_expectations.execution_engine import pandas_execution_engine
 from pydantic import BaseModel, Field, ValidationError
 
 from ml.config import ScoreConfig, ValidateConfig
+from ml.data.import_later import imported_later
 from ml.errors import ConfigError, raise_if_passing
 from ml.fingerprint import suite_path
 from ml.records import DataCheck, Measured, NotMeasured, Severity
 from ml.store.files import rename_whole
+
+# A third of the time of this import is theirs, for expectations of distributions.
+with imported_later("scipy.stats", "altair"):
+    import great_expectations as gx
+    from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+    from great_expectations.execution_engine import pandas_execution_engine
 
 _OBSERVED_CHARACTERS = 80
 _FORM = (

@@ -141,8 +141,17 @@ def _lengths(values: IntArray, insincere: BoolArray, unit: str) -> Figure:
     axes = figure.subplots()
     for label, rows, colour in (("sincere", ~insincere, BLUE), ("insincere", insincere, ORANGE)):
         if rows.any():
-            clipped = np.minimum(values[rows], edges[-1])
-            axes.hist(clipped, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=colour, label=label)
+            counts = np.bincount(np.minimum(values[rows], edges[-1]), minlength=edges[-1] + 1)
+            axes.hist(
+                np.arange(len(counts)),
+                bins=edges,
+                weights=counts,
+                density=True,
+                histtype="stepfilled",
+                alpha=0.45,
+                color=colour,
+                label=label,
+            )
     axes.legend(frameon=False, loc="upper right")
     _finish(axes, title=f"Length in {unit}", x=f"{unit} (median {np.median(values):.0f})", y="share of the class")
     return figure

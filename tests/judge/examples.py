@@ -198,10 +198,10 @@ def compare(model: str, rival: Rival | NoChampion, **figures: Any) -> Comparison
 def compare_next(run: Run, content: str, **figures: float) -> Comparison:
     """Store a new model, and compare it with the current champion."""
     champion = run.registry.resolve(CHAMPION_ALIAS)
-    first = isinstance(champion, NoChampion)
-    evaluation = CHAMPION if first else replace(CHAMPION, model=champion.model, weights=weights_of(champion.model))
-    rival = champion if first else replace(RIVAL, champion=champion, evaluation=evaluation)
-    return compare(store_model(run.store, content), rival, **figures)
+    if isinstance(champion, NoChampion):
+        return compare(store_model(run.store, content), champion, **figures)
+    evaluation = replace(CHAMPION, model=champion.model, weights=weights_of(champion.model))
+    return compare(store_model(run.store, content), replace(RIVAL, champion=champion, evaluation=evaluation), **figures)
 
 
 def judged(comparison: Comparison) -> Decision:
