@@ -23,7 +23,7 @@ from ml.fingerprint import suite_path
 from ml.records import DataCheck, Measured, NotMeasured, Severity
 from ml.store.files import rename_whole
 
-# A third of the time of this import is theirs, for expectations of distributions.
+# A third of the time of this import is theirs. Expectations of distributions use them: the suite of splits has none.
 with imported_later("scipy.stats", "altair"):
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
