@@ -11,8 +11,8 @@ from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a tiny encoder in the Hugging Face layout."""
-    return write_tiny_encoder(tmp_path_factory.mktemp("huggingface"), WORDS, sizes=ONE_LAYER)
+    """Write a tiny encoder in the Hugging Face layout, with weights from which it learns well."""
+    return write_tiny_encoder(tmp_path_factory.mktemp("huggingface"), WORDS, spread=0.05, sizes=ONE_LAYER)
 
 
 @pytest.fixture(autouse=True)
