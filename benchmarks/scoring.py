@@ -64,7 +64,7 @@ def _questions(folder: Path) -> list[str]:
 def export_forms(folder: Path) -> None:
     """Write the same classifier as it is trained, and as it is served in each number format, below the folder."""
     from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
-    from ml.model.classifier import build_classifier
+    from ml.model.classifier import build_classifier, named_weights
     from ml.model.export import ServedPrecision, export_as_trained, export_classifier
 
     pretrained = read_encoder(ENCODER)
@@ -77,7 +77,7 @@ def export_forms(folder: Path) -> None:
             precision,
             pretrained=pretrained,
             tokenizer=tokenizer,
-            weights=classifier.get_weights(),
+            weights=named_weights(classifier),
             seed=1,
         )
 

@@ -1,5 +1,7 @@
 """Set the environment before a test imports TensorFlow, Great Expectations or Airflow; start the W&B server."""
 
+import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -31,6 +33,7 @@ os.environ.update(
 )
 
 
+gc.set_threshold(50_000)  # of 700 more objects is a seventh of the time of an import
 _OPEN = ExitStack()
 
 
@@ -128,7 +131,27 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_module(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a tiny encoder in the TF-Hub layout."""
-    folder = tmp_path_factory.mktemp("hub")
-    return write_tiny_module(folder, write_tiny_encoder(folder / "encoder", WORDS, activation="gelu_new"))
+def tiny_tanh_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a tiny encoder in the Hugging Face layout, with the activation of TF-Hub's encoders."""
+    return write_tiny_encoder(tmp_path_factory.mktemp("huggingface"), WORDS, activation="gelu_new")
+
+
+@pytest.fixture(scope="session")
+def tiny_module(tiny_tanh_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the same weights in the TF-Hub layout, once for all processes of pytest-xdist."""
+    folder = _of_all_processes(tmp_path_factory) / "hub"
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return folder / "module" if folder.exists() else _written_module(folder, tiny_tanh_encoder)
+
+
+def _of_all_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def _written_module(folder: Path, encoder: Path) -> Path:
+    part = folder.with_name("hub.part")
+    part.mkdir()
+    write_tiny_module(part, encoder)
+    return part.rename(folder) / "module"

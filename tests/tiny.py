@@ -24,6 +24,9 @@ class Sizes(NamedTuple):
     positions: int = POSITIONS
 
 
+ONE_LAYER = Sizes(layers=1)  # for whole runs: a graph of half the size takes half the time to make
+
+
 _TOML = """
 [encoder]
 source = {encoder}
@@ -80,7 +83,8 @@ def write_tiny_encoder(
 
 def write_tiny_config(folder: Path) -> Path:
     """Write `tiny.toml`: one epoch of a tiny encoder that knows a few words, and a policy that promotes it."""
-    encoder = write_tiny_encoder(folder / "encoder", ["what", "why", "is", "are", "the", "of", "?", "##s"])
+    words = ["what", "why", "is", "are", "the", "of", "?", "##s"]
+    encoder = write_tiny_encoder(folder / "encoder", words, sizes=ONE_LAYER)
     config = folder / "tiny.toml"
     config.write_text(_TOML.format(encoder=json.dumps(str(encoder))), encoding="utf-8")
     return config
@@ -90,7 +94,7 @@ def write_learning_config(folder: Path, questions: Path) -> Path:
     """Write such a config with an encoder that knows the words of a CSV, and a policy by which F1 alone must gain."""
     config = write_tiny_config(folder)
     words = re.findall("[a-z]+", questions.read_text(encoding="utf-8").lower())
-    write_tiny_encoder(folder / "encoder", ["?", *sorted(set(words))], spread=0.05)
+    write_tiny_encoder(folder / "encoder", ["?", *sorted(set(words))], spread=0.05, sizes=ONE_LAYER)
     with config.open("a", encoding="utf-8") as file:
         file.write(_F1_ALONE)
     return config

@@ -29,11 +29,13 @@ ACTIVATIONS: dict[str, Any] = {
 }
 
 
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def build_bert(sizes: BertSizes, *, first_token_only: bool = False) -> tf_keras.Model:
     """Build a BertEncoder with random weights, which takes three int32 inputs [batch, tokens].
 
     It returns `pooled_output` [batch, hidden] and `sequence_output` [batch, tokens, hidden]. With `first_token_only`
-    the last layer computes the first token alone, because `pooled_output` needs no other token.
+    the last layer computes the first token alone, because `pooled_output` needs no other token. AutoGraph stays off: no
+    layer branches on a tensor, and rewriting their source takes longer than all the rest.
     """
     encoder = networks.BertEncoder(
         vocab_size=sizes.vocabulary,

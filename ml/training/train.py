@@ -26,7 +26,7 @@ from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
 from ml.encoder.weights import PretrainedBert
 from ml.errors import ConfigError, DataError
 from ml.fingerprint import training_digest
-from ml.model.classifier import count_parameters, start_at_share, summarize
+from ml.model.classifier import count_parameters, named_weights, start_at_share, summarize
 from ml.model.export import export_classifier
 from ml.model.predict import LoadedModel, load_model, weights_digest
 from ml.model.profile import profile_of
@@ -81,7 +81,7 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
                 export_classifier,
                 pretrained=pretrained,
                 tokenizer=training.tokenizer,
-                weights=trainer.classifier.get_weights(),
+                weights=named_weights(trainer.classifier),
                 seed=config.train.seed,
             ),
             score=lambda saved_model: _score_validation(saved_model, validation_rows),

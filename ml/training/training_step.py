@@ -1,6 +1,7 @@
 """The trainer: a classifier with the compiled functions that update it and score with it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ml.training.trained_form import choose_form
 SCORING_BATCH = 128
 _IDS = tf.TensorSpec([None, None], tf.int32)
 _LABELS = tf.TensorSpec([None], tf.float32)
+_compiled = partial(tf.function, autograph=False)  # nothing branches on a tensor, and rewriting the source takes long
 
 
 class Trainer:
@@ -47,21 +49,19 @@ class Trainer:
                 head_factor=settings.head_learning_rate_factor,
                 dense_tables=runtime.jit_compile,
             )
-            if compiles_updates:  # XLA compiles no function that makes variables
-                self.optimizer._create_all_weights(self.classifier.trainable_variables)
+            # XLA compiles no function that makes variables, and TensorFlow traces one twice.
+            self.optimizer._create_all_weights(self.classifier.trainable_variables)
             if self._scales_loss:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self.optimizer)
         self._steps = (
             self.optimizer.iterations
         )  # Keras makes the counter on first use, which must be outside of replicas
         self._form = choose_form(pretrained, self.classifier, settings, runtime)
-        self._gradients = tf.function(self._loss_and_gradients, jit_compile=runtime.jit_compile)
+        self._gradients = _compiled(self._loss_and_gradients, jit_compile=runtime.jit_compile)
         # Its shapes are those of the weights: one compilation serves all widths.
-        self._apply = (
-            tf.function(self._apply_gradients, jit_compile=True) if compiles_updates else self._apply_gradients
-        )
-        self._update = tf.function(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
-        self._probabilities = tf.function(self._score, input_signature=(_IDS, _IDS))
+        self._apply = _compiled(self._apply_gradients, jit_compile=True) if compiles_updates else self._apply_gradients
+        self._update = _compiled(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
+        self._probabilities = _compiled(self._score, input_signature=(_IDS, _IDS))
 
     def update(self, batch: Batch) -> tf.Tensor:
         """Make one step, and return the batch's mean loss in nats, float32 []."""

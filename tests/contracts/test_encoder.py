@@ -13,7 +13,6 @@ from ml.encoder.bert import assign_weights, build_bert
 from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
 from ml.encoder.tfhub import PretrainedModule, build_module
 from ml.encoder.tokenizer import Tokenizer
-from tests.tiny import write_tiny_encoder, write_tiny_module
 
 INPUTS = {
     "input_word_ids": tf.constant([[2, 4, 6, 7, 12, 3], [2, 5, 8, 3, 0, 0]]),
@@ -29,32 +28,27 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def tiny_tanh_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a tiny encoder in the Hugging Face layout, with the activation of TF-Hub's encoders."""
-    words = [f"word{number}" for number in range(12)]
-    return write_tiny_encoder(tmp_path_factory.mktemp("encoder"), words, activation="gelu_new")
+def outputs(tiny_module: Path) -> dict[str, tf.Tensor]:
+    """What the module gives through TF-Hub's own layer."""
+    given: dict[str, tf.Tensor] = hub.KerasLayer(str(tiny_module))(INPUTS)
+    return given
 
 
-@pytest.fixture(scope="module")
-def tiny_module(tiny_tanh_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the same weights in the TF-Hub layout."""
-    return write_tiny_module(tmp_path_factory.mktemp("hub"), tiny_tanh_encoder)
+@pytest.mark.parametrize("layout", ["tiny_module", "tiny_tanh_encoder"])
+def test_a_bert_gives_equal_outputs_by_all_three_ways(
+    request: pytest.FixtureRequest, outputs: dict[str, tf.Tensor], layout: str
+) -> None:
+    pretrained = read_encoder(str(request.getfixturevalue(layout)))
+    encoder = build_bert(pretrained.sizes)
+    assign_weights(encoder, pretrained.weights)
+    found = encoder(INPUTS)
+    for output in ("pooled_output", "sequence_output"):
+        np.testing.assert_allclose(found[output], outputs[output], atol=1e-5)
 
 
-@pytest.mark.parametrize("output", ["pooled_output", "sequence_output"])
-def test_a_bert_gives_equal_outputs_by_all_three_ways(tiny_tanh_encoder: Path, tiny_module: Path, output: str) -> None:
-    expected = hub.KerasLayer(str(tiny_module))(INPUTS)[output].numpy()
-    for source in (tiny_module, tiny_tanh_encoder):
-        pretrained = read_encoder(str(source))
-        encoder = build_bert(pretrained.sizes)
-        assign_weights(encoder, pretrained.weights)
-        np.testing.assert_allclose(encoder(INPUTS)[output], expected, atol=1e-5)
-
-
-def test_the_last_layer_may_work_for_the_first_token_alone(tiny_module: Path) -> None:
-    expected = hub.KerasLayer(str(tiny_module))(INPUTS)["pooled_output"].numpy()
+def test_the_last_layer_may_work_for_the_first_token_alone(tiny_module: Path, outputs: dict[str, tf.Tensor]) -> None:
     found = build_encoder(read_encoder(str(tiny_module)))(INPUTS)["pooled_output"]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, outputs["pooled_output"], atol=1e-5)
 
 
 def test_a_module_through_the_hub_layer_gives_its_own_outputs(tiny_module: Path) -> None:

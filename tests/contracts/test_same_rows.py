@@ -152,11 +152,11 @@ EXPECTED = {
 def test_snapshot_report_splits_and_tokens_are_the_same_to_the_last_bit(csv, tmp_path):
     path, found = tmp_path / "rows.csv", {}
     path.write_bytes(csv().encode())
+    run = open_run(tmp_path / "home")
+    raw = snapshot(config(path, *LOOSE), run)
+    report = validate(config(path, *LOOSE), run, raw)
     for strategy in ("hash", "random"):
-        settings, run = config(path, *LOOSE, f"split.strategy={strategy}"), open_run(tmp_path / strategy)
-        raw = snapshot(settings, run)
-        report = validate(settings, run, raw)
-        splits = split(settings, run, raw, report)
+        splits = split(config(path, *LOOSE, f"split.strategy={strategy}"), run, raw, report)
         found[strategy] = [part.digest[:16] for part in splits.parts]
         found[f"{strategy}, repeated"] = [splits.duplicate_texts, splits.conflicting_texts]
     stored = run.store.open("snapshots", raw.sha256)

@@ -13,7 +13,7 @@ from ml.encoder.pretrained import build_encoder, build_tokenizer, read_encoder
 from ml.encoder.tfhub import PretrainedModule
 from ml.encoder.tokenizer import encoder_inputs
 from ml.encoder.weights import PretrainedBert
-from ml.model.classifier import build_classifier
+from ml.model.classifier import build_classifier, named_weights
 from ml.model.export import export_as_trained, export_classifier
 from ml.model.predict import LoadedModel
 from ml.serve.probe import HARD_QUESTIONS
@@ -40,7 +40,7 @@ def both_scores(pretrained, folder: Path, precision="float32", max_tokens=48):
         folder,
         pretrained=pretrained,
         tokenizer=tokenizer,
-        weights=classifier.get_weights(),
+        weights=named_weights(classifier),
         seed=1,
         precision=precision,
     )

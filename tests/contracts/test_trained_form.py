@@ -13,7 +13,7 @@ from ml.encoder.tfhub import PretrainedModule
 from ml.model.classifier import build_classifier
 from ml.training.hardware import Runtime
 from ml.training.trained_form import KerasForm, QuickForm, choose_form
-from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
+from tests.tiny import WORDS, write_tiny_encoder
 
 SETTINGS = TrainConfig(dropout=0.0)
 
@@ -87,9 +87,8 @@ def test_a_native_encoder_is_trained_in_its_quick_form_unless_xla_compiles_it(fo
     assert type(choose_form(pretrained, classifier_of(pretrained), SETTINGS, runtime(jit_compile))) is form
 
 
-def test_a_module_that_is_not_native_is_trained_as_keras_computes_it(folder, tmp_path):
-    source = write_tiny_module(tmp_path / "module", folder)
-    module = PretrainedModule(folder=source, vocabulary=tuple(WORDS), lower_case=True)
+def test_a_module_that_is_not_native_is_trained_as_keras_computes_it(tiny_module):
+    module = PretrainedModule(folder=tiny_module, vocabulary=tuple(WORDS), lower_case=True)
     assert type(choose_form(module, classifier_of(module), SETTINGS, runtime(jit_compile=False))) is KerasForm
 
 

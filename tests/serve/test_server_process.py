@@ -39,12 +39,12 @@ main(sys.argv[2])
 """
 
 
-def test_a_server_scores_without_tf32(tmp_path):
+def test_a_server_scores_without_tf32(tmp_path, python):
     score = tf.function(lambda texts: {"probability": tf.zeros(tf.shape(texts))})
     module = tf.Module()
     module.score = score.get_concrete_function(tf.TensorSpec([None], tf.string, name="texts"))
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.score})
-    command = [sys.executable, "-c", SAY_TF32, str(PROJECT / "ml" / "serve" / "server.py"), str(tmp_path)]
+    command = [python, "-c", SAY_TF32, str(PROJECT / "ml" / "serve" / "server.py"), str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         print('["why"]', file=server.stdin, flush=True)
         assert server.stdout.read() == "False"

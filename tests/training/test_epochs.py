@@ -58,11 +58,12 @@ def test_training_stops_when_patience_is_over_and_the_best_epoch_is_kept(pretrai
     np.testing.assert_allclose(trainer.score(data.texts), before, atol=1e-5)
 
 
-def test_a_step_changes_every_weight(pretrained, data):
+def test_a_step_is_traced_once_and_changes_every_weight(pretrained, data):
     settings = TrainConfig(epochs=1, learning_rate=0.1)
     trainer = make_trainer(pretrained, settings)
     before = trainer.classifier.get_weights()
     fit_once(trainer, data, settings)
+    assert trainer._update.experimental_get_tracing_count() == 1
     unchanged = [
         variable.name
         for variable, old in zip(trainer.classifier.weights, before, strict=True)

@@ -1,5 +1,4 @@
 import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -31,10 +30,10 @@ def test_widths_are_few_and_never_beyond_the_tokens_of_a_text(tokens, widths):
     assert choose_widths(tokens) == widths
 
 
-def test_each_part_of_a_batch_has_its_share_of_the_cores():
+def test_each_part_of_a_batch_has_its_share_of_the_cores(python):
     shared = "import tensorflow as tf; from ml.training.hardware import count_cores, share_cores; share_cores(); "
     told = "print(count_cores(), tf.config.threading.get_intra_op_parallelism_threads())"
-    done = subprocess.run([sys.executable, "-c", shared + told], check=True, capture_output=True, text=True)
+    done = subprocess.run([python, "-c", shared + told], check=True, capture_output=True, text=True)
     cores, threads = map(int, done.stdout.split())
     assert threads == max(1, cores // 2)
 

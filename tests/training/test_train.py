@@ -19,7 +19,7 @@ from ml.model.threshold import choose_dominating_threshold, operating_point, row
 from ml.records import ModelDescription, NoChampion, PretrainedWeights, digest, from_json, to_json
 from ml.store.files import tree_digest
 from ml.training.train import train
-from tests.tiny import WORDS, write_tiny_encoder
+from tests.tiny import WORDS, Sizes, write_tiny_encoder
 from tests.training.splits import make_run, store_splits
 
 SETTINGS = TrainConfig(epochs=6, patience_epochs=6, batch_size=8, learning_rate=1e-2)
@@ -165,7 +165,7 @@ def test_a_trained_model_is_stored_whole_and_tells_the_classes_apart(trained, ti
     assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert max(epoch["average_precision"] for epoch in epochs) == epochs[record.best_epoch - 1]["average_precision"]
     summary = (training / "summary.txt").read_text()
-    assert all(layer in summary for layer in ("word_embeddings", "transformer/layer_1", "pooler_transform", "head"))
+    assert all(layer in summary for layer in ("word_embeddings", "transformer/layer_0", "pooler_transform", "head"))
     layers = json.loads((training / "training.json").read_text())["layers"]
     assert next(iter(layers)) == "word_embeddings"
     assert layers["head"] == 17
@@ -263,9 +263,9 @@ def test_a_training_that_is_killed_again_and_again_goes_on_in_any_run_and_gives_
 
 
 def test_a_training_that_is_told_to_end_writes_a_checkpoint_first_and_goes_on_from_that_very_step(
-    trained, tiny_encoder, tmp_path
+    trained, tiny_encoder, tmp_path, python
 ):
-    command = [sys.executable, "-c", TOLD_TO_END, str(tiny_encoder), str(tmp_path)]
+    command = [python, "-c", TOLD_TO_END, str(tiny_encoder), str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["-15", "-15", trained[2].model, "0"], done.stderr[-2000:]
     assert [line for line in done.stderr.splitlines() if line.startswith("going on")] == [
@@ -338,15 +338,13 @@ def test_a_warm_start_without_a_champion_begins_with_the_pretrained_encoder(tiny
 @pytest.mark.parametrize(
     ("words", "layers", "message"),
     [
-        (WORDS[::-1], 2, "vocabulary of the configured encoder"),
-        (WORDS, 1, "has not the layers and sizes of the configured encoder"),
+        (WORDS[::-1], 1, "vocabulary of the configured encoder"),
+        (WORDS, 2, "has not the layers and sizes of the configured encoder"),
     ],
 )
 def test_a_champion_of_another_encoder_is_no_start(promoted, tmp_path, words, layers, message):
     run, _, _, splits = promoted
-    other = write_tiny_encoder(tmp_path / "other", words)
-    config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps({**config, "num_hidden_layers": layers}))
+    other = write_tiny_encoder(tmp_path / "other", words, sizes=Sizes(layers=layers))
     with pytest.raises(ConfigError, match=message):
         train(warm(other), run, splits)
 

@@ -17,12 +17,12 @@ from ml.config import TrainConfig
 from ml.config.workers import Alone, Workers, find_workers
 from ml.errors import ConfigError
 from ml.training.train import _grown
-from tests.tiny import WORDS, write_tiny_encoder
+from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 
 PROJECT = Path(__file__).parents[2]
 TWO = ("first:2222", "second:2222")
 
-# The script forks before TensorFlow is used, so that it is imported once.
+# The script forks before TensorFlow is used.
 TOGETHER = """
 import json, os, signal, socket, sys
 from pathlib import Path
@@ -83,13 +83,13 @@ print("again", together(folder / "together", workers), flush=True)
 """
 
 
-def test_two_machines_train_what_one_does_and_go_on_after_one_was_killed(tmp_path):
-    train_together(tmp_path, 2)
+def test_two_machines_train_what_one_does_and_go_on_after_one_was_killed(tmp_path, python):
+    train_together(python, tmp_path, 2)
 
 
-def train_together(folder, workers):
-    encoder = _without_dropout(write_tiny_encoder(folder / "encoder", WORDS))
-    command = [sys.executable, "-c", TOGETHER, str(encoder), str(folder), str(workers)]
+def train_together(python, folder, workers):
+    encoder = _without_dropout(write_tiny_encoder(folder / "encoder", WORDS, sizes=ONE_LAYER))
+    command = [python, "-c", TOGETHER, str(encoder), str(folder), str(workers)]
     done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
     said = [line for line in done.stdout.splitlines() if "UnavailableError" not in line]
     killed, again = [*[1] * (workers - 1), -9], [0] * workers
@@ -165,4 +165,4 @@ def test_a_worker_that_the_settings_do_not_have_is_refused():
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        train_together(Path(folder), int(sys.argv[1]))
+        train_together(sys.executable, Path(folder), int(sys.argv[1]))
