@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ml.config import Config, TrainConfig
 from ml.config.redaction import public_name
-from ml.config.workers import Alone, Workers, find_workers
 from ml.data.rows import read_part, read_part_in_batches
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
 from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
@@ -37,7 +36,18 @@ from ml.model.threshold import (
     operating_point,
     rows_as_in_service,
 )
-from ml.records import Champion, ModelDescription, NoChampion, Profile, Split, Splits, TrainedModel, digest, to_json
+from ml.records import (
+    Champion,
+    Joined,
+    ModelDescription,
+    NoChampion,
+    Profile,
+    Split,
+    Splits,
+    TrainedModel,
+    digest,
+    to_json,
+)
 from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
@@ -46,6 +56,8 @@ from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
 from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
 from ml.training.hardware import prepare_runtime, start_strategy, tf32
+from ml.training.machines.meeting import gather
+from ml.training.machines.workers import Alone, Workers
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
@@ -64,14 +76,8 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
     answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
-    started, workers = time.monotonic(), find_workers(config.train.workers, 0, os.environ)
-    if not workers.leads:
-        raise ConfigError(
-            "another machine leads this training",
-            where="TF_CONFIG",
-            fix="run `python -m ml join` here, with the same record, and the step train on the leader",
-        )
-    training = _prepare(config, run, splits, workers)
+    started = time.monotonic()
+    training = _prepare(config, run, splits, number=0)
     pretrained, trainer = training.pretrained, training.trainer
     validation_rows = read_part(run.store, training.validation)
     precision = choose_served_precision(config.serve.precision, pretrained)
@@ -113,25 +119,26 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     )
 
 
-def join(config: Config, run: Run, splits: Splits, number: int) -> None:
+def join(config: Config, run: Run, splits: Splits, number: int) -> Joined:
     """Take part, as worker `number`, in a training that another machine leads; nothing is written.
 
     It ends when the last epoch has ended. Raises as `train` does.
     """
-    workers = find_workers(config.train.workers, number, os.environ)
-    if workers.leads:
-        raise ConfigError(
-            "this machine would lead the training",
-            where="train.workers, --worker and TF_CONFIG",
-            fix="name all machines in train.workers, and this one by --worker from 1 on",
-        )
-    with _fitted(_prepare(config, run, splits, workers), run):
+    started = time.monotonic()
+    training = _prepare(config, run, splits, number=number)
+    with _fitted(training, run):
         logger.info("the training has ended; its leader exports the model")
+    return Joined(
+        splits=digest(splits),
+        worker=training.workers.number,
+        machines=training.workers.machines,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Training:
-    """What all machines of a training have alike, but for `leads`."""
+    """What all machines of a training have alike, but for their places among the `workers`."""
 
     settings: TrainConfig
     champion: Champion
@@ -142,14 +149,16 @@ class _Training:
     trainer: Trainer
     start: Start
     key: str
-    leads: bool
+    workers: Workers | Alone
 
 
-def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone) -> _Training:
+def _prepare(config: Config, run: Run, splits: Splits, *, number: int) -> _Training:
     train_part, validation_part = splits.part("train"), splits.part("validation")
     for part in (train_part, validation_part):
         _check_classes(part)
-    strategy = start_strategy(workers)
+    workers = gather(config.train, run, number, os.environ)
+    _refuse_other_role(workers, leads=number == 0)
+    strategy = start_strategy(workers, wait_minutes=config.train.wait_minutes)
     settings = _grown(config.train, strategy.num_replicas_in_sync)
     champion = run.registry.resolve(CHAMPION_ALIAS)
     pretrained = read_encoder(config.encoder.source)
@@ -181,8 +190,23 @@ def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone)
         trainer=trainer,
         start=start,
         key=key,
-        leads=workers.leads,
+        workers=workers,
     )
+
+
+def _refuse_other_role(workers: Workers | Alone, *, leads: bool) -> None:
+    if workers.leads and not leads:
+        raise ConfigError(
+            "this machine would lead the training",
+            where="train.workers, train.machines, --worker and TF_CONFIG",
+            fix="tell all machines how many they are, or their addresses, and this one its number by --worker",
+        )
+    if leads and not workers.leads:
+        raise ConfigError(
+            "another machine leads this training",
+            where="TF_CONFIG",
+            fix="run `python -m ml join` here, with the same record, and the step train on the leader",
+        )
 
 
 def _grown(settings: TrainConfig, devices: int) -> TrainConfig:
@@ -211,7 +235,7 @@ def _fitted(training: _Training, run: Run) -> Iterator[Fitted]:
             trainer,
             minutes=settings.checkpoint_minutes,
             keep_days=settings.keep_checkpoints_days,
-            leads=training.leads,
+            leads=training.workers.leads,
         ) as checkpoints,
         run.store.staging() as tokens,
     ):
