@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,12 +95,18 @@ def count_cores() -> int:
 
 def sum_over_devices(strategy: Any, values: Any) -> Any:
     """Sum what each process has, of one shape, over all devices of all machines; a NumPy array, equal on each."""
+    return _total(strategy)(tf.constant(values)).numpy()
+
+
+@cache
+def _total(strategy: Any) -> Any:
+    """Return the sum as one graph of the strategy, which is traced once for each shape."""
 
     @tf.function  # type: ignore[untyped-decorator]
     def total(own: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(own,)), axis=None)
 
-    return total(tf.constant(values)).numpy()
+    return total
 
 
 def prepare_runtime(

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ml.config import Config, TrainConfig
 from ml.config.redaction import public_name
-from ml.data.rows import read_part, read_part_in_batches
+from ml.data.rows import read_part
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
-from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
+from ml.encoder.tokenizer import Tokenizer
 from ml.encoder.weights import PretrainedBert
 from ml.errors import ConfigError, DataError
 from ml.fingerprint import training_digest
@@ -54,9 +53,10 @@ from ml.store import Store
 from ml.store.files import tree_digest
 from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
-from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
+from ml.training.epochs import Fitted, count_steps, fit
 from ml.training.hardware import prepare_runtime, start_strategy, tf32
 from ml.training.machines.meeting import gather
+from ml.training.machines.shards import Shards
 from ml.training.machines.workers import Alone, Workers
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
@@ -228,19 +228,23 @@ def _grown(settings: TrainConfig, devices: int) -> TrainConfig:
 def _fitted(training: _Training, run: Run) -> Iterator[Fitted]:
     """Fit the classifier; its checkpoints stay until the context ends without an error."""
     settings, trainer = training.settings, training.trainer
-    with (
-        open_checkpoints(
-            run.store,
-            training.key,
-            trainer,
-            minutes=settings.checkpoint_minutes,
-            keep_days=settings.keep_checkpoints_days,
-            leads=training.workers.leads,
-        ) as checkpoints,
-        run.store.staging() as tokens,
-    ):
-        texts = _labelled(run.store, training.train, training.tokenizer, tokens / "train")
-        validation_texts = _labelled(run.store, training.validation, training.tokenizer, tokens / "validation")
+    with open_checkpoints(
+        run.store,
+        training.key,
+        trainer,
+        minutes=settings.checkpoint_minutes,
+        keep_days=settings.keep_checkpoints_days,
+        leads=training.workers.leads,
+    ) as checkpoints:
+        checkpoints.agree(0)  # before one waits for what another would tokenize
+        shards = Shards(
+            store=run.store,
+            key=training.key,
+            tokenizer=training.tokenizer,
+            workers=training.workers,
+            wait_minutes=settings.wait_minutes,
+        )
+        texts, validation_texts = shards.read(training.train), shards.read(training.validation)
         with tf32(allowed=settings.tf32):
             fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
         yield fitted
@@ -253,19 +257,6 @@ def _check_classes(part: Split) -> None:
             where=f"store/splits/{part.digest[:12]}",
             fix=f"pull more data, or raise split.{part.name}",
         )
-
-
-def _labelled(store: Store, part: Split, tokenizer: Tokenizer, file: Path) -> LabelledTexts:
-    """Tokenize a part into a file, so that memory grows with the rows by their labels and lengths only."""
-    labels: list[NDArray[np.int8]] = []
-
-    def texts() -> Iterator[list[str]]:
-        for some_texts, targets in read_part_in_batches(store, part, CHUNK_TEXTS):
-            labels.append(targets)
-            yield some_texts
-
-    tokenized = tokenizer.tokenize_to(file, texts(), part.rows)
-    return LabelledTexts(tokenized, np.concatenate(labels).astype(np.float32))
 
 
 def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:

@@ -102,7 +102,8 @@ class _Meeting:
         call = uuid4().hex
         own = _Word(call=call, token=call, address=address)
         self._say(0, own)
-        answers = self._wait(lambda: self._answers(call))
+        others = f"the others of {self._machines} machines"
+        answers = wait_for(lambda: self._answers(call), minutes=self._minutes, whom=others)
         all_of_them = (own, *answers)
         told = {"tokens": tuple(each.token for each in all_of_them)}
         told["addresses"] = tuple(each.address for each in all_of_them)
@@ -122,7 +123,7 @@ class _Meeting:
                 if own.token in called.tokens:
                     yield called
 
-        return self._wait(lambda: list(named()))[0].addresses
+        return wait_for(lambda: list(named()), minutes=self._minutes, whom="the machine that leads")[0].addresses
 
     def _answers(self, call: str) -> list[_Word]:
         """Return the answers of all the others to this call; none if one is missing."""
@@ -143,20 +144,21 @@ class _Meeting:
     def _name(self, number: int) -> str:
         return f"{self._run_id}.{number}"
 
-    def _wait(self, found: Callable[[], list[W]]) -> list[W]:
-        """Look until there is something; raises OutOfResources if there is nothing for too long."""
-        end = time.monotonic() + 60 * self._minutes
-        told = False
-        while not (there := found()):
-            if time.monotonic() > end:
-                raise OutOfResources(
-                    f"the {self._machines} machines that train together were not all there in time",
-                    where="train.machines and train.wait_minutes",
-                    fix="let each machine's step run at once, with one home and one --run-id: the pool and the queue "
-                    "`gpu` need room for all",
-                )
-            if not told:
-                logger.info("waiting for the machines that train together: %d", self._machines)
-            told = True
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return there
+
+def wait_for(found: Callable[[], W], *, minutes: float, whom: str) -> W:
+    """Look until there is something true, and return it; raises OutOfResources if there is nothing for too long."""
+    end = time.monotonic() + 60 * minutes
+    told = False
+    while not (there := found()):
+        if time.monotonic() > end:
+            raise OutOfResources(
+                f"{whom} did not come in time",
+                where="train.machines and train.wait_minutes",
+                fix="let each machine's step run at once, with one home and one --run-id: the pool and the queue "
+                "`gpu` need room for all",
+            )
+        if not told:
+            logger.info("waiting for %s", whom)
+        told = True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return there
