@@ -9,6 +9,7 @@ Each step is a process of its own, as in Airflow, so its seconds include start-u
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +28,19 @@ def measure(rows: int = ROWS) -> list[dict[str, object]]:
 
 def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
     environment = {"SINCERE_HOME": str(folder / "home"), "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    log, csv = folder / "log", folder / "generated.csv"
+    log = folder / "log"
+    results = prepare(folder, rows, environment=environment, log=log)
+    digest = json.loads((folder / "snapshot.json").read_text())["sha256"]
+    snapshot = folder / "home" / "store" / "snapshots" / digest / "rows.parquet"
+    for part in _PARTS:
+        cost = run(python("-m", "benchmarks.data_path", part, str(snapshot)), environment=environment, log=log)
+        results.append({"step": part, **asdict(cost)})
+    return results
+
+
+def prepare(folder: Path, rows: int, *, environment: Mapping[str, str], log: Path) -> list[dict[str, object]]:
+    """Take generated rows up to their parts; each step's record and costs are kept."""
+    csv = folder / "generated.csv"
     records: list[Path] = []
     run(python("-m", "ml", "sample", "--rows", str(rows), "--output", str(csv)), environment=environment, log=log)
     results: list[dict[str, object]] = []
@@ -38,11 +51,6 @@ def _measure(folder: Path, rows: int) -> list[dict[str, object]]:
         cost = run(command, environment=environment, log=log)
         results.append({"step": step, **asdict(cost)})
         records.append(output)
-    digest = json.loads(records[0].read_text())["sha256"]
-    snapshot = folder / "home" / "store" / "snapshots" / digest / "rows.parquet"
-    for part in _PARTS:
-        cost = run(python("-m", "benchmarks.data_path", part, str(snapshot)), environment=environment, log=log)
-        results.append({"step": part, **asdict(cost)})
     return results
 
 
