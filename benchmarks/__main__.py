@@ -1,7 +1,7 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
-[pages] [watch] [scoring] [imports] [workers] (all by default)
+[pages] [watch] [scoring] [imports] [workers] [keeping] (all by default)
 """
 
 import json
@@ -17,6 +17,7 @@ from benchmarks import (
     dag_parsing,
     data_path,
     imports,
+    keeping,
     mutations,
     pages,
     scoring,
@@ -39,6 +40,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "scoring": scoring.measure,
     "imports": imports.measure,
     "workers": workers.measure,
+    "keeping": keeping.measure,
 }
 
 

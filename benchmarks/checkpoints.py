@@ -52,11 +52,11 @@ def _measure(size: str) -> dict[str, object]:
 def _trainer(size: str) -> "Trainer":
     """Build a classifier with random weights and make one step, so that the optimizer has its moments."""
     from ml.config import Config
-    from ml.config.workers import Alone
     from ml.encoder.bert import build_bert
     from ml.encoder.weights import BertSizes, PretrainedBert
     from ml.training.batches import Batch
     from ml.training.hardware import prepare_runtime, start_strategy
+    from ml.training.machines.workers import Alone
     from ml.training.training_step import Trainer
 
     hidden, layers, heads, intermediate = SIZES[size].values()

@@ -23,10 +23,10 @@ def main(source: str) -> None:
     import tensorflow as tf
 
     from ml.config import TrainConfig
-    from ml.config.workers import Alone
     from ml.encoder.pretrained import read_encoder
     from ml.training.batches import Batch
     from ml.training.hardware import prepare_runtime, start_strategy
+    from ml.training.machines.workers import Alone
     from ml.training.training_step import Trainer
 
     settings = TrainConfig()

@@ -83,12 +83,12 @@ def notebook_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray)
 
 def our_arm(module: Path, steps: int, texts: list[str], labels: np.ndarray) -> float:
     """Measure the examples per second of our epochs, after a warm-up of a fifth of the steps."""
-    from ml.config.workers import Alone
     from ml.encoder.pretrained import build_tokenizer, read_encoder
     from ml.store import Store
     from ml.training.checkpoint import open_checkpoints
     from ml.training.epochs import LabelledTexts, fit
     from ml.training.hardware import prepare_runtime, start_strategy
+    from ml.training.machines.workers import Alone
     from ml.training.training_step import Trainer
 
     settings = replace(Config().train, epochs=1)

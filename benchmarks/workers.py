@@ -48,10 +48,10 @@ def main(addresses: str, number: str) -> None:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
     from ml.config import Config, TrainConfig
-    from ml.config.workers import find_workers
     from ml.encoder.pretrained import read_encoder
     from ml.training.batches import Batch
     from ml.training.hardware import prepare_runtime, start_strategy
+    from ml.training.machines.workers import find_workers
     from ml.training.training_step import Trainer
 
     settings = TrainConfig()

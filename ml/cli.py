@@ -213,7 +213,8 @@ def _approve(arguments: argparse.Namespace) -> None:
 
 def _join(arguments: argparse.Namespace) -> None:
     records = [_read_record(path) for path in arguments.input]
-    run_join(_config(arguments), _run(arguments), records, number=arguments.worker)
+    _tell_taken(*records)
+    _hand_on(arguments, run_join(_config(arguments), _run(arguments), records, number=arguments.worker))
 
 
 def _tell_taken(*records: Record | ToldSettings) -> None:
@@ -566,7 +567,7 @@ def _parser() -> argparse.ArgumentParser:
     join = commands.add_parser("join", help=_JOIN_HELP, description=_JOIN_HELP)
     _add_step_arguments(join)
     join.add_argument(
-        "--worker", type=_whole(999), default=1, metavar="N", help="this machine's place in train.workers"
+        "--worker", type=_whole(999), default=1, metavar="N", help="this machine's number, from 1 on; default: 1"
     )
     join.set_defaults(run=_join)
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
@@ -610,7 +611,7 @@ _BY_HAND = "command line"
 _FORCE_HELP = "go on even if nothing has changed, during the cool-down, or with a version that was rolled back"
 _OUTPUT_HELP = "where the record goes; else printed"
 _APPROVE_HELP = "the question for a person about a decision; given an Answer too, the decision with it"
-_JOIN_HELP = "take part in a training that the step train leads on another machine; see train.workers"
+_JOIN_HELP = "take part in a training that the step train leads on another machine; see train.machines"
 _LOG_FORMAT_HELP = "json: each line of the log is an object with the run's id; default: SINCERE_LOG_FORMAT, else text"
 _LOGS_HELP = "Airflow's logs, repeatable; default: those of its environment, else of airflow/ in the home"
 _INPUT_HELP = "a record that an earlier step wrote; repeat the option for each record"

@@ -295,6 +295,16 @@ class TrainedModel:
 
 
 @record
+class Joined:
+    """That this machine, `worker` of the `machines` from 0 on, took part in a training that worker 0 led."""
+
+    splits: str
+    worker: int
+    machines: int
+    seconds: float
+
+
+@record
 class Evaluation:
     """One model's figures on one set of test rows, at the model's own threshold. All rates are in [0, 1].
 
@@ -871,6 +881,15 @@ class StepTimes:
 
 
 @record
+class StepCosts:
+    """The bytes that a step's process wrote, and the most memory that it ever held; both without its children."""
+
+    step: str
+    written_bytes: int
+    peak_memory_bytes: int
+
+
+@record
 class RunOutcome:
     """How a run ended, or how far it came: in one word, and why. `lines` say the rest, such as what to do.
 
@@ -936,6 +955,7 @@ Record = (
     | ValidationReport
     | Splits
     | TrainedModel
+    | Joined
     | Comparison
     | Decision
     | Probe

@@ -24,6 +24,7 @@ from ml.records import (
     Change,
     Comparison,
     Decision,
+    Joined,
     NoAnswer,
     NoChampion,
     Probe,
@@ -33,6 +34,7 @@ from ml.records import (
     Record,
     Rollback,
     Splits,
+    StepCosts,
     StepTimes,
     ToldSettings,
     TrainedModel,
@@ -51,6 +53,7 @@ from ml.tracking import NoTracker, Tracker
 
 WIRE_LIMIT_BYTES = 65_536
 
+_BYTES_PER_KIB = 1024
 _NO_TRACKER = NoTracker()
 
 logger = logging.getLogger(__name__)
@@ -123,7 +126,7 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
     step = (STEPS | OTHER_STEPS)[name]
     taken = _picked(name, step.takes, records)
     module, _, function = step.function.partition(":")
-    began = time.time()
+    began, before = time.time(), _cost_so_far(name)
     with tracker.track(name, config, run, taken) as tracked, report_if_failed(run, name, taken):
         record: Record = getattr(import_module(module), function)(config, replace(run, observe=tracked.observe), *taken)
         _refuse_large(name, record)
@@ -131,11 +134,29 @@ def run_step(name: str, config: Config, run: Run, records: Iterable[Record], tra
             mark_underway(run, record.model)
         report_step(run, taken, record)
         run.keep_for_page(StepTimes(step=name, began=began, ended=time.time()), name=f"times/{name}")
+        after = _cost_so_far(name)
+        costs = replace(after, written_bytes=after.written_bytes - before.written_bytes)
+        run.keep_for_page(costs, name=f"costs/{name}")
         if isinstance(record, Promotion) and record.promoted:
             write_rollback_choices(run, config.retention.predecessors)
         tracked.conclude(record)
     logger.info("gives: %s", words_of(record))
     return record
+
+
+def _cost_so_far(step: str) -> StepCosts:
+    """Return what this process has written and held so far; Linux counts it, and elsewhere it is nothing."""
+    return StepCosts(
+        step=step,
+        written_bytes=_counted("io", "wchar"),
+        peak_memory_bytes=_counted("status", "VmHWM") * _BYTES_PER_KIB,
+    )
+
+
+def _counted(file: str, name: str) -> int:
+    path = Path("/proc/self", file)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _picked(step: str, kinds: Iterable[type], records: Iterable[Record]) -> list[Record]:
@@ -317,12 +338,14 @@ def run_approval(
     return concluded
 
 
-def run_join(config: Config, run: Run, records: Iterable[Record], *, number: int) -> None:
-    """Take part, as worker `number`, in a training that another machine leads: that one leaves record and verdict."""
+def run_join(config: Config, run: Run, records: Iterable[Record], *, number: int) -> Joined:
+    """Take part, as worker `number`, in a training that another machine leads: that one leaves model and verdict."""
     from ml.training.train import join
 
     (splits,) = _picked("join", (Splits,), records)
-    join(config, run, cast(Splits, splits), number)
+    joined = join(config, run, cast(Splits, splits), number)
+    logger.info("gives: %s", words_of(joined))
+    return joined
 
 
 def run_rollback(run: Run, *, to: str | None, reason: str) -> Rollback:

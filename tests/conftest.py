@@ -61,6 +61,7 @@ _LONG = (
     "contracts/test_crash.py",
     "scripts/test_up.py",
     "airflow/test_approval.py",
+    "airflow/step/test_machines.py",
     "training/test_train.py",
     "training/test_hardware.py",
     "tracking/test_runs.py",

@@ -148,7 +148,13 @@ class TrainConfig:
     workers: tuple[Text, ...] = Field(
         default=(),
         max_length=1000,
-        description="HOST:PORT of each machine that trains together, the leader first; none: this machine alone.",
+        description="HOST:PORT of each machine that trains together, the leader first; none: see machines.",
+    )
+    machines: int = Field(
+        default=1, ge=1, le=1000, description="Machines that train together; without addresses they meet in the store."
+    )
+    wait_minutes: float = Field(
+        default=30.0, ge=1e-3, le=1440, description="So long a machine waits until all are there to train together."
     )
     grow_batch: bool = Field(
         default=False,
@@ -166,6 +172,8 @@ class TrainConfig:
         return replace(
             self,
             workers=defaults.workers,
+            machines=defaults.machines,
+            wait_minutes=defaults.wait_minutes,
             checkpoint_minutes=defaults.checkpoint_minutes,
             keep_checkpoints_days=defaults.keep_checkpoints_days,
         )

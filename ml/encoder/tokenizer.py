@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +25,23 @@ PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 _Framed = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 
+class ShardedIds:
+    """Token ids, int32 [tokens], that lie in several arrays or files."""
+
+    def __init__(self, shards: Sequence[NDArray[np.int32]]) -> None:
+        self._shards = shards
+        self._firsts = np.cumsum([0, *map(len, shards)])
+
+    def __getitem__(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the ids at these places among all, int32 [places]."""
+        shards = np.searchsorted(self._firsts, places, side="right") - 1
+        ids = np.empty(len(places), np.int32)
+        for number in np.unique(shards):
+            here = shards == number
+            ids[here] = self._shards[number][places[here] - self._firsts[number]]
+        return ids
+
+
 @dataclass(frozen=True)
 class TokenizedTexts:
     """The token ids of many texts, concatenated.
@@ -32,8 +49,18 @@ class TokenizedTexts:
     `token_ids`: int32 [tokens]; `row_splits`: int64 [texts + 1]. Text i is token_ids[row_splits[i]:row_splits[i+1]].
     """
 
-    token_ids: NDArray[np.int32]
+    token_ids: NDArray[np.int32] | ShardedIds
     row_splits: NDArray[np.int64]
+
+    @classmethod
+    def of_shards(cls, shards: Sequence["TokenizedTexts"]) -> "TokenizedTexts":
+        """Return the texts of all shards, in their order; their ids stay where they are."""
+        if len(shards) == 1:
+            return shards[0]
+        firsts = np.cumsum([0, *(shard.row_splits[-1] for shard in shards)])
+        splits = [shard.row_splits[1:] + first for shard, first in zip(shards, firsts[:-1], strict=True)]
+        ids = ShardedIds([cast("NDArray[np.int32]", shard.token_ids) for shard in shards])
+        return cls(ids, np.concatenate([[0], *splits]))
 
     def __len__(self) -> int:
         return len(self.row_splits) - 1
@@ -95,7 +122,7 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         """Tokenize `texts` texts, some at a time, into a new file: the ids are read from there, not held in memory."""
         with file.open("xb") as ids:
             row_splits = self._write_ids(parts, texts, ids)
-        return TokenizedTexts(token_ids=np.memmap(file, np.int32, mode="r"), row_splits=row_splits)
+        return TokenizedTexts(token_ids=read_ids(file), row_splits=row_splits)
 
     def _write_ids(self, parts: Iterable[Sequence[str]], texts: int, ids: BinaryIO) -> NDArray[np.int64]:
         """Write the ids of all texts, and return the row splits."""
@@ -143,6 +170,11 @@ class Tokenizer(tf.Module):  # type: ignore[misc]
         is_piece[first] = is_piece[last] = False
         ids[first], ids[last], ids[is_piece] = self._start, self._end, values[place < np.repeat(kept, found)]
         return ids, kept + 2
+
+
+def read_ids(file: Path) -> NDArray[np.int32]:
+    """Return the token ids of a file, int32 [tokens], which stay there."""
+    return np.memmap(file, np.int32, mode="r")
 
 
 def encoder_inputs(tokens: tf.RaggedTensor) -> dict[str, tf.Tensor]:

@@ -23,7 +23,9 @@ from ml.store.files import sync, writing_whole
 
 _MANIFEST = "MANIFEST.json"
 _STORE, _REPORTS, _REGISTRY = "store", "reports", "registry"
-_LEFT_OUT = {f"{_STORE}/{kind}" for kind in ("staging", "checkpoints", "scores", "unsent")} | {f"{_REGISTRY}/staging"}
+_LEFT_OUT = {f"{_STORE}/{kind}" for kind in ("staging", "checkpoints", "scores", "unsent", "meetings")} | {
+    f"{_REGISTRY}/staging"
+}
 # These may be replaced or dropped while a run goes on; all else in the store is complete, and never changes.
 _NAMED = {f"{_STORE}/{kind}" for kind in ("pending", "moves", "underway", "answers")}
 _CHUNK_BYTES = 1 << 20

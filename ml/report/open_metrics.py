@@ -21,6 +21,7 @@ from ml.records import (
     RunOutcome,
     Scoring,
     Splits,
+    StepCosts,
     StepTimes,
     from_json,
 )
@@ -51,6 +52,8 @@ _HELP = {
     "sincere_alarms": ("gauge", "Floors that the champion itself missed in the newest decision."),
     "sincere_drift_checks": ("gauge", "Expectations about the newest scored file that failed."),
     "sincere_step_seconds": ("gauge", "How long each step took when it last came to its end."),
+    "sincere_step_written_bytes": ("gauge", "Bytes that each step's process wrote then."),
+    "sincere_step_peak_memory_bytes": ("gauge", "The most memory that each step's process held then."),
     "sincere_data_checks": ("gauge", "Expectations of the newest run, by step, severity and result."),
     "sincere_snapshot_rows": ("gauge", "Rows of the newest CSV: kept, in quarantine, left out as erased."),
     "sincere_snapshot_bytes": ("gauge", "Bytes of the newest CSV."),
@@ -105,6 +108,9 @@ def _of_runs(reports: Path) -> Iterator[_Sample]:
     for name in sorted({path.name for path in reports.glob("*/page/times/*.json")}):
         for _, times in _newest(reports, f"page/times/{name}", StepTimes):
             yield _Sample("sincere_step_seconds", times.ended - times.began, {"step": times.step})
+        for _, costs in _newest(reports, f"page/costs/{name}", StepCosts):
+            yield _Sample("sincere_step_written_bytes", costs.written_bytes, {"step": costs.step})
+            yield _Sample("sincere_step_peak_memory_bytes", costs.peak_memory_bytes, {"step": costs.step})
 
 
 def _of_data(reports: Path) -> Iterator[_Sample]:

@@ -29,6 +29,7 @@ Kind = Literal[
     "underway",
     "unsent",
     "erasures",
+    "meetings",
 ]
 
 _LOCK = "lock"

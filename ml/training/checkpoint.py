@@ -2,6 +2,7 @@
 
 checkpoints/<key>/lock             held by who trains
 checkpoints/<key>/<steps made>/    classifier, optimizer and progress, as tf.train.Checkpoint writes them
+checkpoints/<key>/<part>-<number>/ token ids: see machines/shards.py
 """
 
 import hashlib

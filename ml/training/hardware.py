@@ -2,16 +2,18 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import tensorflow as tf
 import tf_keras
 
-from ml.config.workers import Alone, Workers
+from ml.training.machines.workers import Alone, Workers
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -39,14 +41,35 @@ class Runtime:
     machine: int = 0
 
 
-def start_strategy(workers: Workers | Alone) -> Any:
+def start_strategy(workers: Workers | Alone, *, wait_minutes: float = 30.0) -> Any:
     """Share the cores, choose how devices share the work, and wait for other machines.
 
-    Nothing may be computed before.
+    Nothing may be computed before. If another machine is not there in time, SIGALRM ends the process.
     """
     share_cores()
     if isinstance(workers, Alone):
         return choose_strategy(tf.config.list_logical_devices("GPU"))
+    logger.info("waiting for %d machines to begin, %g minutes at most", workers.machines, wait_minutes)
+    with _ended_after(60 * wait_minutes):
+        return _start_together(workers)
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Let SIGALRM end the process unless the context has ended before.
+
+    TensorFlow waits without end for a machine that does not come, and lets no other thread of Python run meanwhile.
+    """
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _start_together(workers: Workers) -> Any:
     cluster = tf.train.ClusterSpec({role: list(addresses) for role, addresses in workers.cluster.items()})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         cluster, task_type=workers.role, task_id=workers.index, rpc_layer="grpc"
@@ -72,12 +95,18 @@ def count_cores() -> int:
 
 def sum_over_devices(strategy: Any, values: Any) -> Any:
     """Sum what each process has, of one shape, over all devices of all machines; a NumPy array, equal on each."""
+    return _total(strategy)(tf.constant(values)).numpy()
+
+
+@cache
+def _total(strategy: Any) -> Any:
+    """Return the sum as one graph of the strategy, which is traced once for each shape."""
 
     @tf.function  # type: ignore[untyped-decorator]
     def total(own: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, args=(own,)), axis=None)
 
-    return total(tf.constant(values)).numpy()
+    return total
 
 
 def prepare_runtime(

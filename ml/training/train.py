@@ -15,14 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ml.config import Config, TrainConfig
 from ml.config.redaction import public_name
-from ml.config.workers import Alone, Workers, find_workers
-from ml.data.rows import read_part, read_part_in_batches
+from ml.data.rows import read_part
 from ml.encoder.pretrained import PretrainedEncoder, build_tokenizer, encoder_digest, read_encoder
-from ml.encoder.tokenizer import CHUNK_TEXTS, Tokenizer
+from ml.encoder.tokenizer import Tokenizer
 from ml.encoder.weights import PretrainedBert
 from ml.errors import ConfigError, DataError
 from ml.fingerprint import training_digest
@@ -37,15 +35,29 @@ from ml.model.threshold import (
     operating_point,
     rows_as_in_service,
 )
-from ml.records import Champion, ModelDescription, NoChampion, Profile, Split, Splits, TrainedModel, digest, to_json
+from ml.records import (
+    Champion,
+    Joined,
+    ModelDescription,
+    NoChampion,
+    Profile,
+    Split,
+    Splits,
+    TrainedModel,
+    digest,
+    to_json,
+)
 from ml.registry import CHAMPION_ALIAS
 from ml.run import Run
 from ml.store import Store
 from ml.store.files import tree_digest
 from ml.store.plain_path import plain_path
 from ml.training.checkpoint import open_checkpoints, training_key
-from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
+from ml.training.epochs import Fitted, count_steps, fit
 from ml.training.hardware import prepare_runtime, start_strategy, tf32
+from ml.training.machines.meeting import gather
+from ml.training.machines.shards import Shards
+from ml.training.machines.workers import Alone, Workers
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.training_step import Trainer
 from ml.training.warm_start import Start, begin, vocabulary_digest
@@ -64,14 +76,8 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     one class only, ConfigError if there is no usable encoder at the source, SourceUnavailable if its hub does not
     answer, RegistryUnavailable if the registry does not tell which model is the champion.
     """
-    started, workers = time.monotonic(), find_workers(config.train.workers, 0, os.environ)
-    if not workers.leads:
-        raise ConfigError(
-            "another machine leads this training",
-            where="TF_CONFIG",
-            fix="run `python -m ml join` here, with the same record, and the step train on the leader",
-        )
-    training = _prepare(config, run, splits, workers)
+    started = time.monotonic()
+    training = _prepare(config, run, splits, number=0)
     pretrained, trainer = training.pretrained, training.trainer
     validation_rows = read_part(run.store, training.validation)
     precision = choose_served_precision(config.serve.precision, pretrained)
@@ -113,25 +119,26 @@ def train(config: Config, run: Run, splits: Splits) -> TrainedModel:
     )
 
 
-def join(config: Config, run: Run, splits: Splits, number: int) -> None:
+def join(config: Config, run: Run, splits: Splits, number: int) -> Joined:
     """Take part, as worker `number`, in a training that another machine leads; nothing is written.
 
     It ends when the last epoch has ended. Raises as `train` does.
     """
-    workers = find_workers(config.train.workers, number, os.environ)
-    if workers.leads:
-        raise ConfigError(
-            "this machine would lead the training",
-            where="train.workers, --worker and TF_CONFIG",
-            fix="name all machines in train.workers, and this one by --worker from 1 on",
-        )
-    with _fitted(_prepare(config, run, splits, workers), run):
+    started = time.monotonic()
+    training = _prepare(config, run, splits, number=number)
+    with _fitted(training, run):
         logger.info("the training has ended; its leader exports the model")
+    return Joined(
+        splits=digest(splits),
+        worker=training.workers.number,
+        machines=training.workers.machines,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Training:
-    """What all machines of a training have alike, but for `leads`."""
+    """What all machines of a training have alike, but for their places among the `workers`."""
 
     settings: TrainConfig
     champion: Champion
@@ -142,14 +149,16 @@ class _Training:
     trainer: Trainer
     start: Start
     key: str
-    leads: bool
+    workers: Workers | Alone
 
 
-def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone) -> _Training:
+def _prepare(config: Config, run: Run, splits: Splits, *, number: int) -> _Training:
     train_part, validation_part = splits.part("train"), splits.part("validation")
     for part in (train_part, validation_part):
         _check_classes(part)
-    strategy = start_strategy(workers)
+    workers = gather(config.train, run, number, os.environ)
+    _refuse_other_role(workers, leads=number == 0)
+    strategy = start_strategy(workers, wait_minutes=config.train.wait_minutes)
     settings = _grown(config.train, strategy.num_replicas_in_sync)
     champion = run.registry.resolve(CHAMPION_ALIAS)
     pretrained = read_encoder(config.encoder.source)
@@ -181,8 +190,23 @@ def _prepare(config: Config, run: Run, splits: Splits, workers: Workers | Alone)
         trainer=trainer,
         start=start,
         key=key,
-        leads=workers.leads,
+        workers=workers,
     )
+
+
+def _refuse_other_role(workers: Workers | Alone, *, leads: bool) -> None:
+    if workers.leads and not leads:
+        raise ConfigError(
+            "this machine would lead the training",
+            where="train.workers, train.machines, --worker and TF_CONFIG",
+            fix="tell all machines how many they are, or their addresses, and this one its number by --worker",
+        )
+    if leads and not workers.leads:
+        raise ConfigError(
+            "another machine leads this training",
+            where="TF_CONFIG",
+            fix="run `python -m ml join` here, with the same record, and the step train on the leader",
+        )
 
 
 def _grown(settings: TrainConfig, devices: int) -> TrainConfig:
@@ -204,19 +228,23 @@ def _grown(settings: TrainConfig, devices: int) -> TrainConfig:
 def _fitted(training: _Training, run: Run) -> Iterator[Fitted]:
     """Fit the classifier; its checkpoints stay until the context ends without an error."""
     settings, trainer = training.settings, training.trainer
-    with (
-        open_checkpoints(
-            run.store,
-            training.key,
-            trainer,
-            minutes=settings.checkpoint_minutes,
-            keep_days=settings.keep_checkpoints_days,
-            leads=training.leads,
-        ) as checkpoints,
-        run.store.staging() as tokens,
-    ):
-        texts = _labelled(run.store, training.train, training.tokenizer, tokens / "train")
-        validation_texts = _labelled(run.store, training.validation, training.tokenizer, tokens / "validation")
+    with open_checkpoints(
+        run.store,
+        training.key,
+        trainer,
+        minutes=settings.checkpoint_minutes,
+        keep_days=settings.keep_checkpoints_days,
+        leads=training.workers.leads,
+    ) as checkpoints:
+        checkpoints.agree(0)  # before one waits for what another would tokenize
+        shards = Shards(
+            store=run.store,
+            key=training.key,
+            tokenizer=training.tokenizer,
+            workers=training.workers,
+            wait_minutes=settings.wait_minutes,
+        )
+        texts, validation_texts = shards.read(training.train), shards.read(training.validation)
         with tf32(allowed=settings.tf32):
             fitted = fit(trainer, texts, validation_texts, settings, checkpoints, observe=run.observe)
         yield fitted
@@ -229,19 +257,6 @@ def _check_classes(part: Split) -> None:
             where=f"store/splits/{part.digest[:12]}",
             fix=f"pull more data, or raise split.{part.name}",
         )
-
-
-def _labelled(store: Store, part: Split, tokenizer: Tokenizer, file: Path) -> LabelledTexts:
-    """Tokenize a part into a file, so that memory grows with the rows by their labels and lengths only."""
-    labels: list[NDArray[np.int8]] = []
-
-    def texts() -> Iterator[list[str]]:
-        for some_texts, targets in read_part_in_batches(store, part, CHUNK_TEXTS):
-            labels.append(targets)
-            yield some_texts
-
-    tokenized = tokenizer.tokenize_to(file, texts(), part.rows)
-    return LabelledTexts(tokenized, np.concatenate(labels).astype(np.float32))
 
 
 def _score_validation(saved_model: Path, rows: pd.DataFrame) -> Float32Array:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ml.encoder.tokenizer import Tokenizer, encoder_inputs
+from ml.encoder.tokenizer import TokenizedTexts, Tokenizer, encoder_inputs
 from ml.errors import ConfigError
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "why", "do", "cat", "##s", "sleep", "?")
@@ -69,6 +69,15 @@ def test_texts_that_come_some_at_a_time_lie_in_a_file(tokenizer, tmp_path):
     assert isinstance(tokenized.token_ids, np.memmap)
     assert tokenized.token_ids.tolist() == tokenizer.tokenize(["why", "", "do cats"]).token_ids.tolist()
     assert tokenized.padded(np.array([2]), 4)[0].tolist() == [[2, 5, 6, 7]]
+
+
+def test_shards_read_as_one(tokenizer, tmp_path):
+    texts = [["why", ""], ["do cats"], ["sleep"]]
+    made = [tokenizer.tokenize_to(tmp_path / str(number), iter([some]), 2) for number, some in enumerate(texts)]
+    shards, whole = TokenizedTexts.of_shards(made), tokenizer.tokenize([text for some in texts for text in some])
+    rows = np.array([3, 0, 2, 1, 2])
+    assert len(shards) == len(whole) == 4
+    assert [each.tolist() for each in shards.padded(rows, 5)] == [each.tolist() for each in whole.padded(rows, 5)]
 
 
 def test_no_texts_are_no_tokens(tokenizer):

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ml.cli import main
-from ml.records import DataQuality, RawSnapshot, RunOutcome, StepTimes, to_json
+from ml.records import DataQuality, RawSnapshot, RunOutcome, StepCosts, StepTimes, to_json
 from ml.report.open_metrics import metrics_text
 from tests.airflow.pages.examples import decide_next
 from tests.judge.examples import open_run
@@ -41,6 +41,7 @@ def test_runs_steps_and_data_are_those_of_the_reports(home):
     run = open_run(home, "weekly")
     run.keep_for_page(RunOutcome(outcome="kept", step="promote", reason='no "gain"', lines=()))
     run.keep_for_page(StepTimes(step="split", began=1000.25, ended=1003.75), name="times/split")
+    run.keep_for_page(StepCosts(step="split", written_bytes=77, peak_memory_bytes=5000), name="costs/split")
     snapshot = RawSnapshot(source="file:a", sha256="1" * 64, rows=7, columns=(), bytes=99, quarantined_rows=2)
     run.keep_for_page(replace(snapshot, erased_rows=1))
     quality = DataQuality(run_id="weekly", time="2026-10-11T03:10:00+00:00", snapshot="1" * 64, rows=7, checks=())
@@ -51,6 +52,8 @@ def test_runs_steps_and_data_are_those_of_the_reports(home):
 
     assert told["sincere_last_run_info", "weekly", "kept"] == 1
     assert told["sincere_step_seconds", "split"] == 3.5
+    assert told["sincere_step_written_bytes", "split"] == 77
+    assert told["sincere_step_peak_memory_bytes", "split"] == 5000
     assert [told["sincere_snapshot_rows", what] for what in ("kept", "quarantined", "erased")] == [7, 2, 1]
     assert told["sincere_snapshot_bytes",] == 99
     assert told["sincere_home_bytes", "reports"] > 0

@@ -11,6 +11,7 @@ from ml.records import (
     Decision,
     Evaluation,
     Float32Form,
+    Joined,
     ModelVersion,
     NoChampion,
     PairedCosts,
@@ -81,6 +82,11 @@ def _(record: TrainedModel) -> str:
     pace = f"for {record.train_seconds:,.0f} s at {record.examples_per_second:,.0f} examples/s"
     kept = f"epoch {record.best_epoch} kept, threshold {record.threshold:.4f}"
     return f"model {_short(record.model)}: trained from {origin} {pace}, {kept}{_form(record.form)}"
+
+
+@words_of.register
+def _(record: Joined) -> str:
+    return f"machine {record.worker + 1} of {record.machines} trained along for {record.seconds:,.0f} s"
 
 
 @words_of.register

@@ -15,8 +15,12 @@ from retraining.outcome.tasks import verdict_tasks
 from retraining.params import retraining_params
 from retraining.schedule import RUN_TYPES, retraining_schedule
 from retraining.step.environment import SOURCE_CONNECTIONS
+from retraining.step.machines import MachineOperator, training_machines
 from retraining.step.pod import gpu_pod
 from retraining.step.step_operator import TASK_DEFAULTS, StepOperator
+
+# What came of a training is told by the task of its leader.
+_UNTOLD: dict[str, Any] = {"on_success_callback": [], "on_skipped_callback": [], "on_failure_callback": []}
 
 _DOC = """
 ### From a CSV to a promotion decision
@@ -28,6 +32,8 @@ Each task runs one step, `python -m ml STEP`, in a process of its own and hands 
   block on a version that was rolled back.
 - **validate** stops the run without a retry if a critical expectation fails; its log says which one, and where the
   Data Docs are.
+- **train** has a task **join** beside it for each further machine, if {machines}, names more than one. They meet in
+  the store; if one dies, all are tried again, and go on from the last checkpoint.
 - **evaluate** scores candidate and champion in this run, on the same test rows. If the registry does not answer,
   the run stops.
 - **probe** serves the candidate in a fresh process before the alias moves. The candidate must answer hard questions
@@ -55,7 +61,7 @@ There is nothing to backfill: a run judges the champion of now on the file of no
 
 def retraining_dag(dag_id: str, model: Model) -> DAG:
     """Return the DAG that retrains a model; Airflow's UI shows its tabs if the id begins with `retrain_`."""
-    told = {setting: model.told_by(setting) for setting in ("notify", "schedule", "source", "config")}
+    told = {setting: model.told_by(setting) for setting in ("notify", "schedule", "source", "config", "machines")}
     with DAG(
         dag_id,
         schedule=retraining_schedule(model),
@@ -84,10 +90,16 @@ def _connect_tasks(model: Model) -> None:
     DetectOperator(records=[snapshot]) >> validate
     splits = StepOperator(step="split", records=[snapshot, validate.output]).output
     gpu: dict[str, Any] = {"pool": "gpu", "queue": "gpu", "executor_config": gpu_pod()}
-    trained = StepOperator(step="train", records=[splits], execution_timeout=timedelta(hours=24), **gpu).output
-    comparison = EvaluateOperator(records=[splits, trained], execution_timeout=timedelta(hours=24), **gpu).output
+    gpu |= {"execution_timeout": timedelta(hours=24)}
+    machines = training_machines(model)
+    trained = MachineOperator(machines=machines, records=[splits], **gpu).output
+    comparison = EvaluateOperator(records=[splits, trained], **gpu).output
     probe = StepOperator(step="probe", records=[comparison]).output
     decision = StepOperator(step="decide", records=[comparison, probe]).output
     approved = ApproveOperator(records=[comparison, decision, probe], notifiers=[ApprovalNotifier()]).output
     promote = PromoteOperator(champion=model.champion, records=[comparison, approved, probe])
-    promote >> verdict_tasks()
+    verdict = verdict_tasks()
+    promote >> verdict
+    if machines > 1:
+        others = MachineOperator.partial(task_id="join", machines=machines, records=[splits], **_UNTOLD, **gpu)
+        others.expand(worker=[*range(1, machines)]) >> verdict

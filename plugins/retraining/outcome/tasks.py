@@ -29,7 +29,9 @@ class VerdictOperator(BaseBranchOperator):
     def choose_branch(self, context: Context) -> str:
         """Return the id of that task."""
         ti, run_id = context["ti"], context["run_id"]
-        states = ti.get_task_states(ti.dag_id, run_ids=[run_id])[run_id]
+        # The end of a mapped task, which helps another, is the other's end.
+        tasks = [task.task_id for task in self.dag.tasks if not task.is_mapped]
+        states = ti.get_task_states(ti.dag_id, task_ids=tasks, run_ids=[run_id])[run_id]
         failed = sorted(task for task, state in states.items() if state == "failed")
         told = outcome_of(model_of_task(self), run_id, failed)
         leave_note(ti, told)

@@ -40,6 +40,9 @@ def end_of(step: str, status: int) -> Mapping[str, str]:
     if _signal(status) == signal.SIGTERM:
         fix = "nothing if its worker was stopped: it may be tried again, and a training goes on from where it was"
         return told(_killed(step, signal.SIGTERM), "its worker, a person, or its time limit", fix)
+    if _signal(status) == signal.SIGALRM:
+        fix = "it may be tried again; let the machines that train together reach each other's addresses"
+        return told(_killed(step, signal.SIGALRM), "train.machines, train.workers and train.wait_minutes", fix)
     if _signal(status):
         return told(
             _killed(step, _signal(status)),
@@ -50,6 +53,8 @@ def end_of(step: str, status: int) -> Mapping[str, str]:
 
 
 def _killed(step: str, by: int) -> str:
+    if by == signal.SIGALRM:
+        return f"step {step} waited in vain for another machine to begin (signal {by})"
     if by == signal.SIGTERM:
         return f"step {step} was told to end (signal {by})"
     return f"step {step} was killed by signal {by}; 9 mostly means too little memory"

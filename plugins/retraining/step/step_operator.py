@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from retraining.source import refuse_config, source_of, with_credentials, with_d
 from retraining.step.ending import tell_end
 from retraining.step.environment import allowed, from_connections
 from retraining.step.exit_status import end_of, has_told, raise_for_status, told
+from retraining.step.figures import emit
 from retraining.step.process import StepProcess
 from retraining.step.task_log import TaskLog
 
@@ -87,13 +89,16 @@ class StepOperator(BaseOperator):
             output, notices = Path(folder, "output.json"), Path(folder, "notices")
             command = [*self._allowed_command(context, Path(folder)), *self._inputs(Path(folder))]
             command += ["--notices", str(notices), "--output", str(output)]
+            began = time.monotonic()
             status = self._run(command, context)
+            seconds = time.monotonic() - began
             if notices.is_file():
                 self.notices = notices.read_text(encoding="utf-8")
             if not has_told(status):
                 self._leave_verdict(context, end_of(self.step, status), status=status)
             self._raise_for_status(status)
             record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+        emit(self.step, self.model, seconds, record)
         return record
 
     @property

@@ -1,6 +1,6 @@
 """Two machines, here two processes on loopback, train one model; one of them is killed in the middle.
 
-python -m tests.training.test_workers 4      the same with four
+python -m tests.training.machines.test_workers 4      the same with four
 """
 
 import json
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from ml.config import TrainConfig
-from ml.config.workers import Alone, Workers, find_workers
 from ml.errors import ConfigError
+from ml.training.machines.workers import Alone, Workers, find_workers
 from ml.training.train import _grown
 from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 TWO = ("first:2222", "second:2222")
 
 # The script forks before TensorFlow is used.

@@ -61,7 +61,7 @@ class Workers:
 
 
 def find_workers(addresses: Sequence[str], index: int, environment: Mapping[str, str]) -> Workers | Alone:
-    """Return who trains together, by the variable TF_CONFIG, or else by the settings' addresses.
+    """Return who trains together, by the variable TF_CONFIG, or else by the addresses.
 
     `index` is the number of this process among the addresses. Raises ConfigError if either is not as it should be.
     """
@@ -70,13 +70,18 @@ def find_workers(addresses: Sequence[str], index: int, environment: Mapping[str,
         return _by_variable(text)
     if len(addresses) <= 1:
         return Alone()
-    if index >= len(addresses):
-        raise ConfigError(
-            f"there is no worker {index} among {len(addresses)}",
-            where="config [train] workers",
-            fix=f"give a number from 0, the leader, to {len(addresses) - 1}",
-        )
+    refuse_number(index, len(addresses))
     return Workers(cluster={"worker": tuple(addresses)}, role="worker", index=index)
+
+
+def refuse_number(number: int, machines: int) -> None:
+    """Raise ConfigError for the number of a machine that there is not."""
+    if number >= machines:
+        raise ConfigError(
+            f"there is no worker {number} among {machines}",
+            where="config [train] workers and machines",
+            fix=f"give a number from 0, the leader, to {machines - 1}",
+        )
 
 
 def _by_variable(text: str) -> Workers | Alone:

@@ -1,0 +1,1 @@
+"""Which machines train together, and how do they find each other?"""
