@@ -287,7 +287,7 @@ def rejected(airflow: Airflow, refused: requests.Response) -> str:
 @pytest.fixture(scope="module")
 def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]":
     """Run `airflow dags test` on the same home, at the same time."""
-    command = [BIN / "airflow", "dags", "test", "ask"]
+    command = [os.environ["FORKED_AIRFLOW"], "dags", "test", "ask"]
     return subprocess.run(command, env=airflow.environment, check=False, capture_output=True, text=True, timeout=600)
 
 
