@@ -183,7 +183,7 @@ def team() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="module")
-def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
+def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
     port, *others = (str(_free_port()) for _ in range(4))
     airflow_home = home / "airflow"
     airflow_home.mkdir()
@@ -193,6 +193,7 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
+        "ML_PYTHON": python,
         "SINCERE_NOTIFY": "all=team",
         "SINCERE_LATE_HOURS": "0.002",
         "AIRFLOW_CONN_TEAM": connection(team.address),
