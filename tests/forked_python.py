@@ -21,7 +21,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -131,7 +131,8 @@ def _answer(client: socket.socket) -> None:
 
 
 def _die_with(client: socket.socket) -> None:
-    client.recv(1)
+    with suppress(ConnectionError):  # it has been killed before it read the status
+        client.recv(1)
     os.killpg(0, signal.SIGKILL)
 
 

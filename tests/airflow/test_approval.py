@@ -51,6 +51,7 @@ from pathlib import Path
 
 from airflow.sdk import Asset, dag, task
 from retraining.approval import ApproveOperator
+from retraining.dags_test_command import ready_for_test
 from retraining.notices.deadline import alert_if_late
 from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import PromoteOperator
@@ -78,6 +79,7 @@ def asking(name):
 ask, ask_late = asking("ask"), asking("ask_late")
 alert_if_late(ask)
 alert_if_late(ask_late)
+ready_for_test(ask)
 """
 
 
