@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_airflow import forked_airflow
 from tests.forked_python import STEPS, forked_python, serving_by
 from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
@@ -38,9 +39,10 @@ _OPEN = ExitStack()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the Python that waits for no import, one for all processes of pytest-xdist."""
+    """Start the Python and the Airflow that wait for no import, one of each for all processes of pytest-xdist."""
     if not hasattr(config, "workerinput"):
         os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*STEPS))
+        os.environ["FORKED_AIRFLOW"] = _OPEN.enter_context(forked_airflow())
 
 
 def pytest_unconfigure() -> None:

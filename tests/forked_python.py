@@ -1,9 +1,10 @@
 """A Python that has heavy packages imported when it starts, for tests of what a process does after its imports.
 
-`forked_python` gives a program that takes a command line as Python does (`-m MODULE …`, `-c CODE …` or `-I FILE …`),
-so ML_PYTHON may name it. A server, which imports the modules when it is first asked, forks a process for each command
-line; TensorFlow survives a fork as long as it has not been used. The program passes on environment, folder, standard
-streams, signals and exit status; if it is killed, its process dies with it.
+`forked_python` gives a program that takes a command line as Python does (`-m MODULE …`, `-c CODE …`, `-I FILE …` or
+`-P FILE …`), so ML_PYTHON may name it; the Pythons that its process starts are such processes, too. A server, which
+imports the modules when it is first asked, forks a process for each command line; TensorFlow survives a fork as long as
+it has not been used. The program passes on environment, folder, standard streams, signals and exit status; if it is
+killed, its process dies with it.
 """
 
 import array
@@ -19,8 +20,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -32,12 +33,13 @@ PROJECT = Path(__file__).parents[1]
 STEPS = (
     *("ml.cli", "ml.registry.local", "ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.training.train"),
     *("ml.judge.evaluate", "ml.judge.decide", "ml.report.evaluation_page", "ml.serve.probe", "ml.champion.promote"),
-    *("ml.scoring.score", "tensorflow", "tensorflow_text"),
+    *("ml.scoring.score", "tensorflow", "tensorflow_text", "wandb"),
 )
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
+    sys.argv[1:1] = {words!r}
     job = json.dumps([sys.argv, dict(os.environ), os.getcwd()]).encode()
     server.sendmsg([len(job).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
     server.sendall(job)
@@ -52,11 +54,15 @@ os._exit(status[0])
 
 
 @contextmanager
-def forked_python(*modules: str) -> Iterator[str]:
-    """Yield the program's path; its server ends with the context."""
+def forked_python(*modules: str, name: str = "python", words: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the program's path; its server ends with the context.
+
+    `MODULE:FUNCTION` is imported and called. The words come before those of each command line.
+    """
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
-        address, program = f"{folder}/server", Path(folder, "python")
-        program.write_text(_PROGRAM.format(python=sys.executable, address=address), encoding="utf-8")
+        address, program = f"{folder}/server", Path(folder, name)
+        text = _PROGRAM.format(python=sys.executable, address=address, words=list(words))
+        program.write_text(text, encoding="utf-8")
         program.chmod(0o755)
         command = [sys.executable, "-m", "tests.forked_python", address, *modules]
         with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
@@ -83,8 +89,8 @@ def _serve(address: str, modules: list[str]) -> None:
         listener.listen(64)
         print("ready", flush=True)
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
-            for module in modules:
-                import_module(module)
+            while modules:
+                _load(modules.pop(0))
             client, _ = listener.accept()
             if os.fork() == 0:
                 try:
@@ -93,6 +99,13 @@ def _serve(address: str, modules: list[str]) -> None:
                 finally:  # a client that has been killed meanwhile
                     os._exit(1)
             client.close()
+
+
+def _load(what: str) -> None:
+    module, _, function = what.partition(":")
+    loaded = import_module(module)
+    if function:
+        getattr(loaded, function)()
 
 
 def _answer(client: socket.socket) -> None:
@@ -118,13 +131,16 @@ def _answer(client: socket.socket) -> None:
 
 
 def _die_with(client: socket.socket) -> None:
-    client.recv(1)
+    with suppress(ConnectionError):  # it has been killed before it read the status
+        client.recv(1)
     os.killpg(0, signal.SIGKILL)
 
 
 def _run(argv: list[str]) -> int:
     program, kind, name, *arguments = argv
-    sys.argv = [name if kind == "-I" else program, *arguments]
+    sys.argv = [name if kind in _FILES else program, *arguments]
+    if Path(program).name == "python":
+        sys.executable = program
     try:
         _RUNS[kind](name)
         status = 0
@@ -139,9 +155,10 @@ def _run(argv: list[str]) -> int:
     return status
 
 
+_FILES = ("-I", "-P")
 _RUNS = {
     "-m": partial(runpy.run_module, run_name="__main__"),
-    "-I": partial(runpy.run_path, run_name="__main__"),
+    **dict.fromkeys(_FILES, partial(runpy.run_path, run_name="__main__")),
     "-c": lambda code: exec(code, {"__name__": "__main__"}),
 }
 

@@ -139,6 +139,8 @@ class _Parts:
         elif name == "worker-gpu":
             command += own
         home = {"AIRFLOW_HOME": str(self._folder / name), "HOME": str(self._folder)}
+        if name == "init":  # its commands wait for no import
+            home["PATH"] = f"{Path(os.environ['FORKED_AIRFLOW']).parent}:{self._here['PATH']}"
         return _process(command, log=self._folder / f"{name}.log", environment=self._here | home | given)
 
     def _here_is(self, value: str) -> str:

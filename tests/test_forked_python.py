@@ -65,3 +65,9 @@ def test_a_process_that_is_killed_is_seen_to_be(sleeper, number):
     (program if number == signal.SIGTERM else process).send_signal(number)
     assert program.wait(timeout=60) == -signal.SIGKILL
     assert psutil.wait_procs([process], timeout=60)[1] == []
+
+
+def test_the_pythons_that_it_starts_wait_for_no_import_either(python):
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(sys.executable)'])"
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == f"{python}\n"

@@ -51,6 +51,7 @@ from pathlib import Path
 
 from airflow.sdk import Asset, dag, task
 from retraining.approval import ApproveOperator
+from retraining.dags_test_command import ready_for_test
 from retraining.notices.deadline import alert_if_late
 from retraining.notices.notifier import ApprovalNotifier
 from retraining.operators import PromoteOperator
@@ -78,6 +79,7 @@ def asking(name):
 ask, ask_late = asking("ask"), asking("ask_late")
 alert_if_late(ask)
 alert_if_late(ask_late)
+ready_for_test(ask)
 """
 
 
@@ -183,7 +185,7 @@ def team() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="module")
-def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
+def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
     port, *others = (str(_free_port()) for _ in range(4))
     airflow_home = home / "airflow"
     airflow_home.mkdir()
@@ -193,6 +195,7 @@ def airflow(home: Path, team: Webhook) -> Iterator[Airflow]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
+        "ML_PYTHON": python,
         "SINCERE_NOTIFY": "all=team",
         "SINCERE_LATE_HOURS": "0.002",
         "AIRFLOW_CONN_TEAM": connection(team.address),
@@ -287,7 +290,7 @@ def rejected(airflow: Airflow, refused: requests.Response) -> str:
 @pytest.fixture(scope="module")
 def tested(airflow: Airflow, rejected: str) -> "subprocess.CompletedProcess[str]":
     """Run `airflow dags test` on the same home, at the same time."""
-    command = [BIN / "airflow", "dags", "test", "ask"]
+    command = [os.environ["FORKED_AIRFLOW"], "dags", "test", "ask"]
     return subprocess.run(command, env=airflow.environment, check=False, capture_output=True, text=True, timeout=600)
 
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from retraining.outcome.run_outcome import ENDED, FAILED
 from ml.source.sample import write_sample
 from ml.steps import STEPS
 from tests.airflow.notices.servers import PASSWORD, SECRET, Webhook, connection, webhook
+from tests.forked_airflow import quick_make
 from tests.processes import watched_command_lines
 from tests.tiny import write_tiny_config
 from tests.wandb_server import WandbServer, serving
@@ -54,12 +56,13 @@ def retrain(place: Path, server: WandbServer, team: Webhook) -> Retrain:
     wandb = {"WANDB_BASE_URL": server.url, "AIRFLOW_CONN_WANDB_DEFAULT": key}
     notices = {"SINCERE_NOTIFY": "all=team", "AIRFLOW_CONN_TEAM": connection(team.address)}
 
-    def run(source: Path = place / "Jane's new questions.csv") -> "subprocess.CompletedProcess[str]":
+    def run(
+        source: Path = place / "Jane's new questions.csv", *, make: list[str], **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))}
-        environment |= {"SINCERE_HOME": str(place / "my state"), **wandb, **notices}
-        command = ["make", "--assume-old=.venv/installed-all", "retrain", f"SOURCE={source}"]
+        environment |= {"SINCERE_HOME": str(place / "my state"), **wandb, **notices, **variables}
         return subprocess.run(
-            [*command, f"CONFIG={place / 'tiny.toml'}"],
+            [*make, "retrain", f"SOURCE={source}", f"CONFIG={place / 'tiny.toml'}"],
             cwd=PROJECT,
             env=environment,
             check=False,
@@ -71,6 +74,12 @@ def retrain(place: Path, server: WandbServer, team: Webhook) -> Retrain:
 
 
 @pytest.fixture(scope="module")
+def again(retrain: Retrain, tmp_path_factory: pytest.TempPathFactory, python: str) -> Retrain:
+    """The same in processes that wait for no import."""
+    return partial(retrain, make=quick_make(tmp_path_factory.mktemp("bin"), python=python), ML_PYTHON=python)
+
+
+@pytest.fixture(scope="module")
 def command_lines() -> list[str]:
     """The command lines of all processes that ran during the first run."""
     return []
@@ -79,7 +88,7 @@ def command_lines() -> list[str]:
 @pytest.fixture(scope="module")
 def first(retrain: Retrain, command_lines: list[str]) -> "subprocess.CompletedProcess[str]":
     with watched_command_lines(command_lines):
-        return retrain()
+        return retrain(make=["make", "--assume-old=.venv/installed-all"])
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +99,8 @@ def runs(first: object, server: WandbServer) -> dict[str, Run]:
 
 
 @pytest.fixture(scope="module")
-def second(first: object, retrain: Retrain) -> "subprocess.CompletedProcess[str]":
-    return retrain()
+def second(first: object, again: Retrain) -> "subprocess.CompletedProcess[str]":
+    return again()
 
 
 @pytest.mark.parametrize(("value", "asked"), [("1", True), ("", False), ("0", False), ("false", False), ("no", False)])
@@ -151,13 +160,14 @@ def test_the_champions_asset_says_how_good_it_is_and_where_to_look(first: object
 
 
 @pytest.fixture(scope="module")
-def scored(first: object, place: Path) -> "subprocess.CompletedProcess[str]":
+def scored(first: object, place: Path, python: str) -> "subprocess.CompletedProcess[str]":
     """Score other questions with the champion by the real DAG, on the same home."""
     write_sample(place / "week.csv", rows=700, seed=2)
     home = place / "my state"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))}
     environment |= {
         "SINCERE_HOME": str(home),
+        "ML_PYTHON": python,
         "SINCERE_QUESTIONS": str(place / "week.csv"),
         "SINCERE_CONFIG": str(place / "tiny.toml"),
         "AIRFLOW_HOME": str(home / "airflow"),
@@ -167,7 +177,7 @@ def scored(first: object, place: Path) -> "subprocess.CompletedProcess[str]":
     }
     conf = json.dumps({"output": str(place / "scored.csv")})
     return subprocess.run(
-        [PROJECT / ".venv" / "bin" / "airflow", "dags", "test", "score_questions", "--conf", conf],
+        [os.environ["FORKED_AIRFLOW"], "dags", "test", "score_questions", "--conf", conf],
         cwd=PROJECT,
         env=environment,
         check=False,
@@ -196,12 +206,12 @@ def test_a_scoring_leaves_reports_of_its_own(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(first: object, retrain: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
+def stopped(first: object, again: Retrain, place: Path) -> "subprocess.CompletedProcess[str]":
     """Retrain on a CSV in which far too many questions are labelled insincere."""
     lines = (place / "Jane's new questions.csv").read_text(encoding="utf-8").splitlines()
     odd = [line.rsplit(",", 1)[0] + f",{number % 2}" for number, line in enumerate(lines[1:])]
     (place / "odd.csv").write_text("\n".join([lines[0], *odd, ""]), encoding="utf-8")
-    return retrain(place / "odd.csv")
+    return again(place / "odd.csv")
 
 
 def test_a_critical_expectation_stops_the_run_and_says_what_where_and_what_to_do(

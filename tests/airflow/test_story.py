@@ -5,7 +5,9 @@ scoring of questions; and the way back.
 """
 
 import csv
+import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ml.registry.local import LocalRegistry
 from ml.source.sample import write_sample
 from tests.airflow.notices.servers import Webhook, connection, webhook
 from tests.browser import Person, browsing, needs_chromium
+from tests.forked_airflow import quick_make
 from tests.live import Airflow, running_airflow, until, wait_for_question
 from tests.tiny import BETTER, write_learning_config
 
@@ -72,9 +75,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path
     }
     dags = shutil.copytree(PROJECT / "dags", place / "dags")
     (dags / "toxic.py").write_text(SECOND_MODEL)
-    with running_airflow(
-        tmp_path_factory.mktemp("live"), f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told, ML_PYTHON=python
-    ) as airflow:
+    # What comes before Airflow's parts waits for no import; the parts are those of the PATH.
+    _, *quick = quick_make(tmp_path_factory.mktemp("bin"), python=sys.executable)
+    told |= {"ML_PYTHON": python, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    folder = tmp_path_factory.mktemp("live")
+    with running_airflow(folder, *quick, f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told) as airflow:
         yield airflow
 
 
@@ -116,8 +121,9 @@ def first(person: Person, form: Locator, asked: dict[str, str]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def question(airflow: Airflow, first: Run, asked: dict[str, str]) -> Mapping[str, Any]:
+def question(airflow: Airflow, person: Person, first: Run, asked: dict[str, str]) -> Mapping[str, Any]:
     """What a person is asked about another candidate."""
+    _rest(person)
     run_id = _trigger(airflow, RETRAIN, **asked, **BETTER, approval="always")
     return wait_for_question(airflow, RETRAIN, run_id, seconds=SLOW)
 
@@ -138,15 +144,17 @@ def second(person: Person, question: Mapping[str, Any]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def scored(airflow: Airflow, second: Run) -> Run:
+def scored(airflow: Airflow, person: Person, second: Run) -> Run:
     """The run that the asset's event started, since the champion is another one, when it has ended."""
+    _rest(person)
     run_id, *_ = until(lambda: _runs(airflow, SCORE), seconds=120, what="the run of the asset's event")
     return _ended(airflow, SCORE, run_id)
 
 
 @pytest.fixture(scope="module")
-def back(airflow: Airflow, scored: Run) -> Run:
+def back(airflow: Airflow, person: Person, scored: Run) -> Run:
     """The rollback, when it has ended."""
+    _rest(person)
     airflow.call("PATCH", f"/api/v2/dags/{SCORE}", is_paused=True).raise_for_status()
     airflow.call("PATCH", f"/api/v2/dags/{ROLLBACK}", is_paused=False).raise_for_status()
     return _ended(airflow, ROLLBACK, _trigger(airflow, ROLLBACK, reason="users complained"))
@@ -366,6 +374,7 @@ def test_a_wrong_number_is_put_right_by_the_form_and_refused_elsewhere_with_its_
 @pytest.fixture(scope="module")
 def event(person: Person, place: Path, back: Run) -> Run:
     """The run of a second model that an event of its source has started, when it has ended: there is no file."""
+    _rest(person)
     airflow, source = person.airflow, (place / "toxic.csv").as_uri()
     airflow.call("PATCH", f"/api/v2/dags/{OTHER}", is_paused=False).raise_for_status()
     (asset,) = [asset for asset in airflow.get("/api/v2/assets")["assets"] if asset["uri"] == source]

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ml.source.sample import write_sample
-from tests.forked_python import STEPS, forked_python
+from tests.forked_airflow import quick_make
 from tests.processes import watched_command_lines
 from tests.tiny import write_learning_config
 from tests.wandb_server import WandbServer, serving
@@ -48,12 +48,14 @@ class Team:
         # Tracking is off; test_retrain.py tests it.
         settings = {"SINCERE_HOME": str(place / "home"), "SINCERE_REGISTRY": REGISTRY, "WANDB_MODE": "disabled"}
         settings["ML_PYTHON"] = python
+        (place / "bin").mkdir()
+        self.make = quick_make(place / "bin", python=python)
         self.environment = kept | server.environment | settings
 
     def retrain(self, training: str) -> "subprocess.Popen[str]":
         """By the DAG."""
         settings = [f"CONFIG={self._config(training)}", f"SOURCE={self.place / 'rows.csv'}"]
-        return self._start("make", "--assume-old=.venv/installed-all", "retrain", *settings)
+        return self._start(*self.make, "retrain", *settings)
 
     def retrain_without_airflow(self, training: str) -> "subprocess.Popen[str]":
         """The same steps, much quicker."""
@@ -99,13 +101,13 @@ def command_lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def weeks(place: Path, server: WandbServer, command_lines: list[str]) -> SimpleNamespace:
+def weeks(place: Path, server: WandbServer, command_lines: list[str], python: str) -> SimpleNamespace:
     """Make four runs, with a rollback before the last one.
 
     In the last run W&B is down from the decision on, until the task waits for its retry. Only that run is made by the
     DAG: its retry is what Airflow adds to the steps.
     """
-    with watched_command_lines(command_lines), forked_python(*STEPS) as python:
+    with watched_command_lines(command_lines):
         return _live_through(Team(place, server, python), place, server)
 
 

@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from tests.live import MAKE, PROJECT, environment_of
+from tests.forked_airflow import quick_make
+from tests.live import PROJECT, environment_of
 
 HOME = '/folder/it\'s "a" home with \\ and `ticks` and * and é'
 SHELLS = {"bash": 'eval "$(cat)"', "zsh": 'eval "$(cat)"', "fish": "source"}
@@ -32,9 +34,10 @@ def test_a_shell_takes_every_name_as_it_is(shell: str) -> None:
     assert told.splitlines() == [HOME, *given.values(), str(PROJECT / ".venv" / "bin" / "airflow")]
 
 
-def test_nothing_but_exports_is_printed_and_a_relative_home_is_the_projects(tmp_path) -> None:
+def test_nothing_but_exports_is_printed_and_a_relative_home_is_the_projects(tmp_path, tmp_path_factory) -> None:
     environment = environment_of(tmp_path) | {"SINCERE_HOME": os.path.relpath(tmp_path, PROJECT)}
-    env = subprocess.run([*MAKE, "env"], cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+    make = quick_make(tmp_path_factory.mktemp("bin"), python=sys.executable)
+    env = subprocess.run([*make, "env"], cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
     lines = env.stdout.splitlines()
     assert [line for line in lines if not line.startswith("export ")] == []
     assert f"export SINCERE_HOME={tmp_path}" in lines

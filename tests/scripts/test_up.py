@@ -217,7 +217,7 @@ def test_plain_airflow_works_in_any_folder(shell: Shell) -> None:
 
 def test_the_schedulers_of_a_home_leave_the_runs_of_a_shell_alone(shell: Shell, airflow: Airflow, dags: Path) -> None:
     airflow.call("PATCH", "/api/v2/dags/crowd", is_paused=False).raise_for_status()
-    tested = shell("airflow dags test crowd")
+    tested = shell('"$FORKED_AIRFLOW" dags test crowd')
     assert tested.returncode == 0, tested.stdout + tested.stderr
     seen = [line.split() for line in (dags / "seen.txt").read_text().splitlines()]
     assert sorted(int(number) for number, _ in seen) == list(range(20))
@@ -230,14 +230,14 @@ def test_the_schedulers_of_a_home_leave_the_runs_of_a_shell_alone(shell: Shell, 
 
 def test_one_task_runs_alone(shell: Shell, airflow: Airflow, dags: Path) -> None:
     (dags / "seen.txt").unlink(missing_ok=True)
-    tested = shell("airflow tasks test crowd seen_7")
+    tested = shell('"$FORKED_AIRFLOW" tasks test crowd seen_7')
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert [line.split()[0] for line in (dags / "seen.txt").read_text().splitlines()] == ["7"]
 
 
 def test_a_step_runs_from_a_shell_in_any_folder(shell: Shell, home: Path) -> None:
     conf = shlex.quote(json.dumps({"source": "sample:300"}))
-    tested = shell(f"airflow tasks test retrain_quora snapshot --task-params {conf}")
+    tested = shell(f"$FORKED_AIRFLOW tasks test retrain_quora snapshot --task-params {conf}")
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert list((home / "store").rglob("*.parquet"))
 

@@ -1,0 +1,84 @@
+"""Airflow's command line in a process that has imported it, for tests of what its commands do.
+
+`forked_airflow` gives a program `airflow`; see tests/forked_python.py, whose server runs `preload` before it forks.
+Importing Airflow takes two seconds of every process, and the API by which `airflow dags test` runs tasks takes five
+more to be made. Neither starts a thread or opens a database. After the fork Airflow reads its settings again and
+begins; a setting that it reads only while it is imported must be the same for the command.
+"""
+
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tests.forked_python import forked_python
+
+_MODULES = (
+    *("airflow.cli.commands.pool_command", "airflow.cli.commands.dag_command", "airflow.cli.commands.task_command"),
+    *("airflow.utils.db", "airflow.providers.standard.operators.hitl"),
+)
+_AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"  # Airflow is imported, and does not begin
+_read: list[tuple[Any, ...]] = []
+
+
+@contextmanager
+def forked_airflow() -> Iterator[str]:
+    """Yield the program's path; its server ends with the context."""
+    words = ["-c", "from tests.forked_airflow import run; run()"]
+    with forked_python("tests.forked_airflow:preload", name="airflow", words=words) as program:
+        yield program
+
+
+def quick_make(folder: Path, *, python: str) -> list[str]:
+    """Return a `make` with this Python and an Airflow that waits for no import; the folder has these programs then."""
+    (folder / "airflow").symlink_to(os.environ["FORKED_AIRFLOW"])
+    (folder / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
+    (folder / "python").chmod(0o755)
+    (folder / "uv").touch()
+    return ["make", "--assume-old=.venv/installed-all", "--eval", f"override BIN := {folder}"]
+
+
+def preload() -> None:
+    """Import Airflow and make its API, and keep which settings were read meanwhile."""
+    with patch.dict(os.environ, {_AS_LIBRARY: "1"}), warnings.catch_warnings(action="ignore"):
+        parser = type(import_module("airflow.configuration").conf).__mro__[1]
+        get = parser.get
+
+        def noted(self: Any, section: str, key: str, **how: Any) -> Any:
+            value = get(self, section, key, **how)
+            _read.append((section, key, how, value))
+            return value
+
+        with patch.object(parser, "get", noted):
+            for module in _MODULES:
+                import_module(module)
+            import_module("airflow.sdk.execution_time.supervisor").in_process_api_server().app._cadwyn_initialize()
+
+
+def run() -> None:
+    """Run the command line of this process in its environment."""
+    _read_settings()
+    import_module("airflow.settings").initialize()
+    sys.exit(import_module("airflow.__main__").main())
+
+
+def _read_settings() -> None:
+    """Give all that Airflow holds of its settings the values of this environment."""
+    of_airflow, of_tasks = map(import_module, ("airflow.configuration", "airflow.sdk.configuration"))
+    settings = import_module("airflow.settings")
+    settings.AIRFLOW_HOME = of_airflow.AIRFLOW_HOME = of_airflow.get_airflow_home()
+    of_airflow.AIRFLOW_CONFIG = of_airflow.get_airflow_config(of_airflow.AIRFLOW_HOME)
+    for module in (of_airflow, of_tasks):
+        vars(module.conf).update(vars(module.initialize_config()))
+    of_airflow.secrets_backend_list = of_airflow.initialize_secrets_backends()
+    import_module("airflow.serialization.serialized_objects").DAGS_FOLDER = of_airflow.conf.get("core", "dags_folder")
+    changed = {
+        f"{section}.{key}" for section, key, how, value in _read if of_airflow.conf.get(section, key, **how) != value
+    }
+    assert not changed, f"Airflow reads these settings while it is imported: {sorted(changed)}"
