@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
 from ml.config import Config
-from ml.errors import LineageError
 from ml.keeping.logs import drop_log, log_files, remove_empty_folders
 from ml.keeping.needed import REPORTS, SECONDS_PER_DAY, UNFINISHED_DAYS, last_written, needed, report_folders
 from ml.records import Cleanup, Removed
 from ml.registry.alias_move import record_cut_off
 from ml.run import Run
-from ml.store import Kind
+from ml.store import Kind, folder_bytes
 from ml.store.files import remove_whole
 
 LOGS = "logs"
@@ -95,13 +94,13 @@ def _items(run: Run) -> Iterator[_Item]:
     home = run.reports.parent.resolve()
     for kind in _KINDS:
         for name in run.store.names(cast(Kind, kind)):
-            with suppress(LineageError, FileNotFoundError):  # another process was quicker
-                place = run.store.open(cast(Kind, kind), name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                place = run.store.place(cast(Kind, kind), name)
                 if _is_below(home, place):
-                    yield _Item(kind, name, place, _bytes(place), place.lstat().st_mtime)
+                    yield _Item(kind, name, place, *run.store.measured(cast(Kind, kind), name))
     for folder in report_folders(run):
         if _is_below(home, folder):
-            yield _Item(REPORTS, folder.name, folder, _bytes(folder), last_written(folder))
+            yield _Item(REPORTS, folder.name, folder, folder_bytes(folder), last_written(folder))
 
 
 def _log_items(logs: Collection[Path]) -> Iterator[_Item]:
@@ -117,12 +116,6 @@ def _is_below(home: Path, place: Path) -> bool:
         return True
     logger.warning("a link leads out of the home: %s stays", place.name[:12])
     return False
-
-
-def _bytes(folder: Path) -> int:
-    """Return the bytes that go with a folder: a file that has another name elsewhere stays there."""
-    files = [path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return sum(status.st_size for status in files if status.st_nlink == 1)
 
 
 def _tell_and_drop(run: Run, going: _Going) -> bool:

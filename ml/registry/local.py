@@ -123,6 +123,10 @@ class LocalRegistry:
                     self._drop(version)
             return [version for version in versions if not self._artifact(version).is_dir()]
 
+    def kept_in_store(self) -> Collection[str]:
+        """None: the registry has files of its own."""
+        return ()
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Hold the lock of those who decide on the champion, and finish a write that a crash interrupted."""

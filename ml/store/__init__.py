@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 from uuid import uuid4
 
 from ml.errors import LineageError
@@ -34,6 +34,13 @@ Kind = Literal[
 _LOCK = "lock"
 _USE = "use"
 _SECONDS_PER_DAY = 86_400
+
+
+class Measured(NamedTuple):
+    """The bytes of a stored folder, and when it was used last, in seconds since 1970."""
+
+    bytes: int
+    used: float
 
 
 class Store:
@@ -69,6 +76,20 @@ class Store:
         """The digests or names of all that is stored of a kind, oldest first; a file that lies there is none."""
         times = [(time, path.name) for path in (self._root / kind).glob("*") for time in _folder_time(path)]
         return list(dict.fromkeys(name.removeprefix(".") for _, name in sorted(times)))
+
+    def members(self, kind: Kind, name: str) -> Sequence[str]:
+        """The names of the folders that are stored below a folder, which need not be there."""
+        place = self._find(kind, name)
+        return [path.name for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+
+    def place(self, kind: Kind, name: str) -> Path:
+        """Return where a folder lies, or would lie, on this machine."""
+        return self._find(kind, name)
+
+    def measured(self, kind: Kind, name: str) -> Measured:
+        """Return how large a folder is, and when it was used last; raises FileNotFoundError if it is not stored."""
+        place = self._find(kind, name)
+        return Measured(folder_bytes(place), place.lstat().st_mtime)
 
     def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
         """Hold the lock of a stored or future folder; `drop` removes the lock with the folder."""
@@ -121,13 +142,7 @@ class Store:
 
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
         """Move a staged folder to its place by an atomic rename; content that is stored already stays as it is."""
-        place = self._root / kind / digest
-        try:
-            rename_whole(staged, place)
-        except OSError:
-            if not self.use(kind, digest):
-                raise
-        return place
+        return self._place_whole(staged, kind, digest)
 
     def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
         """Store texts as files under a name instead of a digest, and replace what is stored under this name."""
@@ -149,7 +164,7 @@ class Store:
                     self._remove(_replaced(place))
                     with suppress(FileNotFoundError):  # another process has dropped it
                         place.rename(_replaced(place))
-                self.commit(folder, kind, name)
+                self._place_whole(folder, kind, name)
             self._remove(_replaced(place))
 
     def finish_replacing(self, kind: Kind) -> None:
@@ -179,6 +194,15 @@ class Store:
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
 
+    def _place_whole(self, staged: Path, kind: Kind, digest: str) -> Path:
+        place = self._root / kind / digest
+        try:
+            rename_whole(staged, place)
+        except OSError:
+            if not Store.use(self, kind, digest):
+                raise
+        return place
+
     def _drop_unheld(self, kind: Kind, name: str, lock: Path) -> None:
         lock.touch()
         with try_lock(lock) as free:
@@ -198,6 +222,12 @@ class Store:
             for folder in folders:
                 with suppress(FileNotFoundError):
                     folder.rename(staged / folder.name)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes that go with a folder: a file that has another name elsewhere stays there."""
+    files = [path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sum(status.st_size for status in files if status.st_nlink == 1)
 
 
 def _folder_time(path: Path) -> Iterator[int]:
