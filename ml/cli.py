@@ -62,6 +62,8 @@ from ml.steps import (
 )
 from ml.store import Store
 from ml.store.files import write_whole
+from ml.store.mirror import Mirror, open_mirror
+from ml.store.open import open_store
 from ml.tracking import Tracker, open_tracker
 
 _ENVIRONMENT = {
@@ -106,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_command(arguments: argparse.Namespace) -> int:
     try:
         _check_places(arguments)
-        arguments.run(arguments)
+        with _sharing_reports():
+            arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -117,6 +120,21 @@ def _run_command(arguments: argparse.Namespace) -> int:
         _tell_error(ours, arguments)
         return ours.exit_status
     return 0
+
+
+@contextmanager
+def _sharing_reports() -> Iterator[None]:
+    """Send at the end what was written to the reports; what ended in an error tells of that one alone."""
+    mirror = _mirror()
+    try:
+        yield
+    except BaseException:
+        try:
+            mirror.send()
+        except SincereError as error:
+            logger.warning("reports are on this machine alone: %s", error.what)
+        raise
+    mirror.send()
 
 
 def _print_anywhere() -> None:
@@ -309,8 +327,9 @@ def _report_end(arguments: argparse.Namespace) -> None:
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
-    from ml.report.words.verdict import newest_verdict
+    from ml.report.words.verdict import VERDICT, newest_verdict
 
+    _mirror().fetch_newest(VERDICT)
     print(newest_verdict(_home() / "reports"))
 
 
@@ -330,7 +349,7 @@ def _replay(arguments: argparse.Namespace) -> None:
     from ml.judge.replay import replay
     from ml.report.words.replay_text import replay_text
 
-    store, decision = Store(_home() / "store"), _read_record(arguments.decision)
+    store, decision = _store(_home()), _read_record(arguments.decision)
     if not isinstance(decision, Decision):
         raise DataError("the record is no Decision", where=arguments.decision.name, fix="name a decision.json")
     if arguments.config is None:
@@ -401,7 +420,9 @@ def _restore(arguments: argparse.Namespace) -> None:
 def _show_metrics(arguments: argparse.Namespace) -> None:
     from ml.report.open_metrics import metrics_text
 
-    text = metrics_text(_run(arguments))
+    run = _run(arguments)
+    run.mirror.fetch_all(records_alone=True)
+    text = metrics_text(run)
     if arguments.output is None:
         print(text)
     else:
@@ -432,7 +453,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
     simulation = Simulation(
-        population=Population.of(*read_two_trainings(Store(_home() / "store"))),
+        population=Population.of(*read_two_trainings(_store(_home()))),
         policy=config.policy,
         positive_rate=config.threshold.positive_rate,
     )
@@ -484,7 +505,15 @@ def _home_or_here() -> Path:
 
 
 def _registry(home: Path) -> Registry:
-    return open_registry(registry_of(os.environ, home), Store(home / "store"))
+    return open_registry(registry_of(os.environ, home), _store(home))
+
+
+def _store(home: Path) -> Store:
+    return open_store(os.environ, home)
+
+
+def _mirror() -> Mirror:
+    return open_mirror(os.environ, _home())
 
 
 def _tracker() -> Tracker:
@@ -500,9 +529,13 @@ def _run(arguments: argparse.Namespace) -> Run:
             where="--run-id",
             fix=f"use letters, digits, dots, dashes, underscores, {_LONGEST_RUN_ID} at most",
         )
+    store, mirror = _store(home), _mirror()
+    registry = open_registry(registry_of(os.environ, home), store)
+    mirror.fetch(run_id)
     return Run(
-        store=Store(home / "store"),
-        registry=ReadOnlyRegistry(_registry(home)) if arguments.dry_run else _registry(home),
+        store=store,
+        registry=ReadOnlyRegistry(registry) if arguments.dry_run else registry,
+        mirror=mirror,
         reports=home / "reports",
         run_id=run_id,
         triggered_by=arguments.triggered_by,

@@ -817,6 +817,26 @@ class StoredFolder:
 
 
 @record
+class SyncedFile:
+    """A file as an object store had it, and as it lay on disk then: `modified` in ns since 1970."""
+
+    parts: tuple[Part, ...]
+    modified: int
+    bytes: int
+
+
+@record
+class SyncedReports:
+    """What of a run's reports a home has sent or fetched, by path; `time` is when the store's were written, if known.
+
+    It is 0 if it is not known.
+    """
+
+    files: dict[str, SyncedFile]
+    time: float
+
+
+@record
 class HistoryEntry:
     """One decision that was carried out; `time` is UTC in ISO 8601, the figures are the candidate's on its test rows.
 

@@ -17,7 +17,7 @@ from ml.keeping.needed import REPORTS, SECONDS_PER_DAY, UNFINISHED_DAYS, last_wr
 from ml.records import Cleanup, Removed
 from ml.registry.alias_move import record_cut_off
 from ml.run import Run
-from ml.store import Kind, folder_bytes
+from ml.store import Kind, Measured, folder_bytes
 from ml.store.files import remove_whole
 
 LOGS = "logs"
@@ -58,6 +58,7 @@ def gc(config: Config, run: Run, logs: Collection[Path] = ()) -> Cleanup:
             held.enter_context(run.registry.turn())
             record_cut_off(run.store, run.registry)
             _finish(run)
+        run.mirror.fetch_all(records_alone=True)
         stays = needed(run, config.retention.predecessors)
         items = [*_items(run), *_log_items(logs)]
         free = [item for item in items if (item.kind, item.name) not in stays]
@@ -100,7 +101,8 @@ def _items(run: Run) -> Iterator[_Item]:
                     yield _Item(kind, name, place, *run.store.measured(cast(Kind, kind), name))
     for folder in report_folders(run):
         if _is_below(home, folder):
-            yield _Item(REPORTS, folder.name, folder, folder_bytes(folder), last_written(folder))
+            here = Measured(folder_bytes(folder), last_written(folder))
+            yield _Item(REPORTS, folder.name, folder, *run.mirror.measured(folder.name, here))
 
 
 def _log_items(logs: Collection[Path]) -> Iterator[_Item]:
@@ -134,8 +136,10 @@ def _drop(run: Run, item: _Item) -> bool:
     try:
         if item.kind == LOGS:
             return drop_log(item.path, since=item.used)
-        if last_written(item.path) > item.used:
+        here = Measured(item.bytes, last_written(item.path))
+        if run.mirror.measured(item.name, here).used > item.used:
             return False
+        run.mirror.drop(item.name)
         remove_whole(item.path, run.reports / _WASTE)
     except FileNotFoundError:  # another process was quicker
         return False
@@ -143,7 +147,9 @@ def _drop(run: Run, item: _Item) -> bool:
 
 
 def _finish(run: Run) -> None:
-    """Remove what processes that died have moved away."""
+    """Remove what processes that died have moved away, and what other hosts have dropped."""
+    run.store.tidy(cast(Sequence[Kind], _KINDS))
+    run.mirror.tidy()
     with run.store.staging():  # it sweeps
         pass
     waste = run.reports / _WASTE

@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -193,6 +193,9 @@ class Store:
         """Remove a stored folder, if it is there, by an atomic rename: no process sees a part of it."""
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
+
+    def tidy(self, kinds: Iterable[Kind]) -> None:
+        """Remove of these kinds what other hosts have dropped: here, there are none."""
 
     def _place_whole(self, staged: Path, kind: Kind, digest: str) -> Path:
         place = self._root / kind / digest

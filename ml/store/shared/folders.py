@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from ml.errors import LineageError, StoreDamaged
+from ml.errors import LineageError, StoreDamaged, StoreUnavailable
 from ml.records import Part, StoredFolder, from_json, to_json
 from ml.store.files import sync
 from ml.store.shared.bucket import WHERE, Bucket
@@ -72,6 +72,11 @@ class Folders:
     def used(self, kind: str, name: str) -> float:
         """Return when a folder was last said to be used, in seconds since 1970; 0 if never."""
         key = f"used/{kind}/{name}"
+        return max((each.time for each in self.bucket.listing(key) if each.key == key), default=0.0)
+
+    def stored(self, kind: str, name: str) -> float:
+        """Return when a folder was stored, in seconds since 1970; 0 if it is not."""
+        key = _manifest(kind, name)
         return max((each.time for each in self.bucket.listing(key) if each.key == key), default=0.0)
 
     def bytes(self, kind: str, name: str) -> int:
@@ -132,7 +137,14 @@ class Folders:
         there = {each.key.rpartition("/")[2]: each.bytes for each in self.bucket.listing(f"parts/{kind}/{name}/")}
         missing = {place.part.sha256: place for place in _places(folder, files)}
         places = [place for sha256, place in missing.items() if there.get(sha256) != place.part.bytes]
-        self.bucket.each(lambda place: self.bucket.write(_part(kind, name, place.part), _read(place)), places)
+        self.bucket.each(partial(self._send_part, kind, name), places)
+
+    def _send_part(self, kind: str, name: str, place: _Place) -> None:
+        content = _read(place)
+        if _digest(content) != place.part.sha256:
+            what = "a file changed while it was sent to the object store"
+            raise StoreUnavailable(what, where=f"{kind} {name[:12]}", fix="try again")
+        self.bucket.write(_part(kind, name, place.part), content)
 
     def _fetch(self, kind: str, name: str, place: _Place) -> None:
         if _digest(_read(place)) == place.part.sha256:
@@ -150,14 +162,16 @@ class Folders:
 def described(folder: Path) -> Files:
     """Return the files below a folder with the digests of their parts; locks and what is half written are left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {path.relative_to(folder).as_posix(): _parts(path) for path in paths if not _is_passing(path)}
+    return {path.relative_to(folder).as_posix(): described_file(path) for path in paths if not is_passing(path)}
 
 
-def _is_passing(path: Path) -> bool:
+def is_passing(path: Path) -> bool:
+    """Say whether a file is a lock, or half written."""
     return path.name == "lock" or path.suffix in {".lock", ".part"}
 
 
-def _parts(path: Path) -> tuple[Part, ...]:
+def described_file(path: Path) -> tuple[Part, ...]:
+    """Return the parts of a file with their digests."""
     with path.open("rb") as file:
         return tuple(_read_parts(file))
 
