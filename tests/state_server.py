@@ -22,12 +22,11 @@ import gcsfs.retry
 import s3fs
 
 from ml.store.shared import bucket, lease
+from tests.places import ADDRESSES
 from tests.source.object_store_servers import uploaded, use_only_our_credentials, without_chunks
 from tests.source.web import running
 
-BUCKET = "states"
-ADDRESSES = {scheme: f"{scheme}://{BUCKET}/team/sincere" for scheme in ("s3", "gs")}
-ROOT = "team/sincere"
+BUCKET, _, ROOT = ADDRESSES["s3"].removeprefix("s3://").partition("/")
 _CODES = {400: "BadDigest", 403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 503: "ServiceUnavailable"}
 
 
@@ -35,7 +34,8 @@ class StateServer(ThreadingHTTPServer):
     """Has `objects` by key, each as its bytes and its time; `asked` collects method and key of every request.
 
     `fault(method, key)` returns the status with which a request is refused, the bytes after which its answer is cut
-    off, negative, or 0. `before(method, key)` is called first. `damage` keys get one byte changed on their way here.
+    off, negative, or 0. `before(method, key)` is called first. Where `lose_answer(key)`, what was taken is answered
+    with 503. `damage` keys get one byte changed on their way here.
     """
 
     daemon_threads = True
@@ -50,6 +50,7 @@ class StateServer(ThreadingHTTPServer):
         """Forget everything, and fail nowhere."""
         self.objects, self.asked, self.credentials = {}, [], []
         self.fault = self.before = lambda method, key: 0
+        self.lose_answer = lambda key: False
         self.guarded, self.damage, self.page = True, [], 1000
 
     @property
@@ -132,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self._checksum(body) not in ("", b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()):
                 self._refuse(400, google=False)
             elif self.server.take(key, content, absent=self.headers.get("If-None-Match") == "*"):
-                self._send(200)
+                self._send(503 if self.server.lose_answer(key) else 200)
             else:
                 self._refuse(412, google=False)
 

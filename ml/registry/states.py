@@ -40,9 +40,10 @@ class States:
     def read(self) -> Numbered:
         """Return the state that counts; raises RegistryDamaged if it is lost or changed."""
         numbers = self._numbers()
-        if not numbers:
-            self._refuse_lost()
+        if not numbers and self._is_new():
             return Numbered(0, NOTHING)
+        if not numbers:  # somebody has just written the first one
+            numbers = self._numbers()
         last = max(numbers)
         content = self._read(last, _STATE)
         if _DIGEST in numbers[last] and self._read(last, _DIGEST) != _sha256(content):
@@ -83,10 +84,12 @@ class States:
     def _seal(self, numbered: Numbered) -> None:
         self._bucket.write(_key(numbered.number, _DIGEST), _sha256(_content(numbered.state)))
 
-    def _refuse_lost(self) -> None:
-        """Raise RegistryDamaged if there is what is written after a first state."""
-        if self._bucket.listing(_REGISTRY):
+    def _is_new(self) -> bool:
+        """Say whether there is nothing; raises RegistryDamaged if there is what is written after a first state."""
+        keys = [each.key for each in self._bucket.listing(_REGISTRY)]
+        if keys and not any(key.startswith(_FOLDER) for key in keys):
             _refuse(1, "there are decisions, but no state")
+        return not keys
 
     def _prove_guarded(self, number: int) -> None:
         """Raise RegistryRefused, once in a process, for a store that lets two create the same object."""

@@ -22,7 +22,8 @@ from ml.store import Store
 from ml.store.files import tree_digest
 from ml.store.open import open_store
 from tests.judge.examples import FIRST_ENTRY, compare, judged
-from tests.state_server import ADDRESSES, change_state
+from tests.places import ADDRESSES
+from tests.state_server import change_state
 from tests.wandb_server.state import ENTITY, Place
 
 DECISION = judged(compare("a" * 64, NoChampion()))

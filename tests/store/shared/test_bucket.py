@@ -9,7 +9,8 @@ from ml.errors import ConfigError, StoreRefused, StoreUnavailable
 from ml.store.shared import bucket as module
 from ml.store.shared.bucket import Bucket
 from ml.store.shared.client import open_client
-from tests.state_server import ADDRESSES, BUCKET, StateServer, point_at, running
+from tests.places import ADDRESSES
+from tests.state_server import BUCKET, StateServer, point_at, running
 
 
 @pytest.fixture(params=["s3", "gs"])

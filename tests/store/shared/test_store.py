@@ -16,7 +16,8 @@ from ml.store.open import open_store
 from ml.store.shared import bucket, folders, lease
 from ml.store.shared.client import open_client
 from ml.store.shared.store import SharedStore
-from tests.state_server import ADDRESSES, ROOT
+from tests.places import ADDRESSES
+from tests.state_server import ROOT
 
 DAY = 86_400
 

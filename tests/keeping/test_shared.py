@@ -1,0 +1,126 @@
+"""What goes from an object store goes for all hosts: by age, and a person's questions; a backup is a copy there."""
+
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from ml.champion.retention import mark_underway
+from ml.config import Config, GcConfig
+from ml.errors import ConfigError, StoreRefused
+from ml.keeping.backup import back_up, restore
+from ml.keeping.erase import erase
+from ml.keeping.gc import gc
+from ml.records import RunOutcome
+from ml.store import Store
+from ml.store.open import open_store
+from tests.judge.examples import store_model
+from tests.keeping.homes import CONFIG, DAY, promote_model, put
+from tests.places import ADDRESSES, open_shared_run
+from tests.state_server import ROOT
+
+FREE = [("snapshots", "a" * 64), ("splits", "b" * 64), ("trainings", "c" * 64), ("checkpoints", "d" * 64)]
+NEEDED = [("snapshots", "1" * 64), ("splits", "8" * 64)]
+
+
+@pytest.fixture
+def here(state_server, tmp_path):
+    return open_shared_run(tmp_path / "here", "run-one")
+
+
+@pytest.fixture
+def there(state_server, tmp_path):
+    return open_shared_run(tmp_path / "there", "clean-up")
+
+
+@pytest.fixture
+def old(here, state_server):
+    """A champion, what it needs and what nobody needs, all of it 100 days old."""
+    promote_model(here, store_model(here.store, "one"))
+    for kind, name in [*NEEDED, *FREE]:
+        put(here, kind, f"{name}/10" if kind == "checkpoints" else name)
+    open_shared_run(here.reports.parent, "kept").keep_for_page(
+        RunOutcome(outcome="kept", step="promote", reason="no gain", lines=())
+    )
+    here.mirror.send()
+    state_server.age(100 * DAY)
+
+
+def fresh(run):
+    """The same home, as a process sees it that has just started."""
+    return open_shared_run(run.reports.parent, run.run_id)
+
+
+def there_are(run, places):
+    return [fresh(run).store.contains(kind, name) for kind, name in places]
+
+
+def test_what_nobody_needs_goes_from_the_store_and_from_each_home_that_cleans_up(old, here, there, state_server):
+    told = gc(CONFIG, replace(there, dry_run=True))
+    cleanup = gc(CONFIG, there)
+
+    removed = {each.kind: each.number for each in cleanup.removed if each.number}
+    assert removed == {"snapshots": 1, "splits": 1, "trainings": 1, "checkpoints": 1, "reports": 1}
+    assert [each.bytes for each in told.removed] == [each.bytes for each in cleanup.removed]
+    assert all(each.bytes > 0 for each in cleanup.removed if each.number)
+    left = "\n".join(key for key in state_server.keys() if not key.startswith("locks/"))
+    assert [name in left for _, name in FREE] == [False] * 4
+    assert there_are(there, NEEDED) == [True, True]
+    assert state_server.keys("manifests/reports/") == ["manifests/reports/run-one"]
+
+    assert (here.reports / "kept").is_dir()
+    gc(CONFIG, fresh(here))
+    assert not (here.reports / "kept").exists()
+    assert [Store.contains(here.store, kind, name) for kind, name in FREE] == [False] * 4
+    assert there.registry.check() == fresh(here).registry.check() == []
+
+
+def test_what_another_host_needs_or_has_just_used_stays(old, here, there):
+    mark_underway(here, model := store_model(here.store, "underway"))
+    assert here.store.use(*FREE[0])
+    gc(Config(retention=CONFIG.retention, gc=GcConfig(keep_bytes=0)), there)
+    assert there_are(there, [FREE[0], ("models", model)]) == [True, True]
+
+
+def test_a_question_is_erased_from_the_store_and_from_a_home_that_looks_again(here, there, state_server):
+    put(here, "splits", "8" * 64)
+    there.store.open("splits", "8" * 64)
+    page = here.report_folder / "exploration.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<td>Who is he?</td>")
+    here.mirror.send()
+    there.mirror.fetch(here.run_id)
+
+    erased = erase(there, ["b2"], same_text=False)
+    there.mirror.send()
+
+    assert (erased.places["splits"], erased.places["pages"]) == (1, 1)
+    assert not [key for key, (content, _) in state_server.objects.items() if b"Who is he?" in content]
+    assert len(state_server.keys("parts/splits/")) == 2, "the rows, and the mark that some were erased"
+    assert pq.read_table(fresh(here).store.open("splits", "8" * 64) / "rows.parquet")["qid"].to_pylist() == ["a1", "c3"]
+    here.mirror.fetch(here.run_id)
+    assert page.read_text() == "<td>[erased]</td>"
+
+
+def test_a_store_that_refuses_is_cleaned_up_by_none(old, there, state_server):
+    before = state_server.keys()
+    state_server.fault = lambda method, key: 403
+    with pytest.raises(StoreRefused):
+        gc(CONFIG, replace(there, dry_run=True))
+    assert state_server.keys() == before
+
+
+def test_a_backup_of_a_home_that_is_a_part_is_refused_with_what_to_do(here, tmp_path):
+    for do in (back_up, restore):
+        with pytest.raises(ConfigError, match=r"docs/store\.md"):
+            do(here, tmp_path / "file.tar")
+    assert not (tmp_path / "file.tar").exists()
+
+
+def test_a_copy_of_all_below_the_prefix_is_a_backup(old, here, state_server, tmp_path):
+    state_server.objects |= {key.replace(ROOT, "copy"): stored for key, stored in state_server.objects.items()}
+    address = ADDRESSES["s3"].replace(ROOT, "copy")
+    copy = open_shared_run(tmp_path / "copy", "check", address)
+    assert copy.registry.check() == []
+    assert list(copy.registry.history()) == list(here.registry.history())
+    assert open_store({"SINCERE_STORE": address}, tmp_path / "copy").names("splits") == ["8" * 64, "b" * 64]
