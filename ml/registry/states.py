@@ -61,6 +61,7 @@ class States:
         after = Numbered(before.number + 1, state)
         if not self._bucket.create(_key(after.number, _STATE), _content(state)):
             return False
+        self._prove_guarded(after.number)
         self._seal(after)
         if after.number > _KEPT:
             self._bucket.remove(_key(after.number - _KEPT, ending) for ending in (_STATE, _DIGEST))

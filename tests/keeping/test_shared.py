@@ -63,7 +63,7 @@ def test_what_nobody_needs_goes_from_the_store_and_from_each_home_that_cleans_up
     assert removed == {"snapshots": 1, "splits": 1, "trainings": 1, "checkpoints": 1, "reports": 1}
     assert [each.bytes for each in told.removed] == [each.bytes for each in cleanup.removed]
     assert all(each.bytes > 0 for each in cleanup.removed if each.number)
-    left = "\n".join(key for key in state_server.keys() if not key.startswith("locks/"))
+    left = "\n".join(key for key in state_server.keys("") if not key.startswith("locks/"))
     assert [name in left for _, name in FREE] == [False] * 4
     assert there_are(there, NEEDED) == [True, True]
     assert state_server.keys("manifests/reports/") == ["manifests/reports/run-one"]
