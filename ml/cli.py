@@ -399,7 +399,8 @@ def _erase(arguments: argparse.Namespace) -> None:
     from ml.keeping.erased_text import erased_text
 
     ids = read_ids(arguments.ids)
-    print(erased_text(erase(_run(arguments), ids, same_text=arguments.same_text)))
+    run = _run(arguments)
+    print(erased_text(erase(run, ids, same_text=arguments.same_text), shared=run.store.is_shared))
 
 
 def _back_up(arguments: argparse.Namespace) -> None:
@@ -415,6 +416,14 @@ def _restore(arguments: argparse.Namespace) -> None:
 
     made = restore(_run(arguments), arguments.file)
     print(f"{made.files:,} files, {made.bytes:,} bytes, all as they were; next: python -m ml registry check")
+
+
+def _share(arguments: argparse.Namespace) -> None:
+    from ml.keeping.share import share
+
+    shared = share(_run(arguments))
+    what = f"{shared.folders:,} folders, {shared.versions:,} versions, {shared.entries:,} entries of the history"
+    print(f"{what} are there; next: python -m ml registry check, and SINCERE_STORE for all hosts")
 
 
 def _show_metrics(arguments: argparse.Namespace) -> None:
@@ -618,6 +627,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
     _add_backup(commands.add_parser("backup", help="write registry, store and reports into one file"), _back_up)
     _add_backup(commands.add_parser("restore", help="bring a backup back into an empty home"), _restore)
+    shared = commands.add_parser("share", help="bring this home's state into the object store of SINCERE_STORE")
+    _add_run_identity(shared)
+    shared.set_defaults(run=_share, dry_run=False, force=False)
     metrics = commands.add_parser("metrics", help="print figures for Prometheus, in the text form of OpenMetrics")
     metrics.add_argument("--output", type=_writable, metavar="FILE.prom", help="where they go instead, whole")
     _add_run_identity(metrics)

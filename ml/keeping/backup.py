@@ -19,7 +19,6 @@ from typing import IO, BinaryIO
 from ml.errors import ConfigError, DataError
 from ml.registry.local import LocalRegistry
 from ml.run import Run
-from ml.store import Store
 from ml.store.files import sync, writing_whole
 
 _MANIFEST = "MANIFEST.json"
@@ -82,7 +81,7 @@ def restore(run: Run, file: Path) -> Backup:
 
 
 def _refuse_shared(run: Run) -> None:
-    if type(run.store) is not Store:
+    if run.store.is_shared:
         raise ConfigError(
             "the state is in an object store, and this home is a part of it alone",
             where="SINCERE_STORE",

@@ -56,7 +56,7 @@ def _shared(url: str, store: Store) -> "SharedStore":
 
 def _refuse_folder_of_one(store: Store) -> None:
     """A champion of one host, and a store of many, would drop each other's models."""
-    if type(store) is not Store:
+    if store.is_shared:
         raise ConfigError(
             "the store is shared by hosts, and the registry is a folder of one",
             where="SINCERE_REGISTRY",

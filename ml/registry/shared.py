@@ -10,13 +10,14 @@ does, and the other finds it elsewhere.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from ml.errors import (
+    ConfigError,
     LineageError,
     RegistryConflict,
     RegistryDamaged,
@@ -29,7 +30,7 @@ from ml.errors import (
 from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, RegistryState, to_json
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
 from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
-from ml.registry.states import States
+from ml.registry.states import NOTHING, Numbered, States
 from ml.store.files import tree_digest
 from ml.store.shared.bucket import WHERE
 from ml.store.shared.store import SharedStore
@@ -137,6 +138,27 @@ class SharedRegistry:
         with _answering():
             state = self._states.read().state
             return {version.model for version in state.versions if version.version not in state.dropped}
+
+    def adopt(self, state: RegistryState, files: Mapping[str, Path], grounds: Iterable[Path]) -> None:
+        """Take over what another registry remembers, with the files of its models and the grounds of its entries.
+
+        Raises ConfigError if this one remembers something else already.
+        """
+        with _answering():
+            before = self._states.read()
+            if before.state not in (NOTHING, state):
+                raise ConfigError(
+                    "there is another registry already", where=WHERE, fix="name a prefix below which nothing is"
+                )
+            if before == Numbered(0, NOTHING):
+                self._states.write(before, NOTHING)
+            for model, artifact in files.items():
+                self._keep(artifact, model)
+            for path in grounds:
+                self._store.bucket.write(f"registry/decisions/{path.name}", path.read_bytes())
+            now = self._states.read()
+            if now.state != state and not (now.state == NOTHING and self._states.write(now, state)):
+                raise RegistryUnavailable("another host wrote to it meanwhile", where=_WHERE, fix="try again")
 
     def _change(self, change: _Change) -> RegistryState:
         """Write the changed state, unless nothing changes; where somebody else was quicker, change what he wrote."""

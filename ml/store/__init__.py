@@ -44,7 +44,12 @@ class Measured(NamedTuple):
 
 
 class Store:
-    """Folders of files by kind and digest, under one root on one file system."""
+    """Folders of files by kind and digest, under one root on one file system.
+
+    `is_shared` says whether other homes have them, too.
+    """
+
+    is_shared = False
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -7,15 +7,18 @@ import pytest
 
 from ml.champion.retention import mark_underway
 from ml.config import Config, GcConfig
-from ml.errors import ConfigError, StoreRefused
+from ml.errors import ConfigError, RegistryUnavailable, StoreRefused, StoreUnavailable
 from ml.keeping.backup import back_up, restore
 from ml.keeping.erase import erase
 from ml.keeping.gc import gc
-from ml.records import RunOutcome
+from ml.keeping.share import share
+from ml.records import NoChampion, RunOutcome
+from ml.registry import CHAMPION_ALIAS
 from ml.store import Store
 from ml.store.open import open_store
-from tests.judge.examples import store_model
-from tests.keeping.homes import CONFIG, DAY, promote_model, put
+from ml.store.shared import bucket
+from tests.judge.examples import open_run, store_model
+from tests.keeping.homes import CONFIG, DAY, promote_model, promoted, put
 from tests.places import ADDRESSES, open_shared_run
 from tests.state_server import ROOT
 
@@ -124,3 +127,35 @@ def test_a_copy_of_all_below_the_prefix_is_a_backup(old, here, state_server, tmp
     assert copy.registry.check() == []
     assert list(copy.registry.history()) == list(here.registry.history())
     assert open_store({"SINCERE_STORE": address}, tmp_path / "copy").names("splits") == ["8" * 64, "b" * 64]
+
+
+def test_a_home_is_shared_with_all_that_it_has(state_server, tmp_path, monkeypatch):
+    home = tmp_path / "alone"
+    alone = promoted(home, "one", "two", "three")
+    put(alone, "splits", "8" * 64)
+    alone.keep_for_page(RunOutcome(outcome="promoted", step="promote", reason="better", lines=()))
+    state_server.fault = lambda method, key: 503 if method == "PUT" and len(state_server.keys("")) > 12 else 0
+    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+    with pytest.raises((StoreUnavailable, RegistryUnavailable)):
+        share(open_shared_run(home, "share"))
+    state_server.fault = lambda method, key: 0
+    there = open_shared_run(tmp_path / "there")
+    assert there.registry.resolve(CHAMPION_ALIAS) == NoChampion()
+
+    shared = share(open_shared_run(home, "share"))
+    assert (shared.versions, shared.entries) == (3, 3)
+    assert share(open_shared_run(home, "share")) == shared
+    assert there.registry.check() == []
+    assert there.registry.resolve(CHAMPION_ALIAS) == alone.registry.resolve(CHAMPION_ALIAS)
+    assert list(there.registry.history()) == list(alone.registry.history())
+    assert set(there.store.names("decisions")) == set(alone.store.names("decisions"))
+    there.mirror.fetch("run-three")
+    assert (there.reports / "run-three" / "page" / "RunOutcome.json").is_file()
+
+
+def test_a_home_is_shared_with_no_store_that_has_another_registry(old, tmp_path):
+    promoted(tmp_path / "alone", "another")
+    with pytest.raises(ConfigError, match="another registry already"):
+        share(open_shared_run(tmp_path / "alone", "share"))
+    with pytest.raises(ConfigError, match="no object store"):
+        share(open_run(tmp_path / "alone"))

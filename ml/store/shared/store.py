@@ -25,7 +25,7 @@ from ml.store.shared.folders import Files, Folders, damaged, described
 from ml.store.shared.lease import sweep, try_turn, turn
 
 # What only spares this host's own retry its work.
-_OWN: frozenset[Kind] = frozenset({"scores", "unsent"})
+OWN: frozenset[Kind] = frozenset({"scores", "unsent"})
 # What is replaced or dropped while a run goes on: it is looked up each time.
 _NAMED: frozenset[Kind] = frozenset({"pending", "moves", "underway", "answers"})
 # A training goes on without them.
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 class SharedStore(Store):
     """A store whose folders are in an object store, too."""
 
+    is_shared = True
+
     def __init__(self, root: Path, bucket: Bucket) -> None:
         super().__init__(root)
         self.bucket = bucket
@@ -49,13 +51,13 @@ class SharedStore(Store):
 
     def contains(self, kind: Kind, digest: str) -> bool:
         """Say whether this folder is stored."""
-        if kind in _OWN or (kind, digest) in self._settled:
+        if kind in OWN or (kind, digest) in self._settled:
             return super().contains(kind, digest)
         return bool(self.folders.files(kind, digest)) or self._is_unsent(kind, digest)
 
     def use(self, kind: Kind, digest: str) -> bool:
         """Say whether this folder is stored; if so, it counts as used now: first told, then looked up."""
-        if kind in _OWN:
+        if kind in OWN:
             return super().use(kind, digest)
         if not self.contains(kind, digest):
             return False
@@ -66,7 +68,7 @@ class SharedStore(Store):
 
     def open(self, kind: Kind, digest: str) -> Path:
         """Return a stored folder, fetched if it is not on disk; raises LineageError if it is not stored."""
-        if kind not in _OWN:
+        if kind not in OWN:
             self._settle(kind, digest)
         return super().open(kind, digest)
 
@@ -77,7 +79,7 @@ class SharedStore(Store):
 
     def names(self, kind: Kind) -> Sequence[str]:
         """The digests or names of all that is stored of a kind, oldest first."""
-        if kind in _OWN:
+        if kind in OWN:
             return super().names(kind)
         times = self._times(kind)
         unsent = [name for name in super().names(kind) if name not in times and self._is_unsent(kind, name)]
@@ -91,7 +93,7 @@ class SharedStore(Store):
 
     def measured(self, kind: Kind, name: str) -> Measured:
         """Return how large a folder is, and when it was used last."""
-        times = {} if kind in _OWN else self._times(kind)
+        times = {} if kind in OWN else self._times(kind)
         if name not in times:
             return super().measured(kind, name)
         return Measured(self.folders.bytes(kind, name), times[name])
@@ -108,7 +110,7 @@ class SharedStore(Store):
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
         """Move a staged folder to its place and store it; one that is stored already stays, and takes its place."""
         place = super().commit(staged, kind, digest)
-        if kind not in _OWN:
+        if kind not in OWN:
             self._settled.discard((kind, digest))
             self._sparing(kind, lambda: self._settle(kind, digest))
         return place
@@ -118,20 +120,20 @@ class SharedStore(Store):
         """Give an empty folder, which at the end replaces what is stored under this name."""
         with super().replacing(kind, name) as folder:
             yield folder
-        if kind not in _OWN:
+        if kind not in OWN:
             files = described(super().open(kind, name))
             self.folders.replace(kind, name, super().open(kind, name), files)
             self._remember(kind, name, files)
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, for all hosts."""
-        if kind not in _OWN:
+        if kind not in OWN:
             self._sparing(kind, lambda: self.folders.drop(kind, digest))
         self._forget(kind, digest)
 
     def drop_old(self, kind: Kind, *, days: float) -> None:
         """Remove each folder that nobody has added to for so many days, unless a process holds its lock."""
-        if kind in _OWN:
+        if kind in OWN:
             super().drop_old(kind, days=days)
         else:
             self._sparing(kind, lambda: self._drop_old(kind, time.time() - days * _SECONDS_PER_DAY))
@@ -141,7 +143,7 @@ class SharedStore(Store):
 
         It is hidden first and looked at again: whoever has told to use it, and found it, keeps it.
         """
-        if kind in _OWN:
+        if kind in OWN:
             return super().drop_unused(kind, name, since=since)
         with self._free_turn(kind, name) as free:
             found = self.folders.files(kind, name)
