@@ -16,7 +16,7 @@ from ml.records import NoChampion, RunOutcome
 from ml.registry import CHAMPION_ALIAS
 from ml.store import Store
 from ml.store.open import open_store
-from ml.store.shared import bucket
+from ml.store.shared import bucket, lease
 from tests.judge.examples import open_run, store_model
 from tests.keeping.homes import CONFIG, DAY, promote_model, promoted, put
 from tests.places import ADDRESSES, open_shared_run
@@ -136,6 +136,7 @@ def test_a_home_is_shared_with_all_that_it_has(state_server, tmp_path, monkeypat
     alone.keep_for_page(RunOutcome(outcome="promoted", step="promote", reason="better", lines=()))
     state_server.fault = lambda method, key: 503 if method == "PUT" and len(state_server.keys("")) > 12 else 0
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+    monkeypatch.setattr(lease, "STALE_SECONDS", 0.1)
     with pytest.raises((StoreUnavailable, RegistryUnavailable)):
         share(open_shared_run(home, "share"))
     state_server.fault = lambda method, key: 0
