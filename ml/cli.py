@@ -16,7 +16,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,6 +81,8 @@ _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
 _NO_RUN = "none"
 _JSON = "json"
+_ENDED = "ended"
+_PARTS_OF_A_RUN = {*STEPS, *OTHER_STEPS, "run", "approve", "rollback", "gc"}
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
 
 
@@ -540,8 +542,7 @@ def _run(arguments: argparse.Namespace) -> Run:
         )
     store, mirror = _store(home), _mirror()
     registry = open_registry(registry_of(os.environ, home), store)
-    mirror.fetch(run_id)
-    return Run(
+    run = Run(
         store=store,
         registry=ReadOnlyRegistry(registry) if arguments.dry_run else registry,
         mirror=mirror,
@@ -553,6 +554,16 @@ def _run(arguments: argparse.Namespace) -> Run:
         force=arguments.force,
         tell=untold if arguments.notices is None else _notices_to(arguments.notices),
     )
+    with _told_if_away(run, arguments.command):
+        mirror.fetch(run_id)
+    return run
+
+
+def _told_if_away(run: Run, command: str) -> AbstractContextManager[None]:
+    """What is part of a run leaves a verdict if its reports cannot be fetched; `ended` goes on without them."""
+    if command == _ENDED:
+        return suppress(SincereError)
+    return report_if_failed(run, command) if command in _PARTS_OF_A_RUN else nullcontext()
 
 
 def _notices_to(path: Path) -> Teller:
@@ -614,7 +625,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
-    _add_ended(commands.add_parser("ended", help="write the verdict of a run whose step was killed or refused"))
+    _add_ended(commands.add_parser(_ENDED, help="write the verdict of a run whose step was killed or refused"))
     verdict = commands.add_parser("verdict", help="print the newest verdict, its checks and where its reports are")
     verdict.set_defaults(run=_show_verdict)
     history = commands.add_parser("history", help="print all verdicts and rollbacks as a table")
