@@ -83,20 +83,23 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(here, there, s
     assert here.store.names("moves") == here.store.names("pending") == []
 
 
-def test_of_two_moves_without_turns_one_wins(champion, here, there, tmp_path):
-    versions = [here.registry.register(*write_artifact(tmp_path, name)) for name in ("left", "right")]
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
+def test_of_two_moves_without_turns_one_wins(state_server, tmp_path, address):
+    registries = [open_shared_run(tmp_path / host, host, address).registry for host in ("here", "there")]
+    versions = [registries[0].register(*write_artifact(tmp_path, name)) for name in ("left", "right")]
 
     def move(registry, version):
         try:
-            registry.move_alias(CHAMPION_ALIAS, version.version, expected=champion)
+            registry.move_alias(CHAMPION_ALIAS, version.version, expected=NoChampion())
         except RegistryConflict:
             return False
         return True
 
     with ThreadPoolExecutor(2) as threads:
-        won = list(threads.map(move, [here.registry, there.registry], versions))
+        won = list(threads.map(move, registries, versions))
     assert sorted(won) == [False, True]
-    assert here.registry.resolve(CHAMPION_ALIAS) == versions[won.index(True)]
+    assert registries[0].resolve(CHAMPION_ALIAS) == versions[won.index(True)]
+    assert registries[1].fetch(versions[0].version).is_dir()
 
 
 def test_many_that_register_at_once_lose_no_version(here, there, tmp_path):

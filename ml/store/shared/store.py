@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from ml.errors import LineageError, StoreUnavailable
+from ml.errors import LineageError, StoreRefused, StoreUnavailable
 from ml.records import StoredFolder, from_json, to_json
 from ml.store import Kind, Measured, Store
 from ml.store.files import write_whole
@@ -32,10 +32,13 @@ _NAMED: frozenset[Kind] = frozenset({"pending", "moves", "underway", "answers"})
 _SPARED: frozenset[Kind] = frozenset({"checkpoints"})
 # Locks about what this host alone has.
 _LOCAL_LOCKS = {"use", "put"}
+AWAY_SECONDS = 600.0
 _SENT, _FETCHED = "sent", "fetched"
 _SECONDS_PER_DAY = 86_400
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class SharedStore(Store):
@@ -48,6 +51,7 @@ class SharedStore(Store):
         self.bucket = bucket
         self.folders = Folders(bucket)
         self._settled: set[tuple[Kind, str]] = set()
+        self._away_until = 0.0
 
     def contains(self, kind: Kind, digest: str) -> bool:
         """Say whether this folder is stored."""
@@ -69,7 +73,7 @@ class SharedStore(Store):
     def open(self, kind: Kind, digest: str) -> Path:
         """Return a stored folder, fetched if it is not on disk; raises LineageError if it is not stored."""
         if kind not in OWN:
-            self._settle(kind, digest)
+            self._sparing(kind, lambda: self._settle(kind, digest), otherwise=None)
         return super().open(kind, digest)
 
     def open_anew(self, kind: Kind, digest: str) -> Path:
@@ -87,9 +91,8 @@ class SharedStore(Store):
 
     def members(self, kind: Kind, name: str) -> Sequence[str]:
         """The names of the folders that are stored below a folder, which need not be there."""
-        there = [each.partition("/") for each in self.folders.times(kind)]
-        local = [each for each in super().members(kind, name) if self._is_unsent(kind, f"{name}/{each}")]
-        return list(dict.fromkeys([*(below for above, _, below in there if above == name and below), *local]))
+        here = super().members(kind, name)
+        return self._sparing(kind, lambda: self._members(kind, name, here), otherwise=here)
 
     def measured(self, kind: Kind, name: str) -> Measured:
         """Return how large a folder is, and when it was used last."""
@@ -112,7 +115,7 @@ class SharedStore(Store):
         place = super().commit(staged, kind, digest)
         if kind not in OWN:
             self._settled.discard((kind, digest))
-            self._sparing(kind, lambda: self._settle(kind, digest))
+            self._sparing(kind, lambda: self._settle(kind, digest), otherwise=None)
         return place
 
     @contextmanager
@@ -128,7 +131,7 @@ class SharedStore(Store):
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, for all hosts."""
         if kind not in OWN:
-            self._sparing(kind, lambda: self.folders.drop(kind, digest))
+            self._sparing(kind, lambda: self.folders.drop(kind, digest), otherwise=None)
         self._forget(kind, digest)
 
     def drop_old(self, kind: Kind, *, days: float) -> None:
@@ -136,7 +139,8 @@ class SharedStore(Store):
         if kind in OWN:
             super().drop_old(kind, days=days)
         else:
-            self._sparing(kind, lambda: self._drop_old(kind, time.time() - days * _SECONDS_PER_DAY))
+            oldest = time.time() - days * _SECONDS_PER_DAY
+            self._sparing(kind, lambda: self._drop_old(kind, oldest), otherwise=None)
 
     def drop_unused(self, kind: Kind, name: str, *, since: float) -> bool:
         """Remove a folder unless it was used since a time, or a process holds its lock; say whether it is gone.
@@ -164,6 +168,11 @@ class SharedStore(Store):
             for name in super().names(kind):
                 if name not in times and not self._is_unsent(kind, name):
                     self._forget(kind, name)
+
+    def _members(self, kind: Kind, name: str, here: Sequence[str]) -> Sequence[str]:
+        there = [each.partition("/") for each in self.folders.times(kind)]
+        unsent = [each for each in here if self._is_unsent(kind, f"{name}/{each}")]
+        return list(dict.fromkeys([*(below for above, _, below in there if above == name and below), *unsent]))
 
     def _settle(self, kind: Kind, name: str) -> None:
         """Bring the home in line with the object store."""
@@ -235,9 +244,13 @@ class SharedStore(Store):
         shutil.rmtree(record.with_suffix(""), ignore_errors=True)
 
     def _is_unsent(self, kind: Kind, name: str) -> bool:
-        """Whether this home has it, and never knew it to be in the object store."""
+        """Whether this home has it, or something below it, and never knew that to be in the object store."""
         record = self._record(kind, name)
-        return super().contains(kind, name) and not (record.exists() or record.with_suffix("").exists())
+        if not super().contains(kind, name) or record.exists():
+            return False
+        below = record.with_suffix("")
+        members = super().members(kind, name)
+        return not below.exists() or any(not (below / f"{member}.json").exists() for member in members)
 
     def _remembered(self, kind: Kind, name: str) -> Sequence[Files]:
         with suppress(FileNotFoundError, LineageError, UnicodeDecodeError):
@@ -278,11 +291,15 @@ class SharedStore(Store):
         with lock as file, turn(self.bucket, name, waiting=waiting):
             yield file
 
-    def _sparing(self, kind: Kind, do: Callable[[], None]) -> None:
-        """Do it; what a training can go on without is only warned of."""
+    def _sparing(self, kind: Kind, do: Callable[[], T], *, otherwise: T) -> T:
+        """Do it; what a training can go on without is only warned of, and not tried again for a while."""
+        if kind not in _SPARED:
+            return do()
+        if time.monotonic() < self._away_until:
+            return otherwise
         try:
-            do()
-        except StoreUnavailable as error:
-            if kind not in _SPARED:
-                raise
+            return do()
+        except (StoreUnavailable, StoreRefused) as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
             logger.warning("checkpoints are on this machine alone: %s", error.what)
+            return otherwise

@@ -233,13 +233,24 @@ def test_steps_of_a_checkpoint_are_the_members_of_its_training(server, here, the
     assert server.keys("manifests/") == server.keys("parts/") == []
 
 
-def test_a_training_goes_on_without_a_store_for_its_checkpoints(server, here, caplog, monkeypatch):
-    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
-    server.fault = lambda method, key: 503
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_training_goes_on_without_a_store_for_its_checkpoints(server, here, there, caplog, status):
     put(here, "checkpoints", "key/10", state=b"10")
+    server.fault = lambda method, key: status
+    put(here, "checkpoints", "key/20", state=b"20")
     assert "checkpoints are on this machine alone" in caplog.text
+    asked = len(server.asked)
+    assert sorted(here.members("checkpoints", "key")) == ["10", "20"]
+    assert here.open("checkpoints", "key/20")
+    here.drop("checkpoints", "key/10")
+    assert len(server.asked) == asked, "for a while it is not asked again"
+
     server.fault = lambda method, key: 0
-    assert here.members("checkpoints", "key") == ["10"]
+    here._away_until = 0.0
+    here.tidy(["checkpoints"])
+    put(here, "checkpoints", "key/30", state=b"30")
+    assert here.members("checkpoints", "key") == ["10", "30", "20"]
+    assert (there.members("checkpoints", "key"), there.names("checkpoints")) == (["10", "30"], ["key"])
 
 
 def test_old_checkpoints_go_unless_a_training_holds_them(server, here, there):
