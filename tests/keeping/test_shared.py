@@ -105,6 +105,34 @@ def test_a_question_is_erased_from_the_store_and_from_a_home_that_looks_again(he
     assert page.read_text() == "<td>[erased]</td>"
 
 
+@pytest.mark.parametrize("where", ["parts/splits/", "manifests/splits/", "DELETE"])
+def test_an_erasure_that_was_cut_off_is_completed_by_the_same_command(here, there, state_server, monkeypatch, where):
+    put(here, "splits", "8" * 64)
+    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+
+    def fault(method, key):
+        is_there = f"{method} {key}".startswith(("DELETE", "PUT")) and where in f"{method} {key}" and "/splits/" in key
+        return 503 if is_there else 0
+
+    state_server.fault = fault
+    with pytest.raises(StoreUnavailable):
+        erase(there, ["b2"], same_text=False)
+    state_server.fault = lambda method, key: 0
+    erase(fresh(there), ["b2"], same_text=False)
+    assert not [key for key, (content, _) in state_server.objects.items() if b"Who is he?" in content]
+    assert len(state_server.keys("parts/splits/")) == 2
+    assert pq.read_table(fresh(here).store.open("splits", "8" * 64) / "rows.parquet").num_rows == 2
+
+
+def test_what_was_never_sent_whole_goes_after_a_day(here, there, state_server):
+    here.store.bucket.write(f"parts/models/{'e' * 64}/{'f' * 64}", b"12")
+    there.store.tidy(["models"])
+    assert len(state_server.keys("parts/")) == 1
+    state_server.age(2 * DAY)
+    there.store.tidy(["models"])
+    assert state_server.keys("parts/") == []
+
+
 def test_a_store_that_refuses_is_cleaned_up_by_none(old, there, state_server):
     before = state_server.keys()
     state_server.fault = lambda method, key: 403

@@ -133,6 +133,19 @@ class Folders:
         parts = self.bucket.listing(f"parts/{kind}/{name}/")
         self.bucket.remove([*(each.key for each in parts), f"used/{kind}/{name}"])
 
+    def sweep(self, kind: str, *, before: float) -> None:
+        """Remove the parts of no folder: of one that was replaced, removed or never sent whole, sent before a time."""
+        names = {name: self._parts_of(kind, name) for name in self.times(kind)}
+        waste = []
+        for each in self.bucket.listing(f"parts/{kind}/"):
+            name, _, part = each.key.removeprefix(f"parts/{kind}/").rpartition("/")
+            if each.time < before and part not in names.get(name, ()):
+                waste.append(each.key)
+        self.bucket.remove(waste)
+
+    def _parts_of(self, kind: str, name: str) -> set[str]:
+        return {part.sha256 for files in self.files(kind, name) for parts in files.values() for part in parts}
+
     def _send(self, kind: str, name: str, folder: Path, files: Files) -> None:
         there = {each.key.rpartition("/")[2]: each.bytes for each in self.bucket.listing(f"parts/{kind}/{name}/")}
         missing = {place.part.sha256: place for place in _places(folder, files)}

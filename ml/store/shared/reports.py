@@ -6,6 +6,7 @@ steps of a run may be on different hosts, one after another.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from ml.store.shared.folders import Files, Folders, damaged, described_file, is_
 
 _KIND = "reports"
 _RECORDS = ("page/", "history/", "data_quality/")
+_SECONDS_TO_SEND = 3600.0
 _NOTHING = SyncedReports(files={}, time=0.0)
 
 _Wanted = Callable[[str], bool]
@@ -68,7 +70,8 @@ class SharedReports(Mirror):
         self._record(run_id).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove from this home the reports that other hosts have dropped."""
+        """Remove from this home the reports that other hosts have dropped, and what processes that died left there."""
+        self._folders.sweep(_KIND, before=time.time() - _SECONDS_TO_SEND)
         there = self._folders.times(_KIND)
         for record in self._records.glob("*.json"):
             if record.stem not in there:

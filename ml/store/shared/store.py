@@ -120,13 +120,23 @@ class SharedStore(Store):
 
     @contextmanager
     def replacing(self, kind: Kind, name: str) -> Iterator[Path]:
-        """Give an empty folder, which at the end replaces what is stored under this name."""
+        """Give an empty folder, which at the end replaces what is stored under this name.
+
+        If the process dies in between, the object store's folder counts, as it was before.
+        """
         with super().replacing(kind, name) as folder:
             yield folder
+            self._record(kind, name).unlink(missing_ok=True)
+            self._settled.discard((kind, name))
         if kind not in OWN:
             files = described(super().open(kind, name))
             self.folders.replace(kind, name, super().open(kind, name), files)
             self._remember(kind, name, files)
+
+    def finish_replacing(self, kind: Kind) -> None:
+        """Remove what processes that died have left of replaced folders; nobody else replaces any meanwhile."""
+        super().finish_replacing(kind)
+        self.folders.sweep(kind, before=time.time())
 
     def drop(self, kind: Kind, digest: str) -> None:
         """Remove a stored folder, if it is there, for all hosts."""
@@ -161,9 +171,11 @@ class SharedStore(Store):
         return True
 
     def tidy(self, kinds: Iterable[Kind]) -> None:
-        """Remove from this home what other hosts have dropped, and the locks of what is gone."""
-        sweep(self.bucket, before=time.time() - _SECONDS_PER_DAY)
+        """Remove from this home what other hosts have dropped, and what processes that died left a day ago."""
+        yesterday = time.time() - _SECONDS_PER_DAY
+        sweep(self.bucket, before=yesterday)
         for kind in kinds:
+            self.folders.sweep(kind, before=yesterday)
             times = self._times(kind)
             for name in super().names(kind):
                 if name not in times and not self._is_unsent(kind, name):

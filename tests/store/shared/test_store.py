@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -293,15 +294,26 @@ def test_the_lock_of_a_host_that_died_passes_on(server, here, there, monkeypatch
 
 
 def test_the_lock_of_a_host_that_is_alive_does_not(server, here, there, monkeypatch):
-    monkeypatch.setattr(lease, "STALE_SECONDS", 0.5)
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    now = [0.0]
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    holder, waiter = lease._Waiter(here.bucket, "champion"), lease._Waiter(there.bucket, "champion")
+    assert holder.take()
+    assert not waiter.take()
+    now[0] += lease.STALE_SECONDS + 1
+    holder.beat()
+    assert not waiter.take()
+    now[0] += lease.STALE_SECONDS - 1
+    assert not waiter.take()
+    now[0] += 2
+    assert waiter.take(), "nobody has seen the holder for too long"
+
+
+def test_who_holds_a_lock_shows_that_it_is_alive(server, here, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.01)
     with here.lock("champion", waiting=""):
-        other = threading.Thread(target=lambda: _hold(there, []), daemon=True)
-        other.start()
-        other.join(1.5)
-        assert other.is_alive()
-    other.join(10)
-    assert not other.is_alive()
+        while len(server.puts("locks/")) < 4:
+            time.sleep(0.01)
+    assert server.objects[f"{ROOT}/locks/champion/00000001"][0] == b""
 
 
 def test_locks_of_what_is_gone_are_swept(server, here):
