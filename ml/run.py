@@ -1,7 +1,7 @@
 """The run that a step belongs to: the places that the step may write to, and how the run was started."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from ml.records import Notice, to_json
 from ml.registry import Registry
 from ml.store import Store
 from ml.store.files import write_whole
-from ml.store.mirror import Mirror
+from ml.store.mirror import ALONE, Mirror
 
 Observer = Callable[[int, Mapping[str, float]], None]
 Teller = Callable[[Notice], None]
@@ -43,7 +43,7 @@ class Run:
     force: bool = False
     observe: Observer = unobserved
     tell: Teller = untold
-    mirror: Mirror = field(default_factory=Mirror)
+    mirror: Mirror = ALONE
 
     @property
     def report_folder(self) -> Path:

@@ -5,6 +5,7 @@ listings in pages.
 """
 
 import asyncio
+import hashlib
 import json
 import time
 import zlib
@@ -124,9 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = urlsplit(self.path).path.removeprefix("/").partition("/")
         body = self.rfile.read(int(self.headers["Content-Length"]))
         key, content = unquote(key), without_chunks(body) if self._is_chunked() else body
-        if self.server.damage and key.endswith(self.server.damage[0]):
-            self.server.damage.pop(0)
-            content = bytes([content[0] ^ 1]) + content[1:]
+        content = self._damaged(key, content)
         with suppress(ConnectionError):
             if self._refused(bucket, key, google=False):
                 return
@@ -144,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"}))
             return
         key, content = uploaded(self.headers["Content-Type"], body)
-        self.command = "PUT"
+        self.command, content = "PUT", self._damaged(key, content)
         with suppress(ConnectionError):
             if self._refused(address.path.split("/")[5], key, google=True):
                 return
@@ -152,6 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, json.dumps(_described(key, *self.server.objects[key])))
             else:
                 self._refuse(412, google=True)
+
+    def _damaged(self, key, content):
+        if self.server.damage and key.endswith(self.server.damage[0]):
+            self.server.damage.pop(0)
+            return bytes([content[0] ^ 1]) + content[1:]
+        return content
 
     def _is_chunked(self):
         return "aws-chunked" in self.headers.get("Content-Encoding", "")
@@ -222,6 +227,7 @@ def _described(key, content, then):
         "name": key,
         "bucket": BUCKET,
         "size": str(len(content)),
+        "md5Hash": b64encode(hashlib.md5(content).digest()).decode(),
         "updated": _moment(then),
         "timeCreated": _moment(then),
         "selfLink": quote(key),
@@ -253,7 +259,7 @@ def one_server_for_all():
     from ml.store.shared.client import open_client
 
     with running(StateServer()) as server:
-        yield server, cache(lambda scheme: open_client(scheme, timeout_seconds=5, use_listings_cache=False))
+        yield server, cache(lambda scheme, settings: open_client(scheme, **dict(settings)))
 
 
 def quick_clients(server, client, monkeypatch, home):
@@ -261,7 +267,7 @@ def quick_clients(server, client, monkeypatch, home):
     server.reset()
     point_at(server, monkeypatch)
     use_only_our_credentials(monkeypatch, home)
-    monkeypatch.setattr(bucket, "open_client", lambda uri, **settings: client(uri[:3]))
+    monkeypatch.setattr(bucket, "open_client", lambda uri, **settings: client(uri[:3], tuple(settings.items())))
     monkeypatch.setattr(bucket, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)

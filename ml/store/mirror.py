@@ -32,6 +32,9 @@ class Mirror:
         """Remove from this home the reports that other hosts have dropped."""
 
 
+ALONE = Mirror()
+
+
 def open_mirror(environment: Mapping[str, str], home: Path) -> Mirror:
     """Return the mirror of a home's reports; raises ConfigError if SINCERE_STORE is no address."""
     if address := environment.get("SINCERE_STORE"):
@@ -40,4 +43,4 @@ def open_mirror(environment: Mapping[str, str], home: Path) -> Mirror:
         from ml.store.shared.reports import SharedReports
 
         return SharedReports(home, Folders(Bucket(address)))
-    return Mirror()
+    return ALONE

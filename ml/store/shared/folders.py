@@ -27,11 +27,8 @@ Files = Mapping[str, tuple[Part, ...]]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
-class Stored(NamedTuple):
-    """A stored folder: its files, and when it was stored or used last, in seconds since 1970."""
-
-    files: Files
-    time: float
+class FileChanged(StoreUnavailable):
+    """A file is no longer what it was when it was described."""
 
 
 class _Place(NamedTuple):
@@ -90,11 +87,10 @@ class Folders:
 
     def replace(self, kind: str, name: str, folder: Path, files: Files, *, sent: Files | None = None) -> None:
         """Store what `files` says in place of what is there; of it, `sent` lies in the folder, the rest is there."""
+        gone = self._parts_of(kind, name) - {part.sha256 for parts in files.values() for part in parts}
         self._send(kind, name, folder, files if sent is None else sent)
         self.bucket.write(_manifest(kind, name), _text(files))
-        kept = {part.sha256 for parts in files.values() for part in parts}
-        there = self.bucket.listing(f"parts/{kind}/{name}/")
-        self.bucket.remove(each.key for each in there if each.key.rpartition("/")[2] not in kept)
+        self.bucket.remove(f"parts/{kind}/{name}/{sha256}" for sha256 in gone)
 
     def fetch(self, kind: str, name: str, files: Files, folder: Path) -> None:
         """Write files into a folder, in which some or parts of some may lie already.
@@ -156,7 +152,7 @@ class Folders:
         content = _read(place)
         if _digest(content) != place.part.sha256:
             what = "a file changed while it was sent to the object store"
-            raise StoreUnavailable(what, where=f"{kind} {name[:12]}", fix="try again")
+            raise FileChanged(what, where=f"{kind} {name[:12]}", fix="try again")
         self.bucket.write(_part(kind, name, place.part), content)
 
     def _fetch(self, kind: str, name: str, place: _Place) -> None:

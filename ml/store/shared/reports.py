@@ -17,7 +17,7 @@ from ml.store import Measured
 from ml.store.files import write_whole
 from ml.store.locks import locked
 from ml.store.mirror import Mirror
-from ml.store.shared.folders import Files, Folders, damaged, described_file, is_passing
+from ml.store.shared.folders import FileChanged, Files, Folders, damaged, described_file, is_passing
 
 _KIND = "reports"
 _RECORDS = ("page/", "history/", "data_quality/")
@@ -54,10 +54,11 @@ class SharedReports(Mirror):
                 return
 
     def send(self) -> None:
-        """Send what was written since it was sent last, of all runs."""
+        """Send what was written since it was sent last, of all runs; what is written now is sent by who writes it."""
         for folder in sorted(self._root.glob("*")):
             if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith("."):
-                self._send(folder.name)
+                with suppress(FileNotFoundError, FileChanged):
+                    self._send(folder.name)
 
     def measured(self, run_id: str, here: Measured) -> Measured:
         """Return how large the reports of a run are there, and when they were written last."""

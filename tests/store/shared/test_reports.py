@@ -132,6 +132,32 @@ def test_fetched_reports_are_as_old_as_they_are(server, here, there):
     assert (measured.bytes, round((time.time() - measured.used) / DAY)) == (2, 40)
 
 
+def test_a_file_that_is_replaced_or_removed_while_it_is_sent_is_left_to_who_writes_it(server, here, there):
+    for change in (lambda path: path.write_text("later"), lambda path: path.unlink()):
+        here.write("run/exploration.html", "now")
+        here.write("run-2/verdict.txt", "decided")
+        page = here.place / "reports" / "run" / "exploration.html"
+        server.before = lambda method, key, page=page, change=change: (
+            change(page) if page.exists() and page.read_text() == "now" and "reports/run" in key else None
+        )
+        here.mirror.send()
+        server.before = lambda method, key: None
+        assert "manifests/reports/run-2" in server.keys("")
+    here.write("run/exploration.html", "at last")
+    here.mirror.send()
+    there.mirror.fetch("run")
+    assert there.files() == {"run/exploration.html": "at last"}
+
+
+def test_parts_that_another_host_has_just_sent_stay(server, here):
+    here.write("run/verdict.txt", "decided")
+    here.mirror.send()
+    here.mirror._folders.bucket.write(f"parts/reports/run/{'a' * 64}", b"12")
+    here.write("run/verdict.txt", "promoted")
+    here.mirror.send()
+    assert len(server.keys("parts/reports/run/")) == 2
+
+
 def test_reports_that_are_dropped_are_gone_for_all(server, here, there):
     here.write("run/verdict.txt", "decided")
     here.write("run-1/verdict.txt", "decided")
