@@ -99,7 +99,7 @@ def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
 
 
 def test_only_workers_are_given_what_steps_need_to_reach_others(services: dict[str, Any]) -> None:
-    handed_on = {"KAGGLE_API_TOKEN", "AIRFLOW_CONN_KAGGLE_DEFAULT", "AIRFLOW_CONN_APPRISE_DEFAULT", "TFHUB_CACHE_DIR"}
+    handed_on = {"KAGGLE_API_TOKEN", "AIRFLOW_CONN_KAGGLE_DEFAULT", "TFHUB_CACHE_DIR"}
     assert _parts_with(services, handed_on) == ["worker", "worker-gpu"]
     worker = services["worker"]["environment"]
     own = {name for name in worker if SECRET_VARIABLES.search(name)} - services["scheduler"]["environment"].keys()

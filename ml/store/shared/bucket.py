@@ -117,7 +117,7 @@ class Bucket:
     @cached_property
     def _files(self) -> Any:
         # S3's client sends a checksum; Google's answer has one, to be compared.
-        verified = {} if self.address.startswith("s3:") else {"consistency": "md5"}
+        verified: dict[str, Any] = {} if self.address.startswith("s3:") else {"consistency": "md5"}
         return open_client(self.address, timeout_seconds=_TIMEOUT_SECONDS, use_listings_cache=False, **verified)
 
     def _path(self, key: str) -> str:
