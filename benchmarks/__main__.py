@@ -1,7 +1,8 @@
 """`make bench`: run the benchmarks, write their results to bench.json, and print them as tables.
 
 usage: python -m benchmarks [training] [data-path] [airflow] [parsing] [significance] [checkpoints] [mutations]
-[pages] [watch] [scoring] [imports] [workers] [keeping] (all by default)
+[pages] [watch] [scoring] [imports] [workers] [keeping] (all by default), or
+python -m benchmarks store, which asks the object store of SINCERE_STORE
 """
 
 import json
@@ -22,6 +23,7 @@ from benchmarks import (
     pages,
     scoring,
     significance,
+    store,
     training,
     watch,
     workers,
@@ -42,6 +44,7 @@ MEASURES: dict[str, Callable[[], list[dict[str, object]]]] = {
     "workers": workers.measure,
     "keeping": keeping.measure,
 }
+ON_REQUEST = {"store": store.measure}
 
 
 def main(names: Sequence[str]) -> None:
@@ -51,7 +54,7 @@ def main(names: Sequence[str]) -> None:
     results: dict[str, object] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     results |= {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()}
     for name in names or MEASURES:
-        results[name] = rows = MEASURES[name]()
+        results[name] = rows = (MEASURES | ON_REQUEST)[name]()
         print(f"\n{name}\n{table(rows)}", flush=True)
         file.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"\nwritten to {file}")

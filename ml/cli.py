@@ -16,7 +16,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,6 +62,8 @@ from ml.steps import (
 )
 from ml.store import Store
 from ml.store.files import write_whole
+from ml.store.mirror import Mirror, open_mirror
+from ml.store.open import open_store
 from ml.tracking import Tracker, open_tracker
 
 _ENVIRONMENT = {
@@ -79,6 +81,8 @@ _PLAIN = {"✓": "+", "✗": "x", "…": "...", "·": "-"}
 _LONGEST_RUN_ID = 200
 _NO_RUN = "none"
 _JSON = "json"
+_ENDED = "ended"
+_PARTS_OF_A_RUN = {*STEPS, *OTHER_STEPS, "run", "approve", "rollback", "gc"}
 _OF_A_SHELL = 128  # a shell's status for a program that a signal killed is this and the signal
 
 
@@ -106,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_command(arguments: argparse.Namespace) -> int:
     try:
         _check_places(arguments)
-        arguments.run(arguments)
+        with _sharing_reports():
+            arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -117,6 +122,21 @@ def _run_command(arguments: argparse.Namespace) -> int:
         _tell_error(ours, arguments)
         return ours.exit_status
     return 0
+
+
+@contextmanager
+def _sharing_reports() -> Iterator[None]:
+    """Send at the end what was written to the reports; what ended in an error tells of that one alone."""
+    mirror = _mirror()
+    try:
+        yield
+    except BaseException:
+        try:
+            mirror.send()
+        except SincereError as error:
+            logger.warning("reports are on this machine alone: %s", error.what)
+        raise
+    mirror.send()
 
 
 def _print_anywhere() -> None:
@@ -310,8 +330,9 @@ def _report_end(arguments: argparse.Namespace) -> None:
 
 
 def _show_verdict(arguments: argparse.Namespace) -> None:
-    from ml.report.words.verdict import newest_verdict
+    from ml.report.words.verdict import VERDICT, newest_verdict
 
+    _mirror().fetch_newest(VERDICT)
     print(newest_verdict(_home() / "reports"))
 
 
@@ -331,7 +352,7 @@ def _replay(arguments: argparse.Namespace) -> None:
     from ml.judge.replay import replay
     from ml.report.words.replay_text import replay_text
 
-    store, decision = Store(_home() / "store"), _read_record(arguments.decision)
+    store, decision = _store(_home()), _read_record(arguments.decision)
     if not isinstance(decision, Decision):
         raise DataError("the record is no Decision", where=arguments.decision.name, fix="name a decision.json")
     if arguments.config is None:
@@ -381,7 +402,8 @@ def _erase(arguments: argparse.Namespace) -> None:
     from ml.keeping.erased_text import erased_text
 
     ids = read_ids(arguments.ids)
-    print(erased_text(erase(_run(arguments), ids, same_text=arguments.same_text)))
+    run = _run(arguments)
+    print(erased_text(erase(run, ids, same_text=arguments.same_text), shared=run.store.is_shared))
 
 
 def _back_up(arguments: argparse.Namespace) -> None:
@@ -399,10 +421,20 @@ def _restore(arguments: argparse.Namespace) -> None:
     print(f"{made.files:,} files, {made.bytes:,} bytes, all as they were; next: python -m ml registry check")
 
 
+def _share(arguments: argparse.Namespace) -> None:
+    from ml.keeping.share import share
+
+    shared = share(_run(arguments))
+    what = f"{shared.folders:,} folders, {shared.versions:,} versions, {shared.entries:,} entries of the history"
+    print(f"{what} are there; next: python -m ml registry check, and SINCERE_STORE for all hosts")
+
+
 def _show_metrics(arguments: argparse.Namespace) -> None:
     from ml.report.open_metrics import metrics_text
 
-    text = metrics_text(_run(arguments))
+    run = _run(arguments)
+    run.mirror.fetch_all(records_alone=True)
+    text = metrics_text(run)
     if arguments.output is None:
         print(text)
     else:
@@ -433,7 +465,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
     simulation = Simulation(
-        population=Population.of(*read_two_trainings(Store(_home() / "store"))),
+        population=Population.of(*read_two_trainings(_store(_home()))),
         policy=config.policy,
         positive_rate=config.threshold.positive_rate,
     )
@@ -485,7 +517,15 @@ def _home_or_here() -> Path:
 
 
 def _registry(home: Path) -> Registry:
-    return open_registry(registry_of(os.environ, home), Store(home / "store"))
+    return open_registry(registry_of(os.environ, home), _store(home))
+
+
+def _store(home: Path) -> Store:
+    return open_store(os.environ, home)
+
+
+def _mirror() -> Mirror:
+    return open_mirror(os.environ, _home())
 
 
 def _tracker() -> Tracker:
@@ -501,9 +541,12 @@ def _run(arguments: argparse.Namespace) -> Run:
             where="--run-id",
             fix=f"use letters, digits, dots, dashes, underscores, {_LONGEST_RUN_ID} at most",
         )
-    return Run(
-        store=Store(home / "store"),
-        registry=ReadOnlyRegistry(_registry(home)) if arguments.dry_run else _registry(home),
+    store, mirror = _store(home), _mirror()
+    registry = open_registry(registry_of(os.environ, home), store)
+    run = Run(
+        store=store,
+        registry=ReadOnlyRegistry(registry) if arguments.dry_run else registry,
+        mirror=mirror,
         reports=home / "reports",
         run_id=run_id,
         triggered_by=arguments.triggered_by,
@@ -512,6 +555,16 @@ def _run(arguments: argparse.Namespace) -> Run:
         force=arguments.force,
         tell=untold if arguments.notices is None else _notices_to(arguments.notices),
     )
+    with _told_if_away(run, arguments.command):
+        mirror.fetch(run_id)
+    return run
+
+
+def _told_if_away(run: Run, command: str) -> AbstractContextManager[None]:
+    """What is part of a run leaves a verdict if its reports cannot be fetched; `ended` goes on without them."""
+    if command == _ENDED:
+        return suppress(SincereError)
+    return report_if_failed(run, command) if command in _PARTS_OF_A_RUN else nullcontext()
 
 
 def _notices_to(path: Path) -> Teller:
@@ -573,7 +626,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run all steps in one process, without Airflow")
     _add_run_arguments(run)
     run.set_defaults(run=_run_all_steps)
-    _add_ended(commands.add_parser("ended", help="write the verdict of a run whose step was killed or refused"))
+    _add_ended(commands.add_parser(_ENDED, help="write the verdict of a run whose step was killed or refused"))
     verdict = commands.add_parser("verdict", help="print the newest verdict, its checks and where its reports are")
     verdict.set_defaults(run=_show_verdict)
     history = commands.add_parser("history", help="print all verdicts and rollbacks as a table")
@@ -586,6 +639,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_erase(commands.add_parser("erase", help="erase questions, by their ids, wherever this home keeps them"))
     _add_backup(commands.add_parser("backup", help="write registry, store and reports into one file"), _back_up)
     _add_backup(commands.add_parser("restore", help="bring a backup back into an empty home"), _restore)
+    shared = commands.add_parser("share", help="bring this home's state into the object store of SINCERE_STORE")
+    _add_run_identity(shared)
+    shared.set_defaults(run=_share, dry_run=False, force=False)
     metrics = commands.add_parser("metrics", help="print figures for Prometheus, in the text form of OpenMetrics")
     metrics.add_argument("--output", type=_writable, metavar="FILE.prom", help="where they go instead, whole")
     _add_run_identity(metrics)

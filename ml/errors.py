@@ -91,6 +91,10 @@ class OutputUnavailable(TransientError):
     """The place of the scored rows did not answer."""
 
 
+class StoreUnavailable(TransientError):
+    """The object store that has the state did not answer, or broke off in every attempt."""
+
+
 class RegistryUnavailable(TransientError):
     """The registry gave no definite answer. An unknown champion is never treated as an absent one."""
 
@@ -109,6 +113,14 @@ class RegistryRefused(PermanentError):
 
 class RegistryDamaged(PermanentError):
     """The registry's own files are lost, changed or unreadable."""
+
+
+class StoreRefused(PermanentError):
+    """The object store that has the state refuses: no such bucket, no rights, or no usable credentials."""
+
+
+class StoreDamaged(PermanentError):
+    """What the object store has is not what was stored there."""
 
 
 class OutOfResources(TransientError):

@@ -812,6 +812,41 @@ class Aliases:
 
 
 @record
+class Part:
+    """A part of a file, of so many bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@record
+class StoredFolder:
+    """A folder in an object store: its files by their paths below it, each with its parts in their order."""
+
+    files: dict[str, tuple[Part, ...]]
+
+
+@record
+class SyncedFile:
+    """A file as an object store had it, and as it lay on disk then: `modified` in ns since 1970."""
+
+    parts: tuple[Part, ...]
+    modified: int
+    bytes: int
+
+
+@record
+class SyncedReports:
+    """What of a run's reports a home has sent or fetched, by path; `time` is when the store's were written, if known.
+
+    It is 0 if it is not known.
+    """
+
+    files: dict[str, SyncedFile]
+    time: float
+
+
+@record
 class HistoryEntry:
     """One decision that was carried out; `time` is UTC in ISO 8601, the figures are the candidate's on its test rows.
 
@@ -842,6 +877,19 @@ class HistoryEntry:
     gains: Annotated[Gains | NoGains, BY_NAME]
     source: Source = UnknownSource()
     approval: Approval = ApprovalUnneeded()
+
+
+@record
+class RegistryState:
+    """All that a registry in an object store remembers: the aliases, the versions, and the history, oldest first.
+
+    `dropped` are the names of the versions whose files are gone.
+    """
+
+    aliases: dict[str, str]
+    versions: tuple[ModelVersion, ...]
+    dropped: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
 
 
 @record

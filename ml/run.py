@@ -9,6 +9,7 @@ from ml.records import Notice, to_json
 from ml.registry import Registry
 from ml.store import Store
 from ml.store.files import write_whole
+from ml.store.mirror import ALONE, Mirror
 
 Observer = Callable[[int, Mapping[str, float]], None]
 Teller = Callable[[Notice], None]
@@ -29,7 +30,7 @@ class Run:
     `triggered_by` says who or what started the run, `run_url` is the address of its page. The registry of a dry run
     refuses writes. With `force` the run goes on even if nothing has changed, during the cool-down, or if the candidate
     was rolled back. A long step calls `observe` with its progress: the number of steps done, and figures by name.
-    What people should hear of the run's end goes to `tell`.
+    What people should hear of the run's end goes to `tell`. `mirror` has what of the reports is elsewhere.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Run:
     force: bool = False
     observe: Observer = unobserved
     tell: Teller = untold
+    mirror: Mirror = ALONE
 
     @property
     def report_folder(self) -> Path:

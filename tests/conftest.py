@@ -115,6 +115,24 @@ def wandb_server(_wandb_environment, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def _one_state_server():
+    from tests.state_server import one_server_for_all
+
+    with one_server_for_all() as server_and_client:
+        yield server_and_client
+
+
+@pytest.fixture
+def state_server(_one_state_server, monkeypatch, tmp_path):
+    """Yield an empty object store, of which this process has clients."""
+    from tests.state_server import quick_clients
+
+    server, client = _one_state_server
+    quick_clients(server, client, monkeypatch, tmp_path)
+    return server
+
+
+@pytest.fixture(scope="session")
 def python() -> str:
     """A Python that has imported what steps and the servers of models import."""
     return os.environ["FORKED_PYTHON"]

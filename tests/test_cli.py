@@ -19,6 +19,8 @@ from ml.cli import main
 from ml.records import RawSnapshot, read_any
 from ml.source.sample import write_sample
 from ml.store.files import tree_digest
+from tests.places import ADDRESSES
+from tests.state_server import ROOT
 from tests.tiny import write_tiny_config
 
 PROJECT = Path(__file__).parents[1]
@@ -482,3 +484,43 @@ def test_a_run_that_is_told_to_end_leaves_a_verdict(tmp_path, number, status):
     assert (each.returncode, "Traceback" in said) == (status, False)
     verdict = (tmp_path / "reports" / "told" / "verdict.txt").read_text()
     assert verdict.startswith("NOT FINISHED: the step snapshot was interrupted.")
+
+
+@pytest.fixture
+def another_host(place, home, state_server, tmp_path, monkeypatch):
+    """An empty home, with the object store to which the home of the first run was brought."""
+    monkeypatch.setenv("SINCERE_STORE", ADDRESSES["s3"])
+    monkeypatch.setenv("SINCERE_HOME", str(shutil.copytree(home, tmp_path / "first")))
+    assert main(["share"]) == 0
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path / "other"))
+    return state_server
+
+
+def test_another_host_goes_on_from_the_object_store(place, another_host, capsys, tmp_path):
+    assert _run(place, "second") == 0
+    assert (
+        "UNCHANGED: Nothing has changed. CSV, settings and code are those of the run of champion v1."
+        in capsys.readouterr().out
+    )
+    assert main(["predict", "--text", "Why is the sky blue?"]) == 0
+    assert capsys.readouterr().out.startswith("probability 0.")
+    assert main(["registry", "check"]) == 0
+    shutil.rmtree(tmp_path / "other")
+    assert main(["verdict"]) == 0
+    assert "UNCHANGED" in capsys.readouterr().out
+    assert not (tmp_path / "other" / "registry").exists()
+
+
+def test_a_champion_with_a_changed_byte_or_a_store_that_refuses_predicts_nothing(another_host, capsys):
+    part = another_host.keys("parts/models/")[0]
+    content, then = another_host.objects[f"{ROOT}/{part}"]
+    another_host.objects[f"{ROOT}/{part}"] = bytes([content[0] ^ 1]) + content[1:], then
+    assert main(["predict", "--text", "Why?"]) == 65
+    assert "the files of v1 are lost or changed" in capsys.readouterr().err
+
+    another_host.fault = lambda method, key: 403
+    assert main(["predict", "--text", "Why?"]) == 65
+    said = capsys.readouterr().err
+    assert "the bucket forbids access" in said
+    assert "the-secret" not in said
+    assert not [key for key, (content, _) in another_host.objects.items() if b"the-secret" in content]

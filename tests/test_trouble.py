@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ml.cli import main
 from ml.config import Config, SourceConfig
 from ml.config.load import load_config
 from ml.data.expectations import read_suites
@@ -17,7 +18,10 @@ from ml.encoder.weights import read_vocabulary
 from ml.errors import PermanentError, RegistryRefused, RegistryUnavailable, passes_by_itself
 from ml.registry.local import LocalRegistry
 from ml.source import kaggle
+from ml.source.sample import write_sample
 from ml.source.unpack import unpack
+from ml.store.shared import bucket
+from tests.places import ADDRESSES
 
 
 @contextmanager
@@ -93,3 +97,33 @@ def test_the_weights_of_a_whole_folder_wait_for_memory_or_files_too(tiny_encoder
     assert read_huggingface(tiny_encoder).weights
     with pytest.raises(OSError, match="Too many open files"), no_more_files():
         _Tensors(tiny_encoder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(503, (75, "did not get an answer")), (403, (65, "ended the run")), (404, (65, "ended the run"))],
+)
+def test_a_step_whose_object_store_is_away_or_refuses_leaves_a_verdict(
+    state_server, tmp_path, monkeypatch, status, expected
+):
+    ended, said = expected
+    address = ADDRESSES["s3"] if status != 404 else "s3://another-bucket/state"
+    monkeypatch.setattr(bucket, "ATTEMPTS", 1)
+    monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
+    monkeypatch.setenv("SINCERE_STORE", address)
+    write_sample(tmp_path / "rows.csv", rows=100, seed=1)
+    state_server.fault = lambda method, key: status
+    command = ["snapshot", "--source", str(tmp_path / "rows.csv"), "--run-id", "run-1"]
+    assert main(command) == ended
+    verdict = tmp_path / "reports" / "run-1" / "verdict.txt"
+    assert said in verdict.read_text()
+    assert "the-secret" not in verdict.read_text()
+
+    verdict.unlink()
+    killed = ["--status", "-9", "--what", "it was killed", "--where", "here", "--fix", "try again"]
+    assert main(["ended", "snapshot", "--run-id", "run-1", *killed]) == ended
+    assert "it was killed" in verdict.read_text()
+
+    state_server.fault = lambda method, key: 0
+    monkeypatch.setenv("SINCERE_STORE", ADDRESSES["s3"])
+    assert main(command) == 0

@@ -17,8 +17,8 @@ def home_of(environment: Mapping[str, str], folder: Path) -> Path:
 
 
 def registry_of(environment: Mapping[str, str], home: Path) -> str:
-    """SINCERE_REGISTRY, or a folder in the home."""
-    return environment.get("SINCERE_REGISTRY") or f"file:{home / 'registry'}"
+    """SINCERE_REGISTRY; or the object store of SINCERE_STORE; or a folder in the home."""
+    return environment.get("SINCERE_REGISTRY") or environment.get("SINCERE_STORE") or f"file:{home / 'registry'}"
 
 
 def expanded(path: str, name: str) -> Path:

@@ -43,7 +43,11 @@ class Backup:
 
 
 def back_up(run: Run, file: Path) -> Backup:
-    """Write a backup, whole or not at all; meanwhile nobody promotes, cleans up or erases, and trainings go on."""
+    """Write a backup, whole or not at all; meanwhile nobody promotes, cleans up or erases, and trainings go on.
+
+    Raises ConfigError if the state is in an object store.
+    """
+    _refuse_shared(run)
     with ExitStack() as held:
         held.enter_context(run.store.lock("keeping", waiting="waiting for another process that cleans up"))
         held.enter_context(run.registry.turn())
@@ -63,6 +67,7 @@ def restore(run: Run, file: Path) -> Backup:
     Raises ConfigError, and changes nothing, where anything is there already, DataError for a backup that is cut off or
     was changed. A restore that was cut off is begun anew, or finished if all was verified.
     """
+    _refuse_shared(run)
     places = _places(run)
     for name, place in places.items():
         _refuse_occupied(name, place, cut_off=_placing_was_cut_off(places))
@@ -75,6 +80,15 @@ def restore(run: Run, file: Path) -> Backup:
     files = {path: name for name, place in places.items() for path in place.rglob("*") if path.is_file()}
     size = sum(path.stat().st_size for path in files)
     return Backup(files=len(files), bytes=size, with_registry=_REGISTRY in files.values())
+
+
+def _refuse_shared(run: Run) -> None:
+    if run.store.is_shared:
+        raise ConfigError(
+            "the state is in an object store, and this home is a part of it alone",
+            where="SINCERE_STORE",
+            fix="copy all below its prefix to another one, which is a whole store then: docs/store.md says how",
+        )
 
 
 def _places(run: Run) -> dict[str, Path]:

@@ -56,6 +56,8 @@ def erase(run: Run, ids: Sequence[str], *, same_text: bool) -> Erased:
     """Erase the rows with these ids; with `same_text` those too whose normalised text is the same."""
     store, asked = run.store, {each for each in ids if each}
     with store.lock("keeping", waiting="waiting for another process that cleans up"):
+        run.mirror.tidy()
+        run.mirror.fetch_all(records_alone=False)
         for kind in (*_HAVE_ROWS, *_HAVE_SCORES):
             store.finish_replacing(kind)
         before = read_erasures(store).covered(asked)

@@ -10,11 +10,14 @@ Not reached: the source itself, backups, scored rows outside of the home, and We
 tracking.upload_rows was set, delete the versions of the artifacts `questions` and `splits` there, and runs that wait in
 wandb/ in the home.
 Another model has a home of its own."""
+_ELSEWHERE = """\
+The object store has them no more. Other homes with it may: run the same command there, or remove those homes; let a
+rule of the bucket remove earlier versions of objects."""
 
 
-def erased_text(erased: Erased) -> str:
-    """Say it in lines; no line has an id or a text."""
-    return "\n".join(_lines(erased))
+def erased_text(erased: Erased, *, shared: bool) -> str:
+    """Say it in lines, for a home whose store is `shared` or not; no line has an id or a text."""
+    return "\n".join([*_lines(erased), *([_ELSEWHERE] if shared else [])])
 
 
 def _lines(erased: Erased) -> Iterator[str]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple, cast, get_args
 
 from ml.config import Config
-from ml.errors import LineageError
 from ml.keeping.logs import drop_log, log_files, remove_empty_folders
 from ml.keeping.needed import REPORTS, SECONDS_PER_DAY, UNFINISHED_DAYS, last_written, needed, report_folders
 from ml.records import Cleanup, Removed
 from ml.registry.alias_move import record_cut_off
 from ml.run import Run
-from ml.store import Kind
+from ml.store import Kind, Measured, folder_bytes
 from ml.store.files import remove_whole
 
 LOGS = "logs"
@@ -59,6 +58,7 @@ def gc(config: Config, run: Run, logs: Collection[Path] = ()) -> Cleanup:
             held.enter_context(run.registry.turn())
             record_cut_off(run.store, run.registry)
             _finish(run)
+        run.mirror.fetch_all(records_alone=True)
         stays = needed(run, config.retention.predecessors)
         items = [*_items(run), *_log_items(logs)]
         free = [item for item in items if (item.kind, item.name) not in stays]
@@ -95,13 +95,14 @@ def _items(run: Run) -> Iterator[_Item]:
     home = run.reports.parent.resolve()
     for kind in _KINDS:
         for name in run.store.names(cast(Kind, kind)):
-            with suppress(LineageError, FileNotFoundError):  # another process was quicker
-                place = run.store.open(cast(Kind, kind), name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                place = run.store.place(cast(Kind, kind), name)
                 if _is_below(home, place):
-                    yield _Item(kind, name, place, _bytes(place), place.lstat().st_mtime)
+                    yield _Item(kind, name, place, *run.store.measured(cast(Kind, kind), name))
     for folder in report_folders(run):
         if _is_below(home, folder):
-            yield _Item(REPORTS, folder.name, folder, _bytes(folder), last_written(folder))
+            here = Measured(folder_bytes(folder), last_written(folder))
+            yield _Item(REPORTS, folder.name, folder, *run.mirror.measured(folder.name, here))
 
 
 def _log_items(logs: Collection[Path]) -> Iterator[_Item]:
@@ -117,12 +118,6 @@ def _is_below(home: Path, place: Path) -> bool:
         return True
     logger.warning("a link leads out of the home: %s stays", place.name[:12])
     return False
-
-
-def _bytes(folder: Path) -> int:
-    """Return the bytes that go with a folder: a file that has another name elsewhere stays there."""
-    files = [path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return sum(status.st_size for status in files if status.st_nlink == 1)
 
 
 def _tell_and_drop(run: Run, going: _Going) -> bool:
@@ -141,8 +136,10 @@ def _drop(run: Run, item: _Item) -> bool:
     try:
         if item.kind == LOGS:
             return drop_log(item.path, since=item.used)
-        if last_written(item.path) > item.used:
+        here = Measured(item.bytes, last_written(item.path))
+        if run.mirror.measured(item.name, here).used > item.used:
             return False
+        run.mirror.drop(item.name)
         remove_whole(item.path, run.reports / _WASTE)
     except FileNotFoundError:  # another process was quicker
         return False
@@ -150,7 +147,9 @@ def _drop(run: Run, item: _Item) -> bool:
 
 
 def _finish(run: Run) -> None:
-    """Remove what processes that died have moved away."""
+    """Remove what processes that died have moved away, and what other hosts have dropped."""
+    run.store.tidy(cast(Sequence[Kind], _KINDS))
+    run.mirror.tidy()
     with run.store.staging():  # it sweeps
         pass
     waste = run.reports / _WASTE

@@ -51,6 +51,7 @@ def needed(run: Run, predecessors: int) -> Mapping[Place, str]:
     versions = [run.registry.find(version) for version in former_champions(history, predecessors)]
     return {
         **dict.fromkeys(_of_unfinished(run), "a run that has not ended"),
+        **{("models", model): "a version of the registry" for model in run.registry.kept_in_store()},
         **dict.fromkeys(_of_decisions(run.store), "the replay of a decision"),
         **dict.fromkeys(_of_promotions(run, history, versions), "the champion or a predecessor"),
         **{place: "the champion or a predecessor" for version in versions for place in _of_version(run, version)},

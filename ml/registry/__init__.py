@@ -64,6 +64,10 @@ class Registry(Protocol):
         """
         ...
 
+    def kept_in_store(self) -> Collection[str]:
+        """Return the models whose files the registry has in the store alone: they stay there."""
+        ...
+
     def turn(self) -> AbstractContextManager[None]:
         """Let one process at a time decide who is champion, until all of that is recorded."""
         ...

@@ -25,7 +25,7 @@ from ml.errors import (
     RegistryUnavailable,
     passes_by_itself,
 )
-from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, from_json, to_json
+from ml.records import Champion, HistoryEntry, ModelVersion, NoChampion, RegistryState, from_json, to_json
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Grounds, damage, refuse_other_files
 from ml.registry.history import concluded, refuse_lost_champion, refuse_unrecorded_move
 from ml.registry.local_memory import Memory, Remembered
@@ -122,6 +122,25 @@ class LocalRegistry:
                 if not kept & {version.version, version.model} and self._artifact(version).is_dir():
                     self._drop(version)
             return [version for version in versions if not self._artifact(version).is_dir()]
+
+    def state(self) -> RegistryState:
+        """Return all that the registry remembers; raises RegistryDamaged if it is not whole."""
+        with _answering():
+            remembered = self._memory.read()
+            self._refuse_lost(remembered)
+            versions = tuple(self._version(name) for name in self._names())
+            dropped = tuple(each.version for each in versions if not self._artifact(each).is_dir())
+            return RegistryState(
+                aliases=dict(remembered.aliases), versions=versions, dropped=dropped, history=tuple(remembered.history)
+            )
+
+    def grounds(self) -> Sequence[Path]:
+        """Return the grounds of all entries, a file each, named by its digest."""
+        return sorted((self.root / "decisions").glob("*.json"))
+
+    def kept_in_store(self) -> Collection[str]:
+        """None: the registry has files of its own."""
+        return ()
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -35,6 +35,10 @@ class ReadOnlyRegistry:
         """Return all entries, oldest first."""
         return self._registry.history()
 
+    def kept_in_store(self) -> Collection[str]:
+        """Return the models that stay in the store."""
+        return self._registry.kept_in_store()
+
     def register(self, artifact: Path, model: str) -> NoReturn:
         """Raise ConfigError."""
         _refuse()

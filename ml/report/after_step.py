@@ -69,10 +69,18 @@ def report_failure(run: Run, step: str, taken: Sequence[Record], error: Exceptio
 
     A run that had concluded keeps its verdict.
     """
-    pending = run.store.contains("pending", run.run_id)
+    pending = _is_pending(run)
     run.tell(failure_notice(step, taken, error, pending=pending))
     if step == "promote" or not _had_concluded(run):
         _tell(run, failure_text(step, taken, error, pending=pending), of_error(step, error, pending=pending))
+
+
+def _is_pending(run: Run) -> bool:
+    """Say whether the run's promotion is pending, by what this home knows if the store does not answer."""
+    try:
+        return run.store.contains("pending", run.run_id)
+    except SincereError:
+        return run.store.place("pending", run.run_id).is_dir()
 
 
 def report_end(run: Run, step: str, error: SincereError) -> None:

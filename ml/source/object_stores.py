@@ -3,8 +3,6 @@
 Its clients find credentials and endpoints.
 """
 
-import errno
-import logging
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +13,10 @@ from typing import Any
 from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError, SincereError
 from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom, OtherFile, Promise
-from ml.source.web import check_certificate
+from ml.store.shared.client import meaning_of, open_client
 
 _BLOCK_BYTES = CHUNK_BYTES * 16
+_REFUSALS = {each: each for each in ("forbids access", "refuses the request")}
 
 
 def open_bucket(config: SourceConfig, *, source: str) -> OpenFrom:
@@ -53,22 +52,7 @@ def put_in_bucket(file: Path, uri: str, config: SourceConfig, *, place: str) -> 
 
 
 def _file_system(uri: str, config: SourceConfig) -> Any:
-    """Return a new client: one from fsspec's cache would keep its first answers and its first credentials."""
-    if uri.startswith("s3:"):
-        from s3fs import S3FileSystem
-
-        timeouts = {"connect_timeout": config.timeout_seconds, "read_timeout": config.timeout_seconds}
-        return S3FileSystem(skip_instance_cache=True, config_kwargs=timeouts, anon=config.anonymous)
-    from aiohttp import ClientTimeout
-
-    # gcsfs.GCSFileSystem would ask every bucket over gRPC, with other credentials, whether it is a zonal one.
-    from gcsfs.core import GCSFileSystem
-
-    # gcsfs logs a traceback of each error that it raises; our own error says what to do.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    timeout = ClientTimeout(sock_connect=config.timeout_seconds, sock_read=config.timeout_seconds)
-    token = "anon" if config.anonymous else None
-    return GCSFileSystem(skip_instance_cache=True, requests_timeout=timeout, token=token)
+    return open_client(uri, timeout_seconds=config.timeout_seconds, anonymous=config.anonymous)
 
 
 def _chunks(file: Any, source: str) -> Iterator[bytes]:
@@ -98,34 +82,15 @@ def _bucket_errors(source: str, *, absent: str = "has no such file") -> Iterator
     except (SincereError, BrokenOff):
         raise
     except Exception as error:
-        check_certificate(error, source, variable="AWS_CA_BUNDLE, or SSL_CERT_FILE for gs://,")
-        name = type(error).__name__
-        if "Credential" in name or _status(error) == 401:  # noqa: PLR2004
+        name, meaning = type(error).__name__, meaning_of(error, source)
+        if meaning == "no credentials":
             raise ConfigError(
                 f"there are no usable credentials for the bucket ({name})",
                 where="the environment",
                 fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS; "
                 "for a public bucket source.anonymous = true",
             ) from None
-        if refusal := _refusal(error, absent):
+        if meaning != "passes":
             fix = "check the bucket, the key and the rights of the credentials"
-            raise DataError(f"the bucket {refusal}", where=source, fix=fix) from None
+            raise DataError(f"the bucket {_REFUSALS.get(meaning, absent)}", where=source, fix=fix) from None
         raise BrokenOff(name) from None
-
-
-def _refusal(error: Exception, absent: str) -> str:
-    """Say why the bucket will refuse the same request again; "" if another attempt may succeed."""
-    if isinstance(error, FileNotFoundError):
-        return absent
-    # gcsfs has no error type for status 403; only this text tells it.
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and str(error).startswith("Forbidden")):
-        return "forbids access"
-    if isinstance(error, ValueError) or getattr(error, "errno", None) == errno.EINVAL or _status(error) == 400:  # noqa: PLR2004
-        return "refuses the request"
-    return ""
-
-
-def _status(error: Exception) -> int:
-    """Return the HTTP status of gcsfs's HttpError; 0 for errors without one."""
-    code = getattr(error, "code", 0)
-    return code if isinstance(code, int) else 0

@@ -16,6 +16,7 @@ from ml.config import SourceConfig
 from ml.errors import ConfigError, DataError, raise_if_passing
 from ml.source.download import CHUNK_BYTES, Body, BrokenOff, OpenFrom, OtherFile, Promise
 from ml.source.other_formats import html_instead_of_csv
+from ml.store.shared.certificates import check_certificate, no_certificates
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _ask(address: str, headers: Mapping[str, str], timeout_seconds: float) -> re
         raise
     except OSError as error:  # whose text bears the path
         raise_if_passing(error)
-        raise _no_certificates("REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE") from None
+        raise no_certificates("REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE") from None
 
 
 @contextmanager
@@ -76,39 +77,6 @@ def transport_errors(source: str) -> Iterator[None]:
         raise BrokenOff(type(error).__name__) from None
     except ValueError as error:  # of urllib.parse and of the codec idna, for an address that the server redirects to
         raise _unusable(type(error).__name__) from None
-
-
-def check_certificate(error: BaseException, source: str, *, variable: str) -> None:
-    """Raise ConfigError if the error comes from an untrusted certificate; `variable` is where trusted ones are set."""
-    for cause in _causes(error):
-        if getattr(cause, "library", "") in ("X509", "PEM"):
-            raise _no_certificates(variable) from None
-        if reason := getattr(cause, "verify_message", ""):  # which only the ssl module's own error has
-            raise ConfigError(
-                f"the server's certificate is not trusted: {reason.rstrip('.')[:200]}",
-                where=source,
-                fix=f"set {variable} to a file (PEM) with the certificate of who signed it, or renew it",
-            ) from None
-
-
-def _no_certificates(variable: str) -> ConfigError:
-    fix = "name a file (PEM) of certificates, or unset the variable"
-    return ConfigError("the file of trusted certificates cannot be read", where=variable, fix=fix)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, its causes, and the errors that urllib3 and aiohttp keep inside it."""
-    waiting: list[object] = [error]
-    seen = set[int]()
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, BaseException) and id(current) not in seen:
-            seen.add(id(current))
-            yield current
-            inner = (
-                getattr(current, name, None) for name in ("__cause__", "__context__", "reason", "certificate_error")
-            )
-            waiting += [*inner, *current.args]
 
 
 def _unusable(name: str) -> ConfigError:

@@ -4,10 +4,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 from uuid import uuid4
 
 from ml.errors import LineageError
@@ -37,8 +37,20 @@ _USE = "use"
 _SECONDS_PER_DAY = 86_400
 
 
+class Measured(NamedTuple):
+    """The bytes of a stored folder, and when it was used last, in seconds since 1970."""
+
+    bytes: int
+    used: float
+
+
 class Store:
-    """Folders of files by kind and digest, under one root on one file system."""
+    """Folders of files by kind and digest, under one root on one file system.
+
+    `is_shared` says whether other homes have them, too.
+    """
+
+    is_shared = False
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -70,6 +82,20 @@ class Store:
         """The digests or names of all that is stored of a kind, oldest first; a file that lies there is none."""
         times = [(time, path.name) for path in (self._root / kind).glob("*") for time in _folder_time(path)]
         return list(dict.fromkeys(name.removeprefix(".") for _, name in sorted(times)))
+
+    def members(self, kind: Kind, name: str) -> Sequence[str]:
+        """The names of the folders that are stored below a folder, which need not be there."""
+        place = self._find(kind, name)
+        return [path.name for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
+
+    def place(self, kind: Kind, name: str) -> Path:
+        """Return where a folder lies, or would lie, on this machine."""
+        return self._find(kind, name)
+
+    def measured(self, kind: Kind, name: str) -> Measured:
+        """Return how large a folder is, and when it was used last; raises FileNotFoundError if it is not stored."""
+        place = self._find(kind, name)
+        return Measured(folder_bytes(place), place.lstat().st_mtime)
 
     def lock_of(self, kind: Kind, name: str, *, waiting: str) -> AbstractContextManager[BinaryIO]:
         """Hold the lock of a stored or future folder; `drop` removes the lock with the folder."""
@@ -122,13 +148,7 @@ class Store:
 
     def commit(self, staged: Path, kind: Kind, digest: str) -> Path:
         """Move a staged folder to its place by an atomic rename; content that is stored already stays as it is."""
-        place = self._root / kind / digest
-        try:
-            rename_whole(staged, place)
-        except OSError:
-            if not self.use(kind, digest):
-                raise
-        return place
+        return self._place_whole(staged, kind, digest)
 
     def put(self, kind: Kind, name: str, texts: Mapping[str, str]) -> None:
         """Store texts as files under a name instead of a digest, and replace what is stored under this name."""
@@ -150,7 +170,7 @@ class Store:
                     self._remove(_replaced(place))
                     with suppress(FileNotFoundError):  # another process has dropped it
                         place.rename(_replaced(place))
-                self.commit(folder, kind, name)
+                self._place_whole(folder, kind, name)
             self._remove(_replaced(place))
 
     def finish_replacing(self, kind: Kind) -> None:
@@ -180,6 +200,18 @@ class Store:
         place = self._root / kind / digest
         self._remove(_replaced(place), place)
 
+    def tidy(self, kinds: Iterable[Kind]) -> None:
+        """Remove of these kinds what other hosts have dropped: here, there are none."""
+
+    def _place_whole(self, staged: Path, kind: Kind, digest: str) -> Path:
+        place = self._root / kind / digest
+        try:
+            rename_whole(staged, place)
+        except OSError:
+            if not Store.use(self, kind, digest):
+                raise
+        return place
+
     def _drop_unheld(self, kind: Kind, name: str, lock: Path) -> None:
         lock.touch()
         with try_lock(lock) as free:
@@ -199,6 +231,12 @@ class Store:
             for folder in folders:
                 with suppress(FileNotFoundError):
                     folder.rename(staged / folder.name)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes that go with a folder: a file that has another name elsewhere stays there."""
+    files = [path.lstat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return sum(status.st_size for status in files if status.st_nlink == 1)
 
 
 def _folder_time(path: Path) -> Iterator[int]:

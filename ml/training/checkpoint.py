@@ -103,10 +103,7 @@ class Checkpoints:
         weights.read(self._prefix(step)).assert_existing_objects_matched().expect_partial()
 
     def _steps(self) -> list[int]:
-        if not self._store.contains("checkpoints", self._key):
-            return []
-        folders = self._store.open("checkpoints", self._key).iterdir()
-        return sorted(int(path.name) for path in folders if path.name.isdecimal() and path.is_dir())
+        return sorted(int(name) for name in self._store.members("checkpoints", self._key) if name.isdecimal())
 
     def _prefix(self, step: int) -> str:
         return f"{plain_path(self._store.open('checkpoints', f'{self._key}/{step}'))}/state"

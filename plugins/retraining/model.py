@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset
 
 MODEL_TAG = "model:"
+STORE = "SINCERE_STORE"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST_NAME = 60
 
@@ -60,14 +61,17 @@ class Model:
         return f"{variable}, or the Variable {variable.lower()}"
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment in which `python -m ml` finds the model's home and registry."""
+        """Return the environment in which `python -m ml` finds the model's home, object store and registry."""
         from ml.config.environment import home_of
 
         if self == QUORA:
             return dict(environment)
         home = home_of(environment, PROJECT) / "models" / self.name
-        registry = environment.get(self.variable("registry")) or f"file:{home / 'registry'}"
-        return {**environment, "SINCERE_HOME": str(home), "SINCERE_REGISTRY": registry}
+        store = {
+            name: f"{environment[name].rstrip('/')}/models/{self.name}" for name in (STORE,) if environment.get(name)
+        }
+        registry = environment.get(self.variable("registry")) or store.get(STORE) or f"file:{home / 'registry'}"
+        return {**environment, "SINCERE_HOME": str(home), "SINCERE_REGISTRY": registry, **store}
 
 
 QUORA = Model("quora")

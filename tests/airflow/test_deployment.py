@@ -99,18 +99,17 @@ def test_a_secret_must_be_given_and_has_no_default(name: str) -> None:
 
 
 def test_only_workers_are_given_what_steps_need_to_reach_others(services: dict[str, Any]) -> None:
-    handed_on = {
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "KAGGLE_API_TOKEN"),
-        *("TFHUB_CACHE_DIR", "AIRFLOW_CONN_AWS_DEFAULT"),
-    }
+    handed_on = {"KAGGLE_API_TOKEN", "AIRFLOW_CONN_KAGGLE_DEFAULT", "TFHUB_CACHE_DIR"}
     assert _parts_with(services, handed_on) == ["worker", "worker-gpu"]
     worker = services["worker"]["environment"]
     own = {name for name in worker if SECRET_VARIABLES.search(name)} - services["scheduler"]["environment"].keys()
     assert {name: worker[name] for name in own} == dict.fromkeys(own)  # passed on, never written down
 
 
-def test_who_reads_the_registry_can_reach_it(services: dict[str, Any]) -> None:
+def test_who_reads_registry_and_store_can_reach_them(services: dict[str, Any]) -> None:
     handed_on = {
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "GOOGLE_APPLICATION_CREDENTIALS"),
+        *("AIRFLOW_CONN_AWS_DEFAULT", "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", "STORAGE_EMULATOR_HOST"),
         "WANDB_API_KEY",
         "WANDB_BASE_URL",
         "AIRFLOW_CONN_WANDB_DEFAULT",

@@ -110,6 +110,22 @@ def test_a_step_is_given_its_own_home_and_registry(
     assert (usual["SINCERE_HOME"], usual["SINCERE_REGISTRY"]) == (str(home), "wandb://a/b/quora")
 
 
+def test_a_step_is_given_its_own_prefix_of_the_object_store_and_the_stores_keys(
+    monkeypatch: pytest.MonkeyPatch, dag: DAG
+) -> None:
+    monkeypatch.setenv("SINCERE_STORE", "s3://bucket/team/")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://the-user:the-secret@")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    given = dag.get_task("promote")._environment()
+    assert given["SINCERE_STORE"] == given["SINCERE_REGISTRY"] == "s3://bucket/team/models/toxic"
+    assert given["AWS_SECRET_ACCESS_KEY"] == "the-secret"
+
+    usual = retraining_dag("retrain_quora", QUORA).get_task("promote")
+    assert usual._environment()["SINCERE_STORE"] == "s3://bucket/team/"
+    monkeypatch.delenv("SINCERE_STORE")
+    assert "AWS_SECRET_ACCESS_KEY" not in usual._environment()
+
+
 def test_a_real_step_leaves_all_that_it_makes_in_its_own_home(dag: DAG, home: Path, tmp_path: Path) -> None:
     (tmp_path / "questions.csv").write_text(QUESTIONS)
     record = _run(dag.get_task("snapshot"), source=str(tmp_path / "questions.csv"))

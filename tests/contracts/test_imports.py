@@ -19,7 +19,18 @@ PURE = {
     "judge/policy": "ml.judge.policy",
     "judge/approval": "ml.judge.approval",
 }
-HEAVY = ("tensorflow", "tf_keras", "official", "great_expectations", "wandb", "sklearn", "pandas", "matplotlib")
+CLIENTS = ("s3fs", "gcsfs", "aiobotocore")  # of object stores
+HEAVY = (
+    "tensorflow",
+    "tf_keras",
+    "official",
+    "great_expectations",
+    "wandb",
+    "sklearn",
+    "pandas",
+    "matplotlib",
+    *CLIENTS,
+)
 SETTINGS = {
     *("ml", "ml.errors", "ml.config", "ml.config.environment", "ml.config.freeze", "ml.config.load"),
     *("ml.config.settings_reference", "ml.config.slices"),

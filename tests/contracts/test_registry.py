@@ -1,4 +1,4 @@
-"""The contract of every registry: the same tests run on the local registry and on W&B.
+"""The contract of every registry: the same tests run on the local registry, in an object store and on W&B.
 
 To run them on a real W&B account, where they leave models named contract-…:
     SINCERE_WANDB_LIVE=entity/project WANDB_API_KEY=… python -m pytest -m wandb_live tests/contracts
@@ -17,9 +17,13 @@ from ml.records import ModelVersion, NoChampion, digest
 from ml.registry import CANDIDATE_ALIAS, CHAMPION_ALIAS, Registry
 from ml.registry.local import LocalRegistry
 from ml.registry.open import open_registry
+from ml.registry.shared import SharedRegistry
 from ml.store import Store
 from ml.store.files import tree_digest
+from ml.store.open import open_store
 from tests.judge.examples import FIRST_ENTRY, compare, judged
+from tests.places import ADDRESSES
+from tests.state_server import change_state
 from tests.wandb_server.state import ENTITY, Place
 
 DECISION = judged(compare("a" * 64, NoChampion()))
@@ -35,14 +39,20 @@ def open_wandb(request, folder: Path) -> Registry:
     return open_registry("wandb://acme/quora/insincere", Store(folder / "store"))
 
 
+def open_shared(request, folder: Path) -> Registry:
+    request.getfixturevalue("state_server")
+    address = ADDRESSES["s3"]
+    return open_registry(address, open_store({"SINCERE_STORE": address}, folder))
+
+
 def open_live(request, folder: Path) -> Registry:
     project = os.environ["SINCERE_WANDB_LIVE"]
     return open_registry(f"wandb://{project}/contract-{uuid4().hex}", Store(folder / "store"))
 
 
 @pytest.fixture(
-    params=[open_local, open_wandb, pytest.param(open_live, marks=pytest.mark.wandb_live)],
-    ids=["local", "wandb", "live"],
+    params=[open_local, open_shared, open_wandb, pytest.param(open_live, marks=pytest.mark.wandb_live)],
+    ids=["local", "shared", "wandb", "live"],
 )
 def registry(request, tmp_path):
     return request.param(request, tmp_path)
@@ -233,6 +243,8 @@ def lose_alias(registry, request):
     if isinstance(registry, LocalRegistry):
         aliases = registry.root / "aliases.json"
         aliases.write_bytes(aliases.read_bytes().replace(b"production", b"productiom"))
+    elif isinstance(registry, SharedRegistry):
+        change_state(request.getfixturevalue("state_server"), b"production", b"productiom")
     else:
         state = request.getfixturevalue("wandb_server").state
         state.remove(Place(ENTITY, "quora", "insincere"), CHAMPION_ALIAS, state.version("insincere", CHAMPION_ALIAS))
@@ -242,6 +254,8 @@ def lose_first_entry(registry, request):
     if isinstance(registry, LocalRegistry):
         history = registry.root / "history.jsonl"
         history.write_bytes(history.read_bytes().partition(b"\n")[2])
+    elif isinstance(registry, SharedRegistry):
+        change_state(request.getfixturevalue("state_server"), b'"run_id":"run-1"', b'"run_id":"run-9"')
     else:
         request.getfixturevalue("wandb_server").state.version("insincere-history", "v0").state = "DELETED"
 
@@ -250,6 +264,8 @@ def lose_last_entry(registry, request):
     if isinstance(registry, LocalRegistry):
         history = registry.root / "history.jsonl"
         history.write_bytes(history.read_bytes().partition(b"\n")[0] + b"\n")
+    elif isinstance(registry, SharedRegistry):
+        request.getfixturevalue("state_server").lose_last("registry/states/", ".json")
     else:
         request.getfixturevalue("wandb_server").state.version("insincere-history", "v1").state = "DELETED"
 
@@ -257,6 +273,8 @@ def lose_last_entry(registry, request):
 def lose_history(registry, request):
     if isinstance(registry, LocalRegistry):
         (registry.root / "history.jsonl").unlink()
+    elif isinstance(registry, SharedRegistry):
+        request.getfixturevalue("state_server").lose_all("registry/states/")
     else:
         for version in ("v0", "v1"):
             request.getfixturevalue("wandb_server").state.version("insincere-history", version).state = "DELETED"
@@ -266,6 +284,8 @@ def edit_entry(registry, request):
     if isinstance(registry, LocalRegistry):
         history = registry.root / "history.jsonl"
         history.write_bytes(history.read_bytes().replace(b'"verdict":"keep"', b'"verdict":"blocked"'))
+    elif isinstance(registry, SharedRegistry):
+        change_state(request.getfixturevalue("state_server"), b'"verdict":"keep"', b'"verdict":"blocked"')
     else:
         entry = request.getfixturevalue("wandb_server").state.version("insincere-history", "v1")
         entry.metadata = entry.metadata.replace('"verdict\\":\\"keep', '"verdict\\":\\"blocked')

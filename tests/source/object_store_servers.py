@@ -55,14 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         address = urlsplit(self.path)
         if address.path.startswith("/upload/storage/v1/b/"):
-            name, body = _uploaded(self.headers["Content-Type"], self._content())
+            name, body = uploaded(self.headers["Content-Type"], self._content())
             self._take(address.path.split("/")[5], name, body, google=True)
             return
         self._send(200, json.dumps({"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"}))
 
     def _content(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        return _without_chunks(body) if "aws-chunked" in self.headers.get("Content-Encoding", "") else body
+        return without_chunks(body) if "aws-chunked" in self.headers.get("Content-Encoding", "") else body
 
     def _take(self, bucket, key, body, *, google):
         time.sleep(self.server.put_delay_seconds)
@@ -154,7 +154,7 @@ def _described_as(key, size):
     return {"name": key, "bucket": BUCKET, "size": str(size), "etag": "written"}
 
 
-def _uploaded(kind, body):
+def uploaded(kind, body):
     """Return name and bytes of a Google upload in two parts: its description as JSON, and its content."""
     boundary = kind.partition("boundary=")[2].strip('"').encode()
     _, described, content, _ = body.split(b"--" + boundary, 3)
@@ -168,7 +168,7 @@ def _part(content):
     raise AssertionError("a part without a header")
 
 
-def _without_chunks(body):
+def without_chunks(body):
     """Return the bytes of an upload in Amazon's chunks, each behind its length in hex."""
     taken = b""
     while body:

@@ -126,7 +126,7 @@ def test_what_is_put_under_a_name_takes_the_place_of_what_was_there(store):
 
 def test_a_process_killed_between_dropping_and_putting_keeps_what_was_there(store, tmp_path):
     store.put("moves", "run-1", {"a.txt": "first"})
-    _kill(tmp_path / "store", "Store.commit = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
+    _kill(tmp_path / "store", "Store._place_whole = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
 
     assert store.contains("moves", "run-1")
     assert store.names("moves") == ["run-1"]
@@ -141,7 +141,7 @@ def test_a_process_killed_between_dropping_and_putting_keeps_what_was_there(stor
 
 def test_what_was_there_does_not_come_back_when_it_is_dropped_after_a_crash(store, tmp_path):
     store.put("moves", "run-1", {"a.txt": "first"})
-    _kill(tmp_path / "store", "Store.commit = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
+    _kill(tmp_path / "store", "Store._place_whole = die; store.put('moves', 'run-1', {'a.txt': 'second'})")
 
     store.drop("moves", "run-1")
 

@@ -14,7 +14,9 @@ import tf_keras
 
 from ml.config import TrainConfig
 from ml.store import Store
+from ml.store.open import open_store
 from ml.training.checkpoint import open_checkpoints, training_key
+from tests.places import ADDRESSES
 
 HOLD_THE_LOCK = """
 import sys
@@ -69,6 +71,16 @@ def leave_checkpoints(store: Store, *steps: int, keep: tuple[int, ...] = ()) -> 
             checkpoints.save(step, {"at": step}, keep=keep)
         raise Killed
     return weight_of(trainer)
+
+
+def test_a_training_goes_on_on_another_host_with_the_same_object_store(state_server, tmp_path):
+    here, there = (open_store({"SINCERE_STORE": ADDRESSES["s3"]}, tmp_path / home) for home in ("here", "there"))
+    weight = leave_checkpoints(here, 2, 5)
+    resumed = make_trainer()
+    with open_some(there, resumed) as checkpoints:
+        assert checkpoints.restore() == {"at": 5}
+        assert weight_of(resumed) == weight
+    assert state_server.keys("parts/") == state_server.keys("manifests/") == []
 
 
 def test_a_training_goes_on_where_the_last_checkpoint_was_with_its_moments(store):

@@ -148,6 +148,10 @@ class WandbRegistry:
                     self._drop(version)
             return [self._model_version(version) for version in versions if _DROPPED in version.metadata]
 
+    def kept_in_store(self) -> Collection[str]:
+        """None: the registry has files of its own."""
+        return ()
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Hold the lock of those that share the store and decide on the champion."""

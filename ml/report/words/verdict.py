@@ -29,7 +29,7 @@ from ml.report.figures import WIDTH, aligned, champion_name, check_lines, column
 from ml.run import Run
 from ml.store.files import write_whole
 
-_NAME = "verdict.txt"
+VERDICT = "verdict.txt"
 
 
 def unchanged_text(change: Change, *, dry_run: bool) -> str:
@@ -127,7 +127,7 @@ def failure_text(step: str, records: Sequence[Record], error: Exception, *, pend
 
 def write_verdict(run: Run, text: str) -> None:
     """Write the run's verdict, whole or not at all."""
-    write_whole(run.report_folder / _NAME, text + "\n")
+    write_whole(run.report_folder / VERDICT, text + "\n")
 
 
 def write_conclusion(run: Run, entry: HistoryEntry) -> None:
@@ -140,17 +140,17 @@ def write_conclusion(run: Run, entry: HistoryEntry) -> None:
 
 def has_verdict(run: Run) -> bool:
     """Say whether the run's verdict is written."""
-    return (run.report_folder / _NAME).is_file()
+    return (run.report_folder / VERDICT).is_file()
 
 
 def read_verdict(report_folder: Path) -> str:
     """Read the verdict in a run's folder of reports."""
-    return (report_folder / _NAME).read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    return (report_folder / VERDICT).read_text(encoding="utf-8", errors="replace").rstrip("\n")
 
 
 def newest_verdict(reports: Path) -> str:
     """Read the verdict that was written last, by any run; raises DataError if there is none."""
-    verdicts = sorted(reports.glob(f"*/{_NAME}"), key=lambda path: path.stat().st_mtime_ns)
+    verdicts = sorted(reports.glob(f"*/{VERDICT}"), key=lambda path: path.stat().st_mtime_ns)
     if not verdicts:
         raise DataError("no run has come to a verdict yet", where="the reports", fix="run `make retrain`")
     return read_verdict(verdicts[-1].parent)

@@ -66,9 +66,9 @@ def kept_entry(model: Model, run_id: str, verdict: str) -> Told:
 
 
 def _folder(model: Model, run_id: str) -> Path:
-    from retraining.pages.run_folder import reports_folder
+    from retraining.pages.run_folder import reports_of_run
 
-    return reports_folder(model) / folder_name(run_id)
+    return reports_of_run(model, folder_name(run_id))
 
 
 def _read(file: Path, folder: Path) -> Told:

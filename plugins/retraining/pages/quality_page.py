@@ -15,7 +15,7 @@ from ml.records import DataQuality, Measured, ObservedCheck, from_json
 from retraining.pages.access import RETRAINING, has_tag, model_of_dag
 from retraining.pages.charts import Point, line_chart
 from retraining.pages.layout import page
-from retraining.pages.run_folder import reports_folder
+from retraining.pages.run_folder import records_of_runs
 from retraining.pages.run_links import RunLinks
 from retraining.pages.words import day, short_day
 
@@ -55,7 +55,7 @@ def quality_page(request: Request, dag_id: str) -> Response:
     if not has_tag(dag_id, RETRAINING):
         return page(request, "foreign.html.jinja", dag_id=dag_id, title="Data quality")
     links = RunLinks(request, dag_id)
-    reports = reports_folder(model_of_dag(dag_id))
+    reports = records_of_runs(model_of_dag(dag_id))
     folders = [folder for folder in reports.glob("*/data_quality") if not links.of_another(folder.parent.name)]
     runs = read_runs(folders, most=_RUNS)
     newest_first = runs[::-1]

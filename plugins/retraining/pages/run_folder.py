@@ -1,6 +1,8 @@
 """The folder of a run's reports: which of its files are served."""
 
 import os
+import re
+import time
 from pathlib import Path
 
 from retraining import PROJECT
@@ -13,12 +15,50 @@ REPORT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_FETCHES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FRESH_SECONDS = 10
+_FRESH: dict[tuple[Model | str, ...], float] = {}
+
 
 def reports_folder(model: Model) -> Path:
     """Return the folder of the reports of all of a model's runs."""
     from ml.config.environment import home_of
 
     return home_of(model.environment(os.environ), PROJECT) / "reports"
+
+
+def reports_of_run(model: Model, name: str) -> Path:
+    """Return the folder of a run's reports, fetched where an object store has them.
+
+    Raises SincereError if the store does not answer and nothing of them is here.
+    """
+    folder = reports_folder(model) / name
+    if _FETCHES.fullmatch(name):
+        _have(model, name, here=folder.is_dir())
+    return folder
+
+
+def records_of_runs(model: Model) -> Path:
+    """Return the folder of the reports of all runs, in which at least what steps kept of them is."""
+    folder = reports_folder(model)
+    _have(model, here=folder.is_dir())
+    return folder
+
+
+def _have(model: Model, *names: str, here: bool) -> None:
+    from ml.errors import SincereError
+
+    environment = model.environment(os.environ)
+    if not environment.get("SINCERE_STORE") or _FRESH.get((model, *names), 0.0) > time.monotonic() - _FRESH_SECONDS:
+        return
+    from retraining.pages.process import answer_of
+
+    try:
+        answer_of(["ml.store.shared.fetch_reports", *names], environment, {})
+        _FRESH[(model, *names)] = time.monotonic()
+    except SincereError:
+        if not here:
+            raise
 
 
 def is_report(file: Path, folder: Path) -> bool:

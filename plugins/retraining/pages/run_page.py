@@ -7,7 +7,7 @@ from retraining.pages.access import KIND, SCORING, has_tag, may_hold, model_of_d
 from retraining.pages.layout import page
 from retraining.pages.report.contents import contents_of
 from retraining.pages.report.tasks import tasks_of
-from retraining.pages.run_folder import REPORT_HEADERS, is_report, reports_folder
+from retraining.pages.run_folder import REPORT_HEADERS, is_report, reports_of_run
 from retraining.params import folder_name, run_name
 
 
@@ -15,9 +15,9 @@ def run_page(request: Request, dag_id: str, run_id: str, path: str) -> Response:
     """Show the report of a run, or the file of its folder at `path`."""
     name = run_name(dag_id, run_id) if has_tag(dag_id, SCORING) else folder_name(run_id)
     model = model_of_dag(dag_id)
-    folder = reports_folder(model) / name
-    if not has_tag(dag_id, *KIND) or not may_hold(dag_id, folder.name):
+    if not has_tag(dag_id, *KIND) or not may_hold(dag_id, name):
         raise HTTPException(404)
+    folder = reports_of_run(model, name)
     if path:
         if not is_report(folder / path, folder):
             raise HTTPException(404)

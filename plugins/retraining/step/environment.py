@@ -32,6 +32,13 @@ SOURCE_CONNECTIONS: dict[str, Fields] = {
     "google_cloud_default": {"GOOGLE_APPLICATION_CREDENTIALS": "key_path"},
 }
 
+_OBJECT_STORES = ("aws_default", "google_cloud_default")
+
+
+def store_connections(environment: Mapping[str, str]) -> dict[str, Fields]:
+    """The connections of the object store that has the state, if one has: each step needs them."""
+    return {name: SOURCE_CONNECTIONS[name] for name in _OBJECT_STORES} if environment.get("SINCERE_STORE") else {}
+
 
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a step may need; docs/operation.md lists them."""

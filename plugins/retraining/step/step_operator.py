@@ -22,7 +22,7 @@ from retraining.report_link import ReportLink
 from retraining.schedule import NO_BACKFILL, schedule_zone
 from retraining.source import refuse_config, source_of, with_credentials, with_date
 from retraining.step.ending import tell_end
-from retraining.step.environment import allowed, from_connections
+from retraining.step.environment import allowed, from_connections, store_connections
 from retraining.step.exit_status import end_of, has_told, raise_for_status, told
 from retraining.step.figures import emit
 from retraining.step.process import StepProcess
@@ -131,7 +131,9 @@ class StepOperator(BaseOperator):
 
     def _environment(self) -> dict[str, str]:
         zone = {"SINCERE_TIMEZONE": schedule_zone()}
-        return allowed(self.model.environment(os.environ)) | from_connections(self.connections) | zone
+        environment = self.model.environment(os.environ)
+        connections = {**self.connections, **store_connections(environment)}
+        return allowed(environment) | from_connections(connections) | zone
 
     def _identity(self, context: Context) -> list[str]:
         return run_identity(context, folder_name(context["run_id"]))

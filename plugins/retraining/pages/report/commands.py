@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from ml.records import Decision, ModelVersion, Promotion, digest
-from retraining.model import QUORA, Model
+from retraining.model import QUORA, STORE, Model
 from retraining.pages.report.kept import Kept
 
 _HOME = "${SINCERE_HOME:-var}"
@@ -36,4 +36,5 @@ def _variables(model: Model) -> Sequence[str]:
         return []
     variable = model.variable("registry")
     registry = [f'SINCERE_REGISTRY="${variable}"'] if os.environ.get(variable) else []
-    return [f'SINCERE_HOME="{_home(model)}"', *registry]
+    store = [f'{STORE}="${STORE}/models/{model.name}"'] if os.environ.get(STORE) else []
+    return [f'SINCERE_HOME="{_home(model)}"', *registry, *store]

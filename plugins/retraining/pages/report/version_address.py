@@ -22,11 +22,13 @@ class VersionAddress(NamedTuple):
 def version_address(model: Model, version: str) -> VersionAddress:
     """Return where a version of the model is; it has no secret."""
     try:
-        home, address = place_of(model)
+        home, address, store = place_of(model)
         if address.startswith("wandb:"):
             return VersionAddress(address.partition("?")[0], [_page(address, version)])
     except SincereError:
         return VersionAddress("the registry", [])
+    if address == store:
+        return VersionAddress("the registry in the object store", [])
     is_usual = address == f"file:{home / 'registry'}"
     return VersionAddress("the registry in the home" if is_usual else f"what {model.variable('registry')} names", [])
 

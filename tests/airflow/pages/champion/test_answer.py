@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from retraining.pages import process
 from retraining.pages.champion import answer
 from retraining.pages.champion.answer import Away, Told, ask_registry
 from retraining.pages.champion.place import Place
@@ -24,7 +25,7 @@ URL = "wandb://acme/quora/insincere"
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine not decide what a page shows."""
     monkeypatch.setattr(answer, "_PATIENCE_SECONDS", 120)
-    monkeypatch.setattr(answer, "_LONGEST_SECONDS", 120)
+    monkeypatch.setattr(process, "_LONGEST_SECONDS", 120)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_an_outage_is_a_message_on_each_models_own_card(
 
 def test_a_server_that_is_silent_is_not_waited_for(wandb_server, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer, "_PATIENCE_SECONDS", 1)
-    monkeypatch.setattr(answer, "_LONGEST_SECONDS", 3)
+    monkeypatch.setattr(process, "_LONGEST_SECONDS", 3)
     wandb_server.fail(delay_seconds=20)
     start = time.monotonic()
     away = ask_registry(place)

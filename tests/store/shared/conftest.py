@@ -1,0 +1,6 @@
+import pytest
+
+
+@pytest.fixture
+def server(state_server):
+    return state_server
