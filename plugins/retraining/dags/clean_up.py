@@ -2,6 +2,7 @@
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
+from retraining.dags_test_command import ready_for_test
 from retraining.model import Model
 from retraining.operators import CleanUpOperator
 from retraining.params import cleaning_params
@@ -42,4 +43,5 @@ def cleaning_dag(dag_id: str, model: Model) -> DAG:
         doc_md=_DOC.format(logs=_LOGS[model.has_airflows_logs]),
     ) as made:
         CleanUpOperator()
+    ready_for_test(made)
     return made

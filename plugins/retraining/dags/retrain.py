@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from retraining.approval import ApproveOperator
+from retraining.dags_test_command import ready_for_test
 from retraining.model import Model
 from retraining.notices.deadline import alert_if_late
 from retraining.notices.notifier import ApprovalNotifier
@@ -68,6 +69,7 @@ def retraining_dag(dag_id: str, model: Model) -> DAG:
     ) as made:
         _connect_tasks(model)
     alert_if_late(made)
+    ready_for_test(made)
     return made
 
 

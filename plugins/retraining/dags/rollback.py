@@ -2,6 +2,7 @@
 
 from airflow.sdk import DAG
 
+from retraining.dags_test_command import ready_for_test
 from retraining.model import Model
 from retraining.operators import RollbackOperator
 from retraining.params import rollback_params
@@ -32,4 +33,5 @@ def rollback_dag(dag_id: str, model: Model) -> DAG:
         doc_md=_DOC,
     ) as made:
         RollbackOperator(champion=model.champion)
+    ready_for_test(made)
     return made

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
+from retraining.dags_test_command import ready_for_test
 from retraining.model import Model
 from retraining.operators import ScoreOperator
 from retraining.params import scoring_params
@@ -43,4 +44,5 @@ def scoring_dag(dag_id: str, model: Model) -> DAG:
         doc_md=_DOC.format(champion=model.champion.name, **told),
     ) as made:
         ScoreOperator(connections=SOURCE_CONNECTIONS, pool="gpu", queue="gpu", execution_timeout=timedelta(hours=24))
+    ready_for_test(made)
     return made

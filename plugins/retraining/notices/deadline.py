@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from types import MethodType
 from typing import Any
 from urllib.parse import quote
 
@@ -63,7 +62,6 @@ def alert_if_late(dag: DAG) -> None:
         callback=SyncCallback("retraining.notices.deadline.tell_late", kwargs={"model": model.name}),
     )
     dag.deadline = [alert]
-    dag.test = MethodType(_test_without_deadline, dag)  # type: ignore[method-assign]
 
 
 def tell_late(context: Mapping[str, Any], model: str) -> None:
@@ -93,9 +91,3 @@ def _numbers(setting: str) -> Iterator[float]:
             yield hours
     except (ValueError, OverflowError):
         return
-
-
-def _test_without_deadline(dag: DAG, *args: Any, **kwargs: Any) -> Any:
-    """`airflow dags test`; Airflow 3.3.2 fails at the end of a run with a deadline (apache/airflow#73428)."""
-    dag.deadline = []
-    return DAG.test(dag, *args, **kwargs)
