@@ -29,11 +29,6 @@ PASSWORD = "the-password-of-the-admin"
 ROWS = 1500
 SOURCES = "http://sources:8000"  # see bad_sources.py
 
-# Nobody changes a DAG meanwhile.
-_QUIET = """
-services:
-  dag-processor: {environment: {AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL: 600}}
-"""
 # The same questions by any way count as one source, and a download that does not come on is soon given up.
 _ONE_SOURCE = """
 [source]
@@ -144,7 +139,8 @@ class Stack:
 
     def trigger(self, **conf: Any) -> str:
         """Trigger a run over REST with the source and the config of the input, and return its id."""
-        self.until(lambda: self.call("PATCH", DAG, is_paused=False), seconds=300, what="the DAG")
+        # For a while after a start of the DAG processor, Airflow may take the DAG for one that is gone.
+        self.until(lambda: not self.call("PATCH", DAG, is_paused=False)["is_stale"], seconds=600, what="the DAG")
         told = {"source": f"{INPUT}/questions.csv", "config": f"{INPUT}/tiny.toml", **conf}
         return str(self.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)["dag_run_id"])
 
@@ -209,9 +205,8 @@ def running_stack(name: str, folder: Path, more: str) -> Iterator[Stack]:
     """
     port = free_port()
     further = [Path(name) for name in os.environ.get("COMPOSE_FILES", "").split(":") if name]
-    (folder / "quiet.yaml").write_text(_QUIET, encoding="utf-8")
     (folder / "more.yaml").write_text(more, encoding="utf-8")
-    files = [PROJECT / "docker-compose.yaml", folder / "quiet.yaml", folder / "more.yaml", *further]
+    files = [PROJECT / "docker-compose.yaml", folder / "more.yaml", *further]
     command = ["docker", "compose", "--project-name", name, "--project-directory", str(PROJECT)]
     command += ["--env-file", str(_secrets(folder, port))]
     command += [word for file in files for word in ("--file", str(file))]
