@@ -7,8 +7,6 @@ them stands in docs/operations.md, which names these tests.
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,8 +20,6 @@ AWAY_SECONDS = 120
 # Some minutes of training, and less of it.
 LONG = {"epochs": 50, "batch_size": 8, "force": True}
 SHORT = {"epochs": 8, "batch_size": 8, "force": True}
-_CLOCK_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
-_AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", "worker")
 
 # A state on a small disk, which stays as long as any part has it, and a server of questions that behaves badly.
 _FAULTS = f"""
@@ -187,44 +183,3 @@ def test_of_two_schedulers_one_may_die_during_a_run(stack: Stack) -> None:
     assert run["state"] == "success"
     assert stack.tasks(run_id)["train"]["try_number"] == 1
     stack.up("--no-build", "--no-recreate", "--scale", "scheduler=1")
-
-
-def test_a_clock_that_is_set_back_by_two_hours_during_a_training_changes_no_end(stack: Stack) -> None:
-    if not _CLOCK_LIBRARY.is_file():
-        pytest.skip("libfaketime is not installed")
-    clock = stack.folder / "faketimerc"
-    clock.write_text("+0\n", encoding="utf-8")
-    with_clock = stack.with_file(clock_file(stack.folder, clock))
-    with_clock.up("--no-build")
-    with unharmed(with_clock):
-        run_id = with_clock.trigger(**LONG)
-        with_clock.trains(run_id)
-        clock.write_text("-2h\n", encoding="utf-8")
-        with_clock.tokens.clear()  # it is of a time that is to come
-        before = with_clock.history()[-1]
-        run: dict[str, Any] = with_clock.ended(run_id)
-    assert run["state"] == "success"
-    after = with_clock.history()[-1]
-    assert after["run_id"] != before["run_id"]
-    assert after["time"] < before["time"]
-
-
-def clock_file(folder: Path, clock: Path) -> Path:
-    """Write a file of Compose by which all parts of Airflow, and the steps, take the time from libfaketime.
-
-    Of a machine whose clock is set back, what measures durations goes on; so it does here.
-    """
-    python = folder / "python"
-    python.write_text('#!/bin/sh\nexport FAKETIME_DONT_FAKE_MONOTONIC=1\nexec python "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
-    file = folder / "clock.yaml"
-    mounts = [f"{_CLOCK_LIBRARY}:/opt/libfaketime.so.1:ro", f"{clock}:/etc/faketimerc:ro", f"{python}:/opt/python:ro"]
-    environment = {
-        "LD_PRELOAD": "/opt/libfaketime.so.1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "ML_PYTHON": "/opt/python",
-    }
-    part = f"{{environment: {environment}, volumes: {mounts}}}"
-    lines = [f"  {name}: {part}" for name in _AIRFLOW]
-    file.write_text("\n".join(["services:", *lines, ""]), encoding="utf-8")
-    return file
