@@ -104,7 +104,9 @@ def test_an_upgrade_of_the_images_between_two_runs_keeps_the_champion(stack: Sta
     run = newer.ended(newer.trigger(**OTHERWISE))
     assert run["state"] == "success"
     assert run["note"].startswith("**Unchanged**")
-    assert newer.history() == before
+    after = newer.history()
+    assert after[: len(before)] == before
+    assert not any(entry["promoted"] for entry in after[len(before) :])
     assert newer.call("GET", f"{DAG}/dagRuns/{first['dag_run_id']}")["state"] == "success"
 
 
