@@ -27,11 +27,15 @@ DAG = "/api/v2/dags/retrain_quora"
 PARTS = ("postgres", "redis", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
 PASSWORD = "the-password-of-the-admin"
 ROWS = 1500
+SOURCES = "http://sources:8000"  # see bad_sources.py
 
-# Airflow finds out sooner that a worker is gone: by default after five minutes.
-_IMPATIENT = """
-services:
-  scheduler: {environment: {AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT: 60}}
+# The same questions by any way count as one source, and a download that does not come on is soon given up.
+_ONE_SOURCE = """
+[source]
+name = "questions"
+attempts = 2
+timeout_seconds = 10
+deadline_seconds = 30
 """
 
 
@@ -77,15 +81,31 @@ class Stack:
 
     def kill(self, part: str) -> None:
         """Kill a part as a crash does, start it again, and wait until it is healthy."""
-        container = self.compose("ps", "--all", "--quiet", part).strip()
-        self.compose("kill", "--signal", "SIGKILL", part)
-        subprocess.run(["docker", "start", container], env=self.environment, check=True, capture_output=True)
-        self.until(lambda: self.health()[part] == "healthy", seconds=300, what=part)
+        (container,) = self.containers(part)
+        self.docker("kill", "--signal", "SIGKILL", container)
+        self.docker("start", container)
+        self.until(lambda: self.health()[part] == "healthy", seconds=600, what=part)
 
     def health(self) -> dict[str, str]:
-        """Return the health of each part that runs."""
-        lines = self.compose("ps", "--format", "json").splitlines()
-        return {each["Service"]: each["Health"] for each in map(json.loads, lines)}
+        """Return the health of each part that runs; of a part in several containers, one that is not healthy."""
+        told: dict[str, str] = {}
+        for each in map(json.loads, self.compose("ps", "--format", "json").splitlines()):
+            if told.get(each["Service"], "healthy") == "healthy":
+                told[each["Service"]] = each["Health"]
+        return told
+
+    def wait_until_healthy(self) -> None:
+        """Wait until all parts run and are healthy."""
+        self.until(lambda: self.health().items() >= dict.fromkeys(PARTS, "healthy").items(), seconds=900, what="health")
+
+    def containers(self, part: str) -> list[str]:
+        """Return the ids of the part's containers, running or not."""
+        return self.compose("ps", "--all", "--quiet", part).split()
+
+    def docker(self, *arguments: str) -> str:
+        """Run one command of Docker, and return what it prints."""
+        command = ["docker", *arguments]
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
 
     def within(self, part: str, *command: str) -> str:
         """Run a command in the container of a part, and return what it prints."""
@@ -119,7 +139,8 @@ class Stack:
 
     def trigger(self, **conf: Any) -> str:
         """Trigger a run over REST with the source and the config of the input, and return its id."""
-        self.until(lambda: self.call("PATCH", DAG, is_paused=False), seconds=300, what="the DAG")
+        # For a while after a start of the DAG processor, Airflow may take the DAG for one that is gone.
+        self.until(lambda: not self.call("PATCH", DAG, is_paused=False)["is_stale"], seconds=600, what="the DAG")
         told = {"source": f"{INPUT}/questions.csv", "config": f"{INPUT}/tiny.toml", **conf}
         return str(self.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)["dag_run_id"])
 
@@ -135,7 +156,7 @@ class Stack:
             run: dict[str, Any] = self.call("GET", f"{DAG}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
-        run: dict[str, Any] = self.until(over, seconds=1200, what=f"the end of {run_id}")
+        run: dict[str, Any] = self.until(over, seconds=2400, what=f"the end of {run_id}")
         return run
 
     def trains(self, run_id: str) -> None:
@@ -146,6 +167,21 @@ class Stack:
             seconds=900,
             what="a checkpoint",
         )
+
+    def has_tried(self, run_id: str, task: str, attempt: int) -> str:
+        """Wait until this try of a task has failed and another is to follow, and return what it has logged."""
+
+        def over() -> bool:
+            told = self.tasks(run_id)[task]
+            return bool(told["try_number"] == attempt and told["state"] == "up_for_retry")
+
+        self.until(over, seconds=900, what=f"the end of try {attempt} of {task}")
+        return self.log(run_id, task, attempt)
+
+    def try_again_now(self, run_id: str, task: str) -> None:
+        """Clear a task that waits for its next try, as a person does who has mended the cause."""
+        told = {"dag_run_id": run_id, "task_ids": [task], "dry_run": False, "only_failed": False}
+        self.call("POST", f"{DAG}/clearTaskInstances", **told)
 
     def checkpoints(self) -> set[str]:
         """Return the checkpoints' folders, of all trainings."""
@@ -162,13 +198,16 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
-    """Write the secrets, build the images, start the stack with an input in its state; remove all of it at the end."""
+def running_stack(name: str, folder: Path, more: str) -> Iterator[Stack]:
+    """Write the secrets, build the images, start the stack with an input in its state; remove all of it at the end.
+
+    `name` is that of Compose's project, `more` the text of one more file of Compose.
+    """
     port = free_port()
     further = [Path(name) for name in os.environ.get("COMPOSE_FILES", "").split(":") if name]
-    (folder / "impatient.yaml").write_text(_IMPATIENT, encoding="utf-8")
-    files = [PROJECT / "docker-compose.yaml", folder / "impatient.yaml", *further]
-    command = ["docker", "compose", "--project-name", "sincere-test", "--project-directory", str(PROJECT)]
+    (folder / "more.yaml").write_text(more, encoding="utf-8")
+    files = [PROJECT / "docker-compose.yaml", folder / "more.yaml", *further]
+    command = ["docker", "compose", "--project-name", name, "--project-directory", str(PROJECT)]
     command += ["--env-file", str(_secrets(folder, port))]
     command += [word for file in files for word in ("--file", str(file))]
     stack = Stack(tuple(command), _environment(), f"http://127.0.0.1:{port}", folder)
@@ -197,7 +236,7 @@ def _secrets(folder: Path, port: int) -> Path:
     own = [
         f"AIRFLOW_ADMIN_PASSWORD={PASSWORD}",
         f"UI_PORT={port}",
-        f"SINCERE_SOURCES={INPUT}",
+        f"SINCERE_SOURCES={INPUT},{SOURCES},s3://",
         "SINCERE_SCHEDULE=manual",
     ]
     file.write_text("\n".join([*lines, *own, ""]), encoding="utf-8")
@@ -210,7 +249,8 @@ def _input(folder: Path) -> Path:
     place.mkdir()
     write_sample(place / "questions.csv", rows=ROWS, seed=1)
     config = write_learning_config(place, place / "questions.csv")
-    config.write_text(config.read_text(encoding="utf-8").replace(str(place), INPUT), encoding="utf-8")
+    told = config.read_text(encoding="utf-8").replace(str(place), INPUT)
+    config.write_text(told + _ONE_SOURCE, encoding="utf-8")
     for path in (place, *place.rglob("*")):
         path.chmod(0o755)  # it is copied with its mode, and the worker is another user
     return place

@@ -24,8 +24,8 @@ class BucketServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, body, *, status=200, breaks=(), delay_seconds=0):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, body, *, status=200, breaks=(), delay_seconds=0, address=("127.0.0.1", 0)):
+        super().__init__(address, _Handler)
         self.body, self.status, self.breaks, self.delay_seconds = body, status, list(breaks), delay_seconds
         self.etag, self.after_first_read = "first", lambda: None
         self.md5 = hashlib.md5(body).digest()

@@ -41,7 +41,7 @@ def store_connections(environment: Mapping[str, str]) -> dict[str, Fields]:
 
 
 def allowed(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a step may need; docs/operation.md lists them."""
+    """The variables that a step may need; docs/operations.md lists them."""
     return {
         name: value for name, value in environment.items() if name.upper() in _NAMES or _PREFIXES.match(name.upper())
     }
