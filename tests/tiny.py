@@ -94,7 +94,7 @@ def write_learning_config(folder: Path, questions: Path) -> Path:
     """Write such a config with an encoder that knows the words of a CSV, and a policy by which F1 alone must gain."""
     config = write_tiny_config(folder)
     words = re.findall("[a-z]+", questions.read_text(encoding="utf-8").lower())
-    write_tiny_encoder(folder / "encoder", ["?", *sorted(set(words))], spread=0.05, sizes=ONE_LAYER)
+    write_tiny_encoder(folder / "encoder", ["?", *sorted(set(words))], spread=0.05)
     with config.open("a", encoding="utf-8") as file:
         file.write(_F1_ALONE)
     return config
