@@ -174,8 +174,9 @@ def _run(job: dict[str, Any], report: int) -> int:
     os.environ["SINCERE_HOME"] = job["home"]
     if not job["serve"]:
         import_module("ml.champion.rollback").probe_model = lambda folder: None
-    if "disk" not in job:  # that Python does not see our mounts
-        import_module("ml.serve.server_process").sys = SimpleNamespace(executable=os.environ["FORKED_PYTHON"])
+    # The forked one does not see our mounts.
+    python = str(Path(sys.prefix, "bin", "python")) if "disk" in job else os.environ["FORKED_PYTHON"]
+    import_module("ml.serve.server_process").sys = SimpleNamespace(executable=python)
     _watch(job["home"], Death(**job["death"]), report)
     return main(job["command"])
 

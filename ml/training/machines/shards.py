@@ -65,7 +65,7 @@ class Shards:
     def _open(self, name: str) -> TokenizedTexts:
         wait_for(lambda: self._is_made(name), minutes=self.wait_minutes, whom="the machine that tokenizes other rows")
         folder = self.store.open("checkpoints", name)
-        return TokenizedTexts(read_ids(folder / "ids"), np.load(folder / "row_splits.npy"))
+        return TokenizedTexts(read_ids(folder / "ids"), np.load(folder / "row_splits.npy", allow_pickle=False))
 
 
 def _texts(
