@@ -31,15 +31,16 @@ class _Places(NamedTuple):
     """Where the tokens of a batch are, all int32.
 
     `text` and `position`: the text of each token and its place in it, [tokens]; `first`: the first token of each text,
-    [texts]; `padded`: the token of each place in the padded batch, [texts, width], 0 for padding; `slot`: the place of
-    each token in it, [tokens]; `mask`: float32 [texts, 1, 1, width], to add to the attention.
+    [texts]; `padded`: the token of each place in the padded batch, [texts, 1, width], 0 for padding; `slots`: the place
+    of each head of each token in [texts, heads, width], [tokens, heads]; `mask`: float32 [texts, 1, 1, width], to add
+    to the attention.
     """
 
     text: Any
     position: Any
     first: Any
     padded: Any
-    slot: Any
+    slots: Any
     mask: Any
 
 
@@ -53,6 +54,7 @@ class FusedBert:
     def __init__(self, weights: Mapping[str, Array], *, sizes: BertSizes, pooling: Pooling, products: Any) -> None:
         self._sizes, self._pooling, self._products = sizes, pooling, products
         joined = join_attention(weights, sizes.layers if pooling == "mean" else sizes.layers - 1)
+        self._head_size = sizes.hidden // sizes.heads
         self._kept = {name: self._variable(name, value) for name, value in joined.items()}
 
     @property
@@ -62,7 +64,7 @@ class FusedBert:
 
     def __call__(self, tokens: tf.RaggedTensor) -> tf.Tensor:
         """Map token ids to vectors."""
-        places = _places(tokens)
+        places = _places(tokens, self._sizes.heads)
         words = tf.gather(self._get("word_embeddings/embeddings"), tokens.flat_values)
         positions = tf.gather(self._get("position_embedding/embeddings"), places.position)
         x = words + positions + self._get("type_embeddings/embeddings")[0]
@@ -88,26 +90,33 @@ class FusedBert:
         return self._norm(f"{name}/output_layer_norm", x + self._float(self._dense(f"{name}/output", inner)))
 
     def _attend(self, name: str, x: tf.Tensor, asking: tf.Tensor, places: _Places) -> tf.Tensor:
-        if asking is x:
-            joined = tf.gather(self._dense(f"{name}/query_key_value", x), places.padded)
-            query, key, value = tf.unstack(self._heads(joined, 3))
-        else:
-            joined = tf.gather(self._dense(f"{name}/key_value", x), places.padded)
-            query = self._heads(self._dense(f"{name}/query", asking)[:, None], 1)[0]
-            key, value = tf.unstack(self._heads(joined, 2))
-        scale = tf.constant((self._sizes.hidden // self._sizes.heads) ** -0.5, self._products)
+        query, key, value = self._queries_keys_values(name, x, asking, places)
+        scale = tf.constant(self._head_size**-0.5, self._products)
         scores = tf.matmul(query, key, transpose_b=True) * scale + tf.cast(places.mask, self._products)
-        mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [0, 2, 1, 3])
-        flat = tf.reshape(mixed, [-1, self._sizes.hidden])
-        own = tf.gather(flat, places.slot) if asking is x else flat
-        return self._float(self._dense(f"{name}/attention_output", own))
+        mixed = tf.matmul(tf.nn.softmax(scores), value)
+        own = tf.gather(self._rows(mixed), places.slots) if asking is x else mixed
+        flat = tf.reshape(own, [-1, self._sizes.hidden])
+        return self._float(self._dense(f"{name}/attention_output", flat))
 
-    def _heads(self, joined: tf.Tensor, parts: int) -> tf.Tensor:
-        """[texts, width, parts * hidden] to [parts, texts, heads, width, hidden / heads]."""
-        texts, width = tf.unstack(tf.shape(joined)[:2])
-        heads = self._sizes.heads
-        apart = tf.reshape(joined, [texts, width, parts, heads, self._sizes.hidden // heads])
-        return tf.transpose(apart, [2, 0, 3, 1, 4])
+    def _queries_keys_values(self, name: str, x: tf.Tensor, asking: tf.Tensor, places: _Places) -> list[tf.Tensor]:
+        """Three of [texts, heads, width, hidden / heads]; the queries of first tokens alone have a width of 1."""
+        if asking is x:
+            return self._heads(self._dense(f"{name}/query_key_value", x), 3, places)
+        query = self._dense(f"{name}/query", asking)
+        own = tf.reshape(query, [-1, self._sizes.heads, 1, self._head_size])
+        return [own, *self._heads(self._dense(f"{name}/key_value", x), 2, places)]
+
+    def _heads(self, joined: tf.Tensor, parts: int, places: _Places) -> list[tf.Tensor]:
+        """[tokens, parts * hidden] to as many parts of [texts, heads, width, hidden / heads], by one operation."""
+        each = tf.reshape(tf.range(parts * self._sizes.heads), [parts, 1, self._sizes.heads, 1])
+        apart: list[tf.Tensor] = tf.unstack(
+            tf.gather(self._rows(joined), places.padded * (parts * self._sizes.heads) + each)
+        )
+        return apart
+
+    def _rows(self, x: tf.Tensor) -> tf.Tensor:
+        """Lay the heads below each other, [(all), hidden / heads]."""
+        return tf.reshape(x, [-1, self._head_size])
 
     def _dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
         return _dense(tf.cast(x, self._products), self._get(f"{name}/kernel"), self._get(f"{name}/bias"))
@@ -129,7 +138,7 @@ class FusedBert:
         return tf.Variable(tf.cast(value, kind), trainable=False, name=name.removesuffix(":0"))
 
 
-def _places(tokens: tf.RaggedTensor) -> _Places:
+def _places(tokens: tf.RaggedTensor, heads: int) -> _Places:
     lengths = tf.cast(tokens.row_lengths(), tf.int32)
     first = tf.cast(tokens.row_starts(), tf.int32)
     text = tf.cast(tokens.value_rowids(), tf.int32)
@@ -140,8 +149,8 @@ def _places(tokens: tf.RaggedTensor) -> _Places:
         text=text,
         position=position,
         first=first,
-        padded=tf.where(within, first[:, None] + tf.range(width), 0),
-        slot=text * width + position,
+        padded=tf.where(within, first[:, None] + tf.range(width), 0)[:, None],
+        slots=(text[:, None] * heads + tf.range(heads)) * width + position[:, None],
         mask=tf.where(within, 0.0, _MASKED)[:, None, None],
     )
 
