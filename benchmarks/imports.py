@@ -18,8 +18,8 @@ HEAVY = (
 LOAD = """
 import json, resource, sys
 from importlib import import_module
-from ml import cli
-cli._prepare_process()
+from ml.cli import process
+process.prepare_process()
 for module in sys.argv[1:]:
     import_module(module)
 used = resource.getrusage(resource.RUSAGE_SELF)

@@ -107,16 +107,16 @@ SLOW = (*HEAVY, "keras", "tensorflow_datasets", "scipy", "pyarrow", "requests")
 _LOAD_A_COMMAND = """
 import json, sys
 from importlib import import_module
-from ml import cli
+from ml.cli import main, process
 from ml.steps import STEPS
-cli._prepare_process()
+process.prepare_process()
 for step in sys.argv[1:]:
     if step in STEPS:
         import_module(STEPS[step].function.partition(":")[0])
     else:
         sys.stdout = sys.stderr
         try:
-            cli.main([step])
+            main([step])
         except SystemExit:
             pass
         sys.stdout = sys.__stdout__
