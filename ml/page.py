@@ -8,11 +8,14 @@ from pathlib import Path
 import matplotlib
 from jinja2 import Environment
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
 
 from ml.store.files import write_whole
 
 BLUE, ORANGE, GREY = "#2f6fb3", "#d9822b", "#8a94a0"
+_POINTS_PER_INCH = 72  # an SVG's unit is the point
+_INCHES_AROUND = 0.1
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
@@ -38,9 +41,15 @@ def fragment(template: str, **values: object) -> Markup:
 
 
 def svg(figure: Figure) -> Markup:
-    """Return the figure as inline SVG; the same figure gives the same text."""
+    """Return the figure as inline SVG; the same figure gives the same text.
+
+    What is cut off around it is what `bbox_inches="tight"` would, which draws the figure once more to know.
+    """
+    figure.dpi = _POINTS_PER_INCH
     with matplotlib.rc_context({"svg.hashsalt": "sincere", "svg.fonttype": "none"}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        renderer = RendererSVG(*figure.bbox.size, io.StringIO())  # type: ignore[no-untyped-call]
+        around = figure.get_tightbbox(renderer).padded(_INCHES_AROUND)
+        figure.savefig(buffer, format="svg", bbox_inches=around, metadata={"Date": None})
     text = buffer.getvalue()
     return Markup(text[text.index("<svg") :])  # noqa: S704, matplotlib escapes its texts
