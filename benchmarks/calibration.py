@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from ml.config import PolicyConfig
-from ml.judge.policy import calibration_checks
+from ml.judge.policy.guards import calibration_checks
 from ml.metrics import FloatArray, calibration_error, calibration_slope, row_losses
 
 _SIZES = (1_400, 13_000, 130_000)

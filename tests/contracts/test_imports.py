@@ -16,7 +16,8 @@ PURE = {
     "config/freeze": "ml.config.freeze",
     "config/slices": "ml.config.slices",
     "errors": "ml.errors",
-    "judge/policy": "ml.judge.policy",
+    "judge/policy/__init__": "ml.judge.policy",
+    **{f"judge/policy/{part}": f"ml.judge.policy.{part}" for part in ("checks", "costs", "gains", "guards", "leave")},
     "judge/approval": "ml.judge.approval",
 }
 CLIENTS = ("s3fs", "gcsfs", "aiobotocore")  # of object stores
