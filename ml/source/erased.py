@@ -30,6 +30,8 @@ def leave_out_erased(rows: Path, parsed: Parsed, erasures: Erasures, sha256: str
 
     That is `sha256` of the file, or, if rows were left out, the sha256 of it and of their numbers.
     """
+    if not erasures.requests:
+        return parsed, 0, sha256
     numbers = erased_numbers(rows, erasures.covered)
     quarantined = kept_lines(parsed.quarantined, erasures.covered)
     left_out = len(numbers) + len(parsed.quarantined) - len(quarantined)
