@@ -147,8 +147,8 @@ def _measured(pretrained: PretrainedEncoder, size: str, shape: Shape, peak: floa
 def _train(trainer: Trainer, batches: Sequence[Batch], steps: int) -> tuple[float, float]:
     """Train, and return the seconds, and the last loss; to read it, the device must have done all of its work."""
     started = time.perf_counter()
-    for step in range(steps):
-        loss = trainer.update(batches[step % len(batches)])
+    for batch in trainer.ahead(batches[step % len(batches)] for step in range(steps)):
+        loss = trainer.update(batch)
     last = float(loss)
     return time.perf_counter() - started, last
 

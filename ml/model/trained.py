@@ -27,6 +27,11 @@ class TrainedBert:
         self._sizes, self._pooling, self._products = sizes, pooling, products
         self._variables = {variable.name.removesuffix(":0"): variable for variable in encoder.variables}
 
+    @property
+    def layers(self) -> type["Layers"]:
+        """How a layer is computed."""
+        return Layers
+
     def weights(self) -> Weights:
         """Read, cast and join the weights, once for all parts of a batch."""
         weights = {name: self._read(name, variable) for name, variable in self._variables.items()}
@@ -37,20 +42,21 @@ class TrainedBert:
     def __call__(self, weights: Weights, ids: tf.Tensor, mask: tf.Tensor, drop: Drop) -> tf.Tensor:
         """Map ids and their mask, int32 [texts, width], to vectors, float32 [texts, hidden]."""
         texts, width = tf.unstack(tf.shape(ids))
-        layers = _Layers(self._sizes, self._products, weights, drop, texts, width, _added(mask))
+        layers = self.layers(self._sizes, self._products, weights, drop, texts, width, _added(mask))
         x = layers.embed(ids)
         for number in range(self._sizes.layers - 1):
             x = layers.layer(number, x, x)
         return self._pooled(layers, x, mask)
 
-    def _pooled(self, layers: "_Layers", x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    def _pooled(self, layers: "Layers", x: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Compute the last layer, of the first tokens alone unless all are needed, and pool."""
         last, in_texts = self._sizes.layers - 1, [layers.texts, layers.width, self._sizes.hidden]
         if self._pooling == "mean":
             counted = tf.cast(mask, tf.float32)
             shares = counted / tf.reduce_sum(counted, 1, keepdims=True)
-            return tf.reduce_sum(tf.reshape(layers.layer(last, x, x), in_texts) * shares[:, :, None], 1)
-        first = layers.layer(last, x, tf.reshape(x, in_texts)[:, 0])
+            tokens = tf.cast(layers.layer(last, x, x), tf.float32)
+            return tf.reduce_sum(tf.reshape(tokens, in_texts) * shares[:, :, None], 1)
+        first = tf.cast(layers.layer(last, x, tf.reshape(x, in_texts)[:, 0]), tf.float32)
         return first if self._pooling == "first token" else tf.tanh(layers.dense("pooler_transform", first))
 
     def _read(self, name: str, variable: Any) -> Any:
@@ -69,7 +75,7 @@ class TrainedBert:
         }
 
 
-class _Layers(NamedTuple):
+class Layers(NamedTuple):
     """The layers, for one part of a batch: `texts` and `width` are int32 [], `added` is float32 [texts, 1, 1, width].
 
     Its methods map tokens, float32 [texts * width, hidden], to tokens.
@@ -102,18 +108,28 @@ class _Layers(NamedTuple):
 
     def dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Multiply [rows, inputs] in `products`, and add the bias in float32: [rows, outputs]."""
+        return tf.nn.bias_add(tf.cast(self.product(name, x), tf.float32), self.bias(name))
+
+    def product(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        """Multiply [rows, inputs] in `products`: [rows, outputs]."""
         kernel = tf.reshape(self.weights[f"{name}/kernel"], [x.shape[-1], -1])
-        product = tf.matmul(tf.cast(x, self.products), kernel)
-        return tf.nn.bias_add(tf.cast(product, tf.float32), tf.reshape(self.weights[f"{name}/bias"], [-1]))
+        return tf.matmul(tf.cast(x, self.products), kernel)
+
+    def bias(self, name: str) -> tf.Tensor:
+        """Return the bias of a dense layer, float32 [outputs]."""
+        return tf.reshape(self.weights[f"{name}/bias"], [-1])
 
     def _attend(self, name: str, x: tf.Tensor, asking: tf.Tensor) -> tf.Tensor:
         query, key, value = self._heads(self.dense(f"{name}/{_JOINED}", x))
         own = query if asking is x else query[:, :, :1]
         scale = (self.sizes.hidden // self.sizes.heads) ** -0.5
         scores = tf.cast(tf.matmul(own, key, transpose_b=True), tf.float32) * scale + self.added
-        shares = self.drop(tf.cast(tf.nn.softmax(scores), self.products), self.sizes.attention_dropout)
+        shares = self.drop(self._shares(scores), self.sizes.attention_dropout)
         mixed = tf.transpose(tf.matmul(shares, value), [0, 2, 1, 3])
         return self.dense(f"{name}/attention_output", tf.reshape(mixed, [-1, self.sizes.hidden]))
+
+    def _shares(self, scores: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.nn.softmax(scores), self.products)
 
     def _heads(self, joined: tf.Tensor) -> list[tf.Tensor]:
         """[texts * width, 3 * hidden] to three of [texts, heads, width, hidden / heads], in `products`."""

@@ -1,17 +1,28 @@
 """Make batches of texts of similar length, and pad each to its own longest text or to one of a few widths.
 
 A question has 18 tokens on average; with padding to the limit of 128, most of the work would be on padding.
+
+Batches can be brought to a GPU ahead of the steps that need them. TensorFlow copies to a GPU only once that has done
+all work that was asked of it before: a copy that a step waits for lets the GPU idle between two steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from ml.encoder.tokenizer import TokenizedTexts
 
 SORTED_BATCHES = 50
+_AHEAD = 2  # while one step computes, the next is being begun, and the batch after it copied
+
+Tensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Place = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]], Tensors]
 
 
 @dataclass(frozen=True)
@@ -80,3 +91,41 @@ def _batch(
     ids, mask = texts.padded(filled, width)
     weights = (np.arange(len(filled)) < len(rows)).astype(np.float32)
     return Batch(ids, mask, labels[filled], weights, rows)
+
+
+class PlacedBatch(NamedTuple):
+    """A batch on the device: `tensors` as `place` returns them; `rows` are those of the `Batch`."""
+
+    tensors: Tensors
+    rows: NDArray[np.int64]
+
+
+def place(ids: tf.Tensor, mask: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> Tensors:
+    """Return ids and mask, int64 [rows, 2, width], labels and weights, float32 [rows, 2], and the sum of the weights.
+
+    What the host computes is copied from pinned memory. TensorFlow keeps int32 on the host, but not int64.
+    """
+    with tf.device("CPU:0"):
+        parts = tf.cast(tf.stack([ids, mask], 1), tf.int64), tf.stack([labels, weights], 1), tf.reduce_sum(weights)
+    with tf.device("GPU:0"):
+        tokens, truths, rows = (tf.identity(part) for part in parts)
+    return tokens, truths, rows
+
+
+def place_ahead(batches: Iterable[Batch], place: Place) -> Iterator[PlacedBatch]:
+    """Place each batch in a thread of its own, some steps before it is yielded."""
+    waiting: deque[Future[PlacedBatch]] = deque()
+    with ThreadPoolExecutor(1, "place") as worker:
+        for batch in batches:
+            waiting.append(worker.submit(placed, batch, place))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def placed(batch: Batch, place: Place) -> PlacedBatch:
+    """Place one batch now."""
+    with tf.device("CPU:0"):
+        parts = [tf.convert_to_tensor(part) for part in (batch.ids, batch.mask, batch.labels, batch.weights)]
+    return PlacedBatch(place(*parts), batch.rows)

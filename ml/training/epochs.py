@@ -15,7 +15,7 @@ from ml.encoder.tokenizer import TokenizedTexts
 from ml.metrics import measure
 from ml.progress import progress
 from ml.run import Observer, unobserved
-from ml.training.batches import Batch, training_batches
+from ml.training.batches import Batch, PlacedBatch, training_batches
 from ml.training.checkpoint import Checkpoints
 from ml.training.told_to_end import obeying_sigterm
 from ml.training.training_step import Trainer
@@ -127,7 +127,7 @@ def fit(
     ):
         while not _is_over(course, settings):
             batches = _batches(trainer, train, settings, course)
-            loss = _run_epoch(trainer, batches, course, pause, bar=bar, observe=observe)
+            loss = _run_epoch(trainer, trainer.ahead(batches), course, pause, bar=bar, observe=observe)
             scores = trainer.score(validation.texts, pause=obey)
             epoch = _judge(len(course.epochs) + 1, loss, validation.labels, scores)
             course.epochs, course.losses, course.rows = [*course.epochs, epoch], [], []
@@ -176,7 +176,7 @@ def _batches(trainer: Trainer, train: LabelledTexts, settings: TrainConfig, cour
 
 def _run_epoch(
     trainer: Trainer,
-    batches: Iterable[Batch],
+    batches: Iterable[Batch | PlacedBatch],
     course: Course,
     pause: Callable[[], None],
     *,

@@ -1,7 +1,7 @@
-"""Choose the form in which a classifier is trained: as Keras computes it, or the one that is quicker on a CPU.
+"""Choose the form in which a classifier is trained: as Keras computes it, or the one that is quicker on a CPU or a GPU.
 
-Both have the same variables, of the Keras classifier, and compute the same probabilities but for dropout masks. On a
-CPU both compute a batch in parts: the cores would wait for each other at the end of each operation, and so they meet
+All have the same variables, of the Keras classifier, and compute the same probabilities but for dropout masks. On a CPU
+a batch is computed in parts: the cores would wait for each other at the end of each operation, and so they meet
 once in a pass.
 """
 
@@ -13,7 +13,8 @@ import tf_keras
 from ml.config import TrainConfig
 from ml.encoder.pretrained import PretrainedEncoder
 from ml.encoder.weights import PretrainedBert
-from ml.model.dropout import DropoutMasks, Masks
+from ml.model.compiled import CompiledBert
+from ml.model.dropout import DropoutMasks, HashedMasks, Masks
 from ml.model.trained import Drop, TrainedBert
 from ml.training.hardware import PARTS, Runtime
 
@@ -31,12 +32,10 @@ class TrainedForm(Protocol):
 def choose_form(
     pretrained: PretrainedEncoder, classifier: tf_keras.Model, settings: TrainConfig, runtime: Runtime
 ) -> TrainedForm:
-    """Choose the quicker form for a native encoder, unless XLA compiles the steps, which fuses operations by itself."""
-    if runtime.jit_compile:
-        return KerasForm(classifier, settings.seed, parts=1)
-    if isinstance(pretrained, PretrainedBert):
-        return QuickForm(classifier, pretrained, settings)
-    return KerasForm(classifier, settings.seed, parts=PARTS)
+    """Choose the form for a native encoder that is quicker on a CPU, or, if XLA compiles the steps, on a GPU."""
+    if not isinstance(pretrained, PretrainedBert):
+        return KerasForm(classifier, settings.seed, parts=1 if runtime.jit_compile else PARTS)
+    return (CompiledForm if runtime.jit_compile else QuickForm)(classifier, pretrained, settings)
 
 
 class KerasForm:
@@ -66,9 +65,8 @@ class QuickForm:
     """The classifier of a native BERT, in the form that is quicker on a CPU."""
 
     def __init__(self, classifier: tf_keras.Model, pretrained: PretrainedBert, settings: TrainConfig) -> None:
-        products = tf.as_dtype(tf_keras.mixed_precision.global_policy().compute_dtype)
         self._encoder = TrainedBert(
-            classifier.get_layer("bert"), sizes=pretrained.sizes, pooling=pretrained.pooling, products=products
+            classifier.get_layer("bert"), sizes=pretrained.sizes, pooling=pretrained.pooling, products=_products()
         )
         self._head, self._dropout, self._seed = classifier.get_layer("head"), settings.dropout, settings.seed
 
@@ -88,6 +86,30 @@ class QuickForm:
             for rows, drop in zip(_rows_of_parts(ids, PARTS), drops, strict=True)
         ]
         return self._head(tf.concat(vectors, 0))
+
+
+class CompiledForm:
+    """The classifier of a native BERT, in the form that XLA compiles for a GPU."""
+
+    def __init__(self, classifier: tf_keras.Model, pretrained: PretrainedBert, settings: TrainConfig) -> None:
+        self._classifier, self._seed = classifier, settings.seed
+        self._encoder = CompiledBert(
+            classifier.get_layer("bert"), sizes=pretrained.sizes, pooling=pretrained.pooling, products=_products()
+        )
+        self._head, self._dropout = classifier.get_layer("head"), settings.dropout
+
+    def train(self, ids: tf.Tensor, mask: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+        """Compute with dropout; XLA must compile it."""
+        drop = HashedMasks(tf.stack([draw, tf.constant(self._seed, tf.int64)])).drop
+        return self._head(drop(self._encoder(self._encoder.weights(), ids, mask, drop), self._dropout))
+
+    def score(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Compute without dropout, and without XLA."""
+        return self._classifier(_encoder_inputs(ids, mask), training=False)
+
+
+def _products() -> tf.DType:
+    return tf.as_dtype(tf_keras.mixed_precision.global_policy().compute_dtype)
 
 
 def _rows_of_parts(ids: tf.Tensor, parts: int) -> list[slice]:

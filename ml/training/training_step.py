@@ -1,6 +1,6 @@
 """The trainer: a classifier with the compiled functions that update it and score with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from ml.encoder.pretrained import PretrainedEncoder, build_encoder
 from ml.encoder.tokenizer import TokenizedTexts
 from ml.model.classifier import build_classifier
 from ml.progress import progress
-from ml.training.batches import Batch, scoring_batches
+from ml.training.batches import Batch, PlacedBatch, place, place_ahead, placed, scoring_batches
 from ml.training.hardware import Runtime, sum_over_devices
 from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table
 from ml.training.trained_form import choose_form
@@ -60,12 +60,23 @@ class Trainer:
         self._gradients = _compiled(self._loss_and_gradients, jit_compile=runtime.jit_compile)
         # Its shapes are those of the weights: one compilation serves all widths.
         self._apply = _compiled(self._apply_gradients, jit_compile=True) if compiles_updates else self._apply_gradients
+        self._places = compiles_updates
+        self._place = _compiled(place, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
+        self._update_placed = _compiled(self._update_one_device)
         self._update = _compiled(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
         self._probabilities = _compiled(self._score, input_signature=(_IDS, _IDS))
 
-    def update(self, batch: Batch) -> tf.Tensor:
+    def update(self, batch: Batch | PlacedBatch) -> tf.Tensor:
         """Make one step, and return the batch's mean loss in nats, float32 []."""
+        if isinstance(batch, PlacedBatch):
+            return self._update_placed(*batch.tensors)
+        if self._places:
+            return self._update_placed(*placed(batch, self._place).tensors)
         return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
+
+    def ahead(self, batches: Iterable[Batch]) -> Iterator[Batch | PlacedBatch]:
+        """Yield the batches; one GPU has each before it is asked for, and goes from step to step without a pause."""
+        return place_ahead(batches, self._place) if self._places else iter(batches)
 
     def score(self, texts: TokenizedTexts, *, pause: Callable[[], object] = lambda: None) -> NDArray[np.float32]:
         """Return probabilities, float32 [texts], in the order of the texts, with a pause before each batch.
@@ -95,6 +106,11 @@ class Trainer:
         """Return the learning rate of the next step."""
         return float(self.schedule(tf.convert_to_tensor(self._steps)))
 
+    def _update_one_device(self, tokens: tf.Tensor, truths: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        loss, gradients, table_norms = self._gradients(tokens, truths, rows, tf.identity(self._steps))
+        self._apply(gradients, table_norms)
+        return loss
+
     def _update_all_replicas(self, *batch: tf.Tensor) -> tf.Tensor:
         strategy = self.runtime.strategy
         losses = strategy.run(self._update_replica, args=batch)
@@ -105,8 +121,10 @@ class Trainer:
         context = tf.distribute.get_replica_context()
         first, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
         draw = self._steps * replicas + tf.cast(first, tf.int64)
-        share = [part[first::replicas] for part in (ids, mask, labels, weights)]
-        loss, gradients, table_norms = self._gradients(share, tf.reduce_sum(weights), draw)
+        ids, mask, labels, own = (part[first::replicas] for part in (ids, mask, labels, weights))
+        loss, gradients, table_norms = self._gradients(
+            tf.stack([ids, mask], 1), tf.stack([labels, own], 1), tf.reduce_sum(weights), draw
+        )
         if replicas > 1:
             # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
             gradients, squares = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients, tf.square(table_norms)])
@@ -126,10 +144,11 @@ class Trainer:
         return self.runtime.jit_compile and is_table(variable.name)
 
     def _loss_and_gradients(
-        self, share: list[tf.Tensor], rows: tf.Tensor, draw: tf.Tensor
+        self, tokens: tf.Tensor, truths: tf.Tensor, rows: tf.Tensor, draw: tf.Tensor
     ) -> tuple[tf.Tensor, list[Any], tf.Tensor]:
         """Return the loss, the gradients, and the norm of the tables' gradients before the rows of a token meet."""
-        ids, mask, labels, weights = share
+        ids, mask = tf.unstack(tf.cast(tokens, tf.int32), axis=1)
+        labels, weights = tf.unstack(truths, axis=1)
         with tf.GradientTape() as tape:
             probabilities = self._form.train(ids, mask, draw)
             losses = tf_keras.losses.binary_crossentropy(labels[:, None], probabilities)

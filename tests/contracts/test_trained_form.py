@@ -1,4 +1,4 @@
-"""The form that is trained on a CPU computes what the BertEncoder computes, forward and backward."""
+"""The forms that are trained on a CPU and on a GPU compute what the BertEncoder computes, forward and backward."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from ml.encoder.pretrained import build_encoder, read_encoder
 from ml.encoder.tfhub import PretrainedModule
 from ml.model.classifier import build_classifier
 from ml.training.hardware import Runtime
-from ml.training.trained_form import KerasForm, QuickForm, choose_form
+from ml.training.trained_form import CompiledForm, KerasForm, QuickForm, choose_form
 from tests.tiny import WORDS, write_tiny_encoder
 
 SETTINGS = TrainConfig(dropout=0.0)
@@ -61,6 +61,27 @@ def test_probabilities_and_gradients_are_those_of_the_keras_form(folder, pooling
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize(("pooling", "activation"), [("mean", "gelu"), ("first token", "gelu_new"), ("pooler", "gelu")])
+def test_what_xla_compiles_has_the_probabilities_and_gradients_of_the_keras_form(folder, pooling, activation):
+    pretrained = without_dropout(folder, pooling=pooling, activation=activation)
+    classifier = classifier_of(pretrained)
+    form = CompiledForm(classifier, pretrained, SETTINGS)
+    found = tf.function(lambda: probabilities_and_gradients(form, classifier, 4), jit_compile=True)()
+    expected = probabilities_and_gradients(KerasForm(classifier, SETTINGS.seed, parts=1), classifier, 4)
+    np.testing.assert_allclose(form.score(*batch(4)), expected[0], atol=1e-6)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_what_xla_compiles_drops_by_the_draw(folder):
+    pretrained = read_encoder(str(folder))
+    form = CompiledForm(classifier_of(pretrained), pretrained, TrainConfig())
+    train = tf.function(form.train, jit_compile=True)
+    drawn = [train(*batch(6), tf.constant(draw, tf.int64)).numpy() for draw in (7, 7, 8)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.isclose(drawn[0], drawn[2]).any()
+
+
 def test_dropout_is_that_of_the_draw_in_training_and_there_is_none_in_scoring(folder):
     pretrained = read_encoder(str(folder))
     form = QuickForm(classifier_of(pretrained), pretrained, TrainConfig())
@@ -81,8 +102,8 @@ def test_the_parts_of_a_batch_have_masks_of_their_own(folder, kind):
     assert first != second
 
 
-@pytest.mark.parametrize(("jit_compile", "form"), [(False, QuickForm), (True, KerasForm)])
-def test_a_native_encoder_is_trained_in_its_quick_form_unless_xla_compiles_it(folder, jit_compile, form):
+@pytest.mark.parametrize(("jit_compile", "form"), [(False, QuickForm), (True, CompiledForm)])
+def test_a_native_encoder_is_trained_in_its_quick_form_or_in_that_for_xla(folder, jit_compile, form):
     pretrained = read_encoder(str(folder))
     assert type(choose_form(pretrained, classifier_of(pretrained), SETTINGS, runtime(jit_compile))) is form
 

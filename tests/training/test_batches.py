@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from ml.config import TrainConfig
+from ml.encoder.pretrained import read_encoder
 from ml.encoder.tokenizer import TokenizedTexts
-from ml.training.batches import scoring_batches, training_batches
+from ml.training.batches import PlacedBatch, place, place_ahead, scoring_batches, training_batches
+from ml.training.hardware import Runtime
+from ml.training.training_step import Trainer
+from tests.tiny import WORDS, write_tiny_encoder
+from tests.training.replicas import batches as compiled_batches
 
 LENGTHS = [3, 9, 4, 8, 5, 7, 6]
 
@@ -64,3 +71,48 @@ def test_with_fixed_widths_there_are_few_shapes_and_rows_without_weight_fill_the
 def test_scoring_goes_from_short_to_long(texts):
     batches = scoring_batches(texts, LABELS, batch_size=3, widths=())
     assert [batch.rows.tolist() for batch in batches] == [[0, 2, 4], [6, 5, 3], [1]]
+
+
+def test_each_batch_arrives_whole_and_in_order():
+    made = compiled_batches()[:5]
+    found = list(place_ahead(iter(made), place))
+    assert len(found) == 5
+    for batch, (tensors, rows) in zip(made, found, strict=True):
+        tokens, truths, total = tensors
+        np.testing.assert_array_equal(tokens, np.stack([batch.ids, batch.mask], 1))
+        np.testing.assert_array_equal(truths, np.stack([batch.labels, batch.weights], 1))
+        assert float(total) == batch.weights.sum()
+        np.testing.assert_array_equal(rows, batch.rows)
+
+
+def test_batches_are_placed_before_they_are_asked_for_but_not_all_of_them():
+    taken = []
+
+    def watched():
+        for number, batch in enumerate(compiled_batches()[:20]):
+            taken.append(number)
+            yield batch
+
+    next(place_ahead(watched(), place))
+    assert 1 < len(taken) < 6
+
+
+def test_what_xla_compiles_trains_the_same_on_batches_that_were_placed_ahead(tmp_path):
+    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS)))
+    runtime = Runtime(precision="float32", jit_compile=True, strategy=tf.distribute.get_strategy(), widths=())
+    losses = []
+    for ahead in (True, False):
+        tf.keras.utils.set_random_seed(1)
+        trainer = Trainer(pretrained, TrainConfig(), runtime, total_steps=10)
+        made = compiled_batches()[:4:2]
+        given = list(trainer.ahead(iter(made))) if ahead else made
+        assert all(isinstance(batch, PlacedBatch) == ahead for batch in given)
+        losses.append([float(trainer.update(batch)) for batch in given])
+    assert losses[0] == losses[1]
+
+
+def test_without_xla_batches_stay_as_they_are(tmp_path):
+    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS)))
+    runtime = Runtime(precision="float32", jit_compile=False, strategy=tf.distribute.get_strategy(), widths=())
+    made = compiled_batches()[:3]
+    assert list(Trainer(pretrained, TrainConfig(), runtime, total_steps=10).ahead(made)) == made
