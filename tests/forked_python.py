@@ -33,7 +33,8 @@ PROJECT = Path(__file__).parents[1]
 STEPS = (
     *("ml.cli", "ml.registry.local", "ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.training.train"),
     *("ml.judge.evaluate", "ml.judge.decide", "ml.report.evaluation_page", "ml.serve.probe", "ml.champion.promote"),
-    *("ml.scoring.score", "tensorflow", "tensorflow_text", "wandb"),
+    *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),
+    *("tensorflow", "tensorflow_text", "wandb"),
 )
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -119,7 +120,8 @@ def _answer(client: socket.socket) -> None:
     for number, stream in enumerate(array.array("i", streams)):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     threading.Thread(target=_die_with, args=(client,), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
