@@ -9,6 +9,7 @@ killed, its process dies with it.
 
 import array
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -85,6 +86,7 @@ def serving_by(python: str) -> Iterator[None]:
 def _serve(address: str, modules: list[str]) -> None:
     """Answer each client in a process of its own until the tests, which hold the other end of the input, have ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.set_threshold(50_000)  # as in tests/conftest.py
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
@@ -92,6 +94,7 @@ def _serve(address: str, modules: list[str]) -> None:
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
             while modules:
                 _load(modules.pop(0))
+            gc.freeze()  # no process looks through all that the modules hold
             client, _ = listener.accept()
             if os.fork() == 0:
                 try:
