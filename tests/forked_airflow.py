@@ -1,9 +1,10 @@
-"""Airflow's command line in a process that has imported it, for tests of what its commands do.
+"""Airflow's command line in a process that has imported it, for tests of what its commands and its parts do.
 
 `forked_airflow` gives a program `airflow`; see tests/forked_python.py, whose server runs `preload` before it forks.
-Importing Airflow takes two seconds of every process, and the API by which `airflow dags test` runs tasks takes five
-more to be made. Neither starts a thread or opens a database. After the fork Airflow reads its settings again and
-begins; a setting that it reads only while it is imported must be the same for the command.
+Importing Airflow takes two seconds of every process, the API by which `airflow dags test` runs tasks takes five more to
+be made, and that of the API server two. None of them starts a thread or opens a database. After the fork Airflow reads
+its settings again and begins; a setting that it reads only while it is imported must be the same for the command, save
+those of `_give_anew`.
 """
 
 import os
@@ -17,13 +18,20 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from tenacity import stop_after_attempt
+
 from tests.forked_python import forked_python
 
 _MODULES = (
     *("airflow.cli.commands.pool_command", "airflow.cli.commands.dag_command", "airflow.cli.commands.task_command"),
+    *("airflow.cli.commands.api_server_command", "airflow.cli.commands.dag_processor_command"),
+    *("airflow.cli.commands.scheduler_command", "airflow.cli.commands.triggerer_command"),
+    *("airflow.api_fastapi.core_api.routes.public", "airflow.api_fastapi.core_api.routes.ui"),
     *("airflow.utils.db", "airflow.providers.standard.operators.hitl"),
+    *("celery.bin.worker", "flask_appbuilder", "kombu.transport.redis", "psycopg2"),
 )
 _AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"  # Airflow is imported, and does not begin
+_GIVEN_ANEW = {"api.base_url", "workers.execution_api_retries", "workers.execution_api_timeout"}  # see _give_anew
 _read: list[tuple[Any, ...]] = []
 
 
@@ -78,7 +86,16 @@ def _read_settings() -> None:
         vars(module.conf).update(vars(module.initialize_config()))
     of_airflow.secrets_backend_list = of_airflow.initialize_secrets_backends()
     import_module("airflow.serialization.serialized_objects").DAGS_FOLDER = of_airflow.conf.get("core", "dags_folder")
+    _give_anew(of_airflow.conf)
     changed = {
         f"{section}.{key}" for section, key, how, value in _read if of_airflow.conf.get(section, key, **how) != value
-    }
+    } - _GIVEN_ANEW
     assert not changed, f"Airflow reads these settings while it is imported: {sorted(changed)}"
+
+
+def _give_anew(conf: Any) -> None:
+    """Set what modules of Airflow's parts have kept of settings that differ from one running Airflow to another."""
+    import_module("airflow.api_fastapi.app").API_BASE_URL = conf.get("api", "base_url", fallback="")
+    client = import_module("airflow.sdk.api.client")
+    client.API_TIMEOUT = conf.getfloat("workers", "execution_api_timeout")
+    client.Client.request.retry.stop = stop_after_attempt(conf.getint("workers", "execution_api_retries"))

@@ -9,6 +9,7 @@ killed, its process dies with it.
 
 import array
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -33,7 +34,8 @@ PROJECT = Path(__file__).parents[1]
 STEPS = (
     *("ml.cli", "ml.registry.local", "ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.training.train"),
     *("ml.judge.evaluate", "ml.judge.decide", "ml.report.evaluation_page", "ml.serve.probe", "ml.champion.promote"),
-    *("ml.scoring.score", "tensorflow", "tensorflow_text", "wandb"),
+    *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),
+    *("tensorflow", "tensorflow_text", "wandb"),
 )
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -84,6 +86,7 @@ def serving_by(python: str) -> Iterator[None]:
 def _serve(address: str, modules: list[str]) -> None:
     """Answer each client in a process of its own until the tests, which hold the other end of the input, have ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.set_threshold(50_000)  # as in tests/conftest.py
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
@@ -91,6 +94,7 @@ def _serve(address: str, modules: list[str]) -> None:
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
             while modules:
                 _load(modules.pop(0))
+            gc.freeze()  # no process looks through all that the modules hold
             client, _ = listener.accept()
             if os.fork() == 0:
                 try:
@@ -119,7 +123,8 @@ def _answer(client: socket.socket) -> None:
     for number, stream in enumerate(array.array("i", streams)):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     threading.Thread(target=_die_with, args=(client,), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import requests
 
+from tests.forked_airflow import quick_make
+
 PROJECT = Path(__file__).parents[1]
 MAKE = ("make", "--assume-old=.venv/installed-all")
 # Few processes, and patience with a busy machine.
@@ -132,9 +134,12 @@ def make_up(home: Path, *arguments: str, **variables: str) -> Iterator[Terminal]
 
 @contextmanager
 def running_airflow(folder: Path, *arguments: str, **variables: str) -> Iterator[Airflow]:
-    """Run `make up` until it has told its address, and yield Airflow."""
-    home = folder / "home"
-    with make_up(home, f"PORT={free_port()}", *arguments, **variables) as terminal:
+    """Run `make up` until it has told its address, and yield Airflow; its parts wait for no import."""
+    home, programs = folder / "home", folder / "bin"
+    programs.mkdir()
+    _, *quick = quick_make(programs, python=sys.executable)
+    variables = {"PATH": f"{programs}:{os.environ['PATH']}", **variables}
+    with make_up(home, f"PORT={free_port()}", *quick, *arguments, **variables) as terminal:
         yield wait_for_airflow(terminal, home)
 
 

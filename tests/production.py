@@ -108,7 +108,9 @@ class _Parts:
             "/var/lib/sincere": str(folder / "state"),
         }
         self._here = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            # A program `airflow` that waits for no import comes first.
+            "PATH": ":".join(str(Path(file).parent) for file in (os.environ["FORKED_AIRFLOW"], sys.executable))
+            + f":{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
             "SINCERE_HOME": str(folder / "state"),
             "ML_PYTHON": python,
@@ -139,8 +141,6 @@ class _Parts:
         elif name == "worker-gpu":
             command += own
         home = {"AIRFLOW_HOME": str(self._folder / name), "HOME": str(self._folder)}
-        if name == "init":  # its commands wait for no import
-            home["PATH"] = f"{Path(os.environ['FORKED_AIRFLOW']).parent}:{self._here['PATH']}"
         return _process(command, log=self._folder / f"{name}.log", environment=self._here | home | given)
 
     def _here_is(self, value: str) -> str:

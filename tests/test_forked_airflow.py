@@ -24,3 +24,21 @@ def test_a_setting_that_was_read_with_the_imports_is_refused_by_name(tmp_path: P
     done = _airflow("version", **other)
     assert done.returncode == 1
     assert "triggerer.max_trigger_to_select_per_loop" in done.stderr
+
+
+_TOLD = """
+from airflow.api_fastapi.app import API_BASE_URL
+from airflow.sdk.api.client import API_TIMEOUT, Client
+
+print("told", API_BASE_URL, API_TIMEOUT, Client.request.retry.stop.max_attempt_number)
+"""
+
+
+def test_what_the_parts_have_kept_of_settings_is_that_of_each_command(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "airflow_local_settings.py").write_text(_TOLD)  # Airflow reads it when it begins
+    settings = {"API__BASE_URL": "http://here:9", "WORKERS__EXECUTION_API_TIMEOUT": "7"}
+    settings["WORKERS__EXECUTION_API_RETRIES"] = "3"
+    given = {f"AIRFLOW__{name}": value for name, value in settings.items()}
+    done = _airflow("version", AIRFLOW_HOME=str(tmp_path), **given)
+    assert "told http://here:9 7.0 3" in done.stdout.splitlines()

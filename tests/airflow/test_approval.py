@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,7 +38,6 @@ from tests.judge.examples import PAST, compare_next, judged, open_run, probed
 from tests.production import until
 
 PROJECT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 EPOCH = {"epoch": 1, "loss": 0.2, "binary_accuracy": 0.95, "precision": 0.7, "recall": 0.6}
 EPOCH |= {"precision_at_recall_50": 0.7, "average_precision": 0.65}
 TARGET = np.array([1, 1, 0, 0, 0])
@@ -190,9 +188,9 @@ def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
     airflow_home = home / "airflow"
     airflow_home.mkdir()
     (airflow_home / "passwords.json").write_text(json.dumps({"jane": PASSWORD, "john": PASSWORD}))
-    url = f"http://127.0.0.1:{port}"
+    url, waiting_for_no_import = f"http://127.0.0.1:{port}", os.environ["FORKED_AIRFLOW"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))} | {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PATH": f"{Path(waiting_for_no_import).parent}:{os.environ['PATH']}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
         "SINCERE_HOME": str(home),
         "ML_PYTHON": python,
@@ -217,7 +215,7 @@ def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
     }
     with (home / "standalone.log").open("wb") as log:
         process = subprocess.Popen(
-            [BIN / "airflow", "standalone"], env=environment, stdout=log, stderr=log, start_new_session=True
+            [waiting_for_no_import, "standalone"], env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield _started(Airflow(url, home, environment))

@@ -5,9 +5,7 @@ scoring of questions; and the way back.
 """
 
 import csv
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from ml.registry.local import LocalRegistry
 from ml.source.sample import write_sample
 from tests.airflow.notices.servers import Webhook, connection, webhook
 from tests.browser import Person, browsing, needs_chromium
-from tests.forked_airflow import quick_make
 from tests.live import Airflow, running_airflow, until, wait_for_question
 from tests.tiny import BETTER, write_learning_config
 
@@ -75,11 +72,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, team: Webhook, place: Path
     }
     dags = shutil.copytree(PROJECT / "dags", place / "dags")
     (dags / "toxic.py").write_text(SECOND_MODEL)
-    # What comes before Airflow's parts waits for no import; the parts are those of the PATH.
-    _, *quick = quick_make(tmp_path_factory.mktemp("bin"), python=sys.executable)
-    told |= {"ML_PYTHON": python, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     folder = tmp_path_factory.mktemp("live")
-    with running_airflow(folder, *quick, f"AIRFLOW__CORE__DAGS_FOLDER={dags}", **told) as airflow:
+    with running_airflow(folder, f"AIRFLOW__CORE__DAGS_FOLDER={dags}", ML_PYTHON=python, **told) as airflow:
         yield airflow
 
 

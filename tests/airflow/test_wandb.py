@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,26 @@ PROJECT = Path(__file__).parents[2]
 REGISTRY = "wandb://acme/quora/insincere?timeout_seconds=5"
 
 POLICY = "[policy]\nconfidence = 0.5\ncooldown_hours = 0"
+DAG = """
+# Airflow runs the project's DAG, whose tasks wait for a retry not minutes but seconds.
+from datetime import timedelta
+
+from retraining.dags import retraining_dag
+from retraining.model import QUORA
+
+retrain_quora = retraining_dag("retrain_quora", QUORA)
+for task in retrain_quora.tasks:
+    task.retry_delay = timedelta(seconds=5)
+"""
+# The Python of the DAG's steps: a promotion that is tried again begins when `go` is there.
+PATIENT_PYTHON = """#!/bin/sh
+place={place}
+case "$*" in "-m ml promote"*)
+    [ ! -e "$place/tried" ] || until [ -e "$place/go" ]; do sleep 0.1; done
+    touch "$place/tried"
+esac
+exec {python} "$@"
+"""
 LITTLE = "epochs = {}"
 MUCH = "epochs = {}\nbatch_size = 8\nlearning_rate = 3e-3"
 
@@ -47,14 +68,20 @@ class Team:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE", "WANDB"))}
         # Tracking is off; test_retrain.py tests it.
         settings = {"SINCERE_HOME": str(place / "home"), "SINCERE_REGISTRY": REGISTRY, "WANDB_MODE": "disabled"}
-        settings["ML_PYTHON"] = python
-        (place / "bin").mkdir()
+        settings["ML_PYTHON"] = str(place / "patient-python")
+        text = PATIENT_PYTHON.format(place=shlex.quote(str(place)), python=shlex.quote(python))
+        (place / "patient-python").write_text(text, encoding="utf-8")
+        (place / "patient-python").chmod(0o755)
+        for name in ("bin", "dags"):
+            (place / name).mkdir()
+        (place / "dags" / "retrain_quora.py").write_text(DAG, encoding="utf-8")
         self.make = quick_make(place / "bin", python=python)
         self.environment = kept | server.environment | settings
 
     def retrain(self, training: str) -> "subprocess.Popen[str]":
         """By the DAG."""
         settings = [f"CONFIG={self._config(training)}", f"SOURCE={self.place / 'rows.csv'}"]
+        settings += [f"AIRFLOW__CORE__DAGS_FOLDER={self.place / 'dags'}"]
         return self._start(*self.make, "retrain", *settings)
 
     def retrain_without_airflow(self, training: str) -> "subprocess.Popen[str]":
@@ -90,7 +117,7 @@ def finish(process: "subprocess.Popen[str]") -> str:
 
 def wait_until(happened: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
     while not happened():
-        assert process.poll() is None, "it ended before that happened"
+        assert process.poll() is None, f"it ended before that happened: {process.communicate()}"
         time.sleep(0.2)
 
 
@@ -104,8 +131,8 @@ def command_lines() -> list[str]:
 def weeks(place: Path, server: WandbServer, command_lines: list[str], python: str) -> SimpleNamespace:
     """Make four runs, with a rollback before the last one.
 
-    In the last run W&B is down from the decision on, until the task waits for its retry. Only that run is made by the
-    DAG: its retry is what Airflow adds to the steps.
+    In the last run W&B is down from the decision on, until the task waits for its retry, which comes after the
+    promotion by hand. Only that run is made by the DAG: its retry is what Airflow adds to the steps.
     """
     with watched_command_lines(command_lines):
         return _live_through(Team(place, server, python), place, server)
@@ -123,6 +150,7 @@ def _live_through(team: Team, place: Path, server: WandbServer) -> SimpleNamespa
     during = newest(place)
     server.mend()
     by_hand = finish(team.ml("promote", "--pending"))
+    (place / "go").touch()
     texts.append(finish(last))
     return SimpleNamespace(texts=texts, during=during, by_hand=by_hand, history=finish(team.ml("history")), team=team)
 
