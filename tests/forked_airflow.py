@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tenacity import stop_after_attempt
+from tenacity import stop_after_attempt, wait_random_exponential
 
 from tests.forked_python import forked_python
 
@@ -31,7 +31,12 @@ _MODULES = (
     *("celery.bin.worker", "flask_appbuilder", "kombu.transport.redis", "psycopg2"),
 )
 _AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"  # Airflow is imported, and does not begin
-_GIVEN_ANEW = {"api.base_url", "workers.execution_api_retries", "workers.execution_api_timeout"}  # see _give_anew
+_GIVEN_ANEW = {
+    "api.base_url",
+    "workers.execution_api_retries",
+    "workers.execution_api_retry_wait_max",
+    "workers.execution_api_timeout",
+}  # see _give_anew
 _read: list[tuple[Any, ...]] = []
 
 
@@ -98,4 +103,8 @@ def _give_anew(conf: Any) -> None:
     import_module("airflow.api_fastapi.app").API_BASE_URL = conf.get("api", "base_url", fallback="")
     client = import_module("airflow.sdk.api.client")
     client.API_TIMEOUT = conf.getfloat("workers", "execution_api_timeout")
-    client.Client.request.retry.stop = stop_after_attempt(conf.getint("workers", "execution_api_retries"))
+    retry = client.Client.request.retry
+    retry.stop = stop_after_attempt(conf.getint("workers", "execution_api_retries"))
+    retry.wait = wait_random_exponential(
+        min=client.API_RETRY_WAIT_MIN, max=conf.getfloat("workers", "execution_api_retry_wait_max")
+    )
