@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,14 +77,14 @@ class Stack:
 
     def up(self, *arguments: str) -> None:
         """Start what does not run or has changed, and wait until all parts are healthy."""
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "600", *arguments)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "1800", *arguments)
 
     def kill(self, part: str) -> None:
         """Kill a part as a crash does, start it again, and wait until it is healthy."""
         (container,) = self.containers(part)
         self.docker("kill", "--signal", "SIGKILL", container)
         self.docker("start", container)
-        self.until(lambda: self.health()[part] == "healthy", seconds=600, what=part)
+        self.until(lambda: self.health()[part] == "healthy", seconds=1800, what=part)
 
     def health(self) -> dict[str, str]:
         """Return the health of each part that runs; of a part in several containers, one that is not healthy."""
@@ -96,7 +96,9 @@ class Stack:
 
     def wait_until_healthy(self) -> None:
         """Wait until all parts run and are healthy."""
-        self.until(lambda: self.health().items() >= dict.fromkeys(PARTS, "healthy").items(), seconds=900, what="health")
+        self.until(
+            lambda: self.health().items() >= dict.fromkeys(PARTS, "healthy").items(), seconds=1800, what="health"
+        )
 
     def containers(self, part: str) -> list[str]:
         """Return the ids of the part's containers, running or not."""
@@ -106,6 +108,10 @@ class Stack:
         """Run one command of Docker, and return what it prints."""
         command = ["docker", *arguments]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def give_input(self, worker: str) -> None:
+        """Copy the questions, the encoder and the config into the home of a worker."""
+        self.compose("cp", str(self.folder / "input"), f"{worker}:{INPUT}")
 
     def within(self, part: str, *command: str) -> str:
         """Run a command in the container of a part, and return what it prints."""
@@ -140,7 +146,7 @@ class Stack:
     def trigger(self, **conf: Any) -> str:
         """Trigger a run over REST with the source and the config of the input, and return its id."""
         # For a while after a start of the DAG processor, Airflow may take the DAG for one that is gone.
-        self.until(lambda: not self.call("PATCH", DAG, is_paused=False)["is_stale"], seconds=600, what="the DAG")
+        self.until(lambda: not self.call("PATCH", DAG, is_paused=False)["is_stale"], seconds=1800, what="the DAG")
         told = {"source": f"{INPUT}/questions.csv", "config": f"{INPUT}/tiny.toml", **conf}
         return str(self.call("POST", f"{DAG}/dagRuns", logical_date=None, conf=told)["dag_run_id"])
 
@@ -149,6 +155,11 @@ class Stack:
         found = self.call("GET", f"{DAG}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task for task in found}
 
+    def attempt(self, run_id: str, task: str) -> tuple[int, str]:
+        """Return which try of a task it is, and its state."""
+        told = self.tasks(run_id)[task]
+        return int(told["try_number"]), str(told["state"])
+
     def ended(self, run_id: str) -> dict[str, Any]:
         """Return a run when it has ended."""
 
@@ -156,7 +167,7 @@ class Stack:
             run: dict[str, Any] = self.call("GET", f"{DAG}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
-        run: dict[str, Any] = self.until(over, seconds=2400, what=f"the end of {run_id}")
+        run: dict[str, Any] = self.until(over, seconds=7200, what=f"the end of {run_id}")
         return run
 
     def trains(self, run_id: str) -> None:
@@ -164,7 +175,7 @@ class Stack:
         before = self.checkpoints()
         self.until(
             lambda: self.tasks(run_id)["train"]["state"] == "running" and self.checkpoints() - before,
-            seconds=900,
+            seconds=1800,
             what="a checkpoint",
         )
 
@@ -172,10 +183,9 @@ class Stack:
         """Wait until this try of a task has failed and another is to follow, and return what it has logged."""
 
         def over() -> bool:
-            told = self.tasks(run_id)[task]
-            return bool(told["try_number"] == attempt and told["state"] == "up_for_retry")
+            return self.attempt(run_id, task) == (attempt, "up_for_retry")
 
-        self.until(over, seconds=900, what=f"the end of try {attempt} of {task}")
+        self.until(over, seconds=1800, what=f"the end of try {attempt} of {task}")
         return self.log(run_id, task, attempt)
 
     def try_again_now(self, run_id: str, task: str) -> None:
@@ -198,24 +208,29 @@ class Stack:
 
 
 @contextmanager
-def running_stack(name: str, folder: Path, more: str) -> Iterator[Stack]:
+def running_stack(
+    name: str, folder: Path, more: str, built: Sequence[str] = ("api-server", "worker"), **settings: str
+) -> Iterator[Stack]:
     """Write the secrets, build the images, start the stack with an input in its state; remove all of it at the end.
 
-    `name` is that of Compose's project, `more` the text of one more file of Compose.
+    `name` is that of Compose's project, `more` the text of one more file of Compose, `built` which images are built;
+    `settings` go into `.env`.
     """
     port = free_port()
     further = [Path(name) for name in os.environ.get("COMPOSE_FILES", "").split(":") if name]
     (folder / "more.yaml").write_text(more, encoding="utf-8")
     files = [PROJECT / "docker-compose.yaml", folder / "more.yaml", *further]
     command = ["docker", "compose", "--project-name", name, "--project-directory", str(PROJECT)]
-    command += ["--env-file", str(_secrets(folder, port))]
+    command += ["--env-file", str(_secrets(folder, port, settings))]
     command += [word for file in files for word in ("--file", str(file))]
     stack = Stack(tuple(command), _environment(), f"http://127.0.0.1:{port}", folder)
     stack.compose("down", "--volumes", "--remove-orphans")
     try:
-        stack.compose("build", "api-server", "worker")
+        for part in built:  # one after the other: one may stand on the one before
+            stack.compose("build", part)
         stack.up("--no-build")
-        stack.compose("cp", str(_input(folder)), f"worker:{INPUT}")
+        _input(folder)
+        stack.give_input("worker")
         yield stack
     finally:
         stack.compose("down", "--volumes")
@@ -227,7 +242,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
-def _secrets(folder: Path, port: int) -> Path:
+def _secrets(folder: Path, port: int, settings: Mapping[str, str]) -> Path:
     """Write what `make secrets` writes, and add what this stack has of its own."""
     command = [sys.executable, str(PROJECT / "scripts" / "compose_secrets.py")]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -238,19 +253,20 @@ def _secrets(folder: Path, port: int) -> Path:
         f"UI_PORT={port}",
         f"SINCERE_SOURCES={INPUT},{SOURCES},s3://",
         "SINCERE_SCHEDULE=manual",
+        *(f"{name}={value}" for name, value in settings.items()),
     ]
     file.write_text("\n".join([*lines, *own, ""]), encoding="utf-8")
     return file
 
 
-def _input(folder: Path) -> Path:
+def _input(folder: Path) -> None:
     """Write questions, an encoder that knows their words, and a config that names it by its place in a container."""
     place = folder / "input"
     place.mkdir()
     write_sample(place / "questions.csv", rows=ROWS, seed=1)
     config = write_learning_config(place, place / "questions.csv")
     told = config.read_text(encoding="utf-8").replace(str(place), INPUT)
+    told = told.replace("[policy]", "[policy]\nconfidence = 0.5")  # of so few rows no gain would be sure
     config.write_text(told + _ONE_SOURCE, encoding="utf-8")
     for path in (place, *place.rglob("*")):
         path.chmod(0o755)  # it is copied with its mode, and the worker is another user
-    return place

@@ -4,9 +4,11 @@ After each the runs have ended, the registry is as before or as after, and what 
 them stands in docs/operations.md, which names these tests.
 """
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,7 @@ services:
 volumes:
   state: {{driver_opts: {{type: tmpfs, device: tmpfs, o: "size=400m,uid=50000"}}}}
 """
+_REAL = "FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
 _ASK = "import sys, urllib.request as web; web.urlopen(web.Request(sys.argv[1], method='POST'), timeout=20)"
 
 
@@ -99,7 +102,7 @@ def test_two_runs_on_two_workers_for_one_alias_promote_one_after_the_other_or_on
     command = [*stack.command, "exec", "--no-TTY", "--index", "2", "worker", *by_hand.split(), *settings.split()]
     with unharmed(stack, runs=2):
         run_id = stack.trigger(**BETTER, force=True)
-        stack.until(lambda: stack.tasks(run_id)["split"]["state"] == "success", seconds=600, what="the split")
+        stack.until(lambda: stack.tasks(run_id)["split"]["state"] == "success", seconds=1800, what="the split")
         other = subprocess.run(command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, check=False)
         run = stack.ended(run_id)
     told = {"success": "", "failed": str(run["note"])}[run["state"]] + (other.stderr if other.returncode else "")
@@ -183,3 +186,45 @@ def test_of_two_schedulers_one_may_die_during_a_run(stack: Stack) -> None:
     assert run["state"] == "success"
     assert stack.tasks(run_id)["train"]["try_number"] == 1
     stack.up("--no-build", "--no-recreate", "--scale", "scheduler=1")
+
+
+def test_a_run_whose_worker_sets_its_clock_back_by_two_hours_during_a_training_ends_as_any_other(stack: Stack) -> None:
+    clock = write_clock(stack.folder / "clock")
+    worker = stack.with_file(clock / "compose.yaml")
+    worker.up("--no-build")
+    before = worker.history()
+    with unharmed(worker):
+        run_id = worker.trigger(**LONG)
+        worker.trains(run_id)
+        (clock / "rc").write_text("-2h\n", encoding="utf-8")
+        worker.until(lambda: hours_back(worker) == 2, seconds=120, what="the clock")
+        assert worker.attempt(run_id, "train") == (1, "running")
+        assert worker.ended(run_id)["state"] == "success"
+    *earlier, last = worker.history()
+    assert earlier == before
+    assert last["time"] < before[-1]["time"]
+    assert {task["try_number"] for task in worker.tasks(run_id).values()} <= {0, 1}
+    stack.up("--no-build")
+
+
+def write_clock(folder: Path) -> Path:
+    """Write a file of Compose by which the worker and its steps take the time from libfaketime, which reads `rc`.
+
+    As on a machine whose clock is set back, what measures durations goes on, and files keep their times.
+    """
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not libraries:
+        pytest.skip("the package libfaketime is needed")
+    folder.mkdir()
+    (folder / "rc").write_text("+0\n", encoding="utf-8")
+    (folder / "python").write_text(f'#!/bin/sh\nexport {_REAL}\nexec python "$@"\n', encoding="utf-8")
+    (folder / "python").chmod(0o755)
+    environment = ["LD_PRELOAD=/opt/libfaketime.so.1", "ML_PYTHON=/opt/python", *_REAL.split()]
+    mounts = {libraries[0]: "/opt/libfaketime.so.1", folder / "rc": "/etc/faketimerc", folder / "python": "/opt/python"}
+    worker = {"environment": environment, "volumes": [f"{here}:{there}:ro" for here, there in mounts.items()]}
+    (folder / "compose.yaml").write_text(json.dumps({"services": {"worker": worker}}), encoding="utf-8")
+    return folder
+
+
+def hours_back(stack: Stack) -> int:
+    return round((time.time() - float(stack.within("worker", "date", "+%s"))) / 3600)
