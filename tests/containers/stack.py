@@ -79,6 +79,10 @@ class Stack:
         """Start what does not run or has changed, and wait until all parts are healthy."""
         self.compose("up", "--detach", "--wait", "--wait-timeout", "1800", *arguments)
 
+    def remove(self) -> None:
+        """Remove all parts, those of profiles too, and their state."""
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+
     def kill(self, part: str) -> None:
         """Kill a part as a crash does, start it again, and wait until it is healthy."""
         (container,) = self.containers(part)
@@ -224,7 +228,7 @@ def running_stack(
     command += ["--env-file", str(_secrets(folder, port, settings))]
     command += [word for file in files for word in ("--file", str(file))]
     stack = Stack(tuple(command), _environment(), f"http://127.0.0.1:{port}", folder)
-    stack.compose("down", "--volumes", "--remove-orphans")
+    stack.remove()
     try:
         for part in built:  # one after the other: one may stand on the one before
             stack.compose("build", part)
@@ -233,7 +237,7 @@ def running_stack(
         stack.give_input("worker")
         yield stack
     finally:
-        stack.compose("down", "--volumes")
+        stack.remove()
 
 
 def _environment() -> dict[str, str]:
@@ -266,6 +270,9 @@ def _input(folder: Path) -> None:
     write_sample(place / "questions.csv", rows=ROWS, seed=1)
     config = write_learning_config(place, place / "questions.csv")
     told = config.read_text(encoding="utf-8").replace(str(place), INPUT)
+    told = told.replace(
+        "[train]", "[train]\npatience_epochs = 100"
+    )  # so that a training is as long as it is told to be
     told = told.replace("[policy]", "[policy]\nconfidence = 0.5")  # of so few rows no gain would be sure
     config.write_text(told + _ONE_SOURCE, encoding="utf-8")
     for path in (place, *place.rglob("*")):
