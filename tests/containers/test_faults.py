@@ -166,7 +166,8 @@ def room_after(stack: Stack, run_id: str, task: str, attempt: int, *filling: "su
     """Wait until a try has failed, make room, let Airflow try again, and return what the try has logged."""
     told = stack.has_tried(run_id, task, attempt)
     for process in filling:
-        assert process.wait(timeout=60) == 0
+        with process:
+            assert process.wait(timeout=60) == 0
     free(stack, run_id, task)
     return told
 
@@ -192,6 +193,8 @@ def test_a_run_whose_worker_sets_its_clock_back_by_two_hours_during_a_training_e
     clock = write_clock(stack.folder / "clock")
     worker = stack.with_file(clock / "compose.yaml")
     worker.up("--no-build")
+    worker.give_input("worker")  # the state of this stack lies in memory, and may have gone with the other worker
+    worker.ended(worker.trigger())
     before = worker.history()
     with unharmed(worker):
         run_id = worker.trigger(**LONG)
