@@ -18,7 +18,7 @@ import requests
 
 from ml.source.sample import write_sample
 from tests.live import free_port
-from tests.tiny import write_learning_config
+from tests.tiny import BETTER, write_learning_config
 
 PROJECT = Path(__file__).parents[2]
 STATE = "/var/lib/sincere"
@@ -238,6 +238,23 @@ def running_stack(
         yield stack
     finally:
         stack.remove()
+
+
+def race(stack: Stack, *second: str) -> None:
+    """Run the DAG and, once its rows are divided, the same by hand in a second worker, named as `exec` takes it.
+
+    Both must come to a verdict, or be told to start a new run.
+    """
+    by_hand = f"python -m ml run --source {INPUT}/questions.csv --config {INPUT}/tiny.toml --force --run-id by-hand"
+    settings = "--set train.learning_rate=0.003 --set train.batch_size=8 --set train.epochs=4"
+    command = [*stack.command, "exec", "--no-TTY", *second, *by_hand.split(), *settings.split()]
+    run_id = stack.trigger(**BETTER, force=True)
+    stack.until(lambda: stack.tasks(run_id)["split"]["state"] == "success", seconds=1800, what="the split")
+    other = subprocess.run(command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, check=False)
+    run = stack.ended(run_id)
+    told = {"success": "", "failed": str(run["note"])}[run["state"]] + (other.stderr if other.returncode else "")
+    assert other.returncode in (0, 65)
+    assert not told or "start a new run" in told
 
 
 def _environment() -> dict[str, str]:

@@ -14,8 +14,7 @@ import pytest
 
 from tests.containers.bad_sources import BUCKET_TROUBLES, HTTP_TROUBLES
 from tests.containers.soundness import unharmed
-from tests.containers.stack import INPUT, PROJECT, SOURCES, STATE, Stack, engine, running_stack
-from tests.tiny import BETTER
+from tests.containers.stack import INPUT, PROJECT, SOURCES, STATE, Stack, engine, race, running_stack
 
 pytestmark = pytest.mark.containers
 AWAY_SECONDS = 120
@@ -97,17 +96,8 @@ def test_a_bucket_that_refuses_waits_for_a_person(stack: Stack) -> None:
 
 def test_two_runs_on_two_workers_for_one_alias_promote_one_after_the_other_or_one_of_them(stack: Stack) -> None:
     stack.up("--no-build", "--no-recreate", "--scale", "worker=2")
-    by_hand = f"python -m ml run --source {INPUT}/questions.csv --config {INPUT}/tiny.toml --force --run-id by-hand"
-    settings = "--set train.learning_rate=0.003 --set train.batch_size=8 --set train.epochs=4"
-    command = [*stack.command, "exec", "--no-TTY", "--index", "2", "worker", *by_hand.split(), *settings.split()]
     with unharmed(stack, runs=2):
-        run_id = stack.trigger(**BETTER, force=True)
-        stack.until(lambda: stack.tasks(run_id)["split"]["state"] == "success", seconds=1800, what="the split")
-        other = subprocess.run(command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, check=False)
-        run = stack.ended(run_id)
-    told = {"success": "", "failed": str(run["note"])}[run["state"]] + (other.stderr if other.returncode else "")
-    assert other.returncode in (0, 65)
-    assert not told or "start a new run" in told
+        race(stack, "--index", "2", "worker")
     assert [entry["run_id"] for entry in stack.history() if entry["promoted"]][1:]
     stack.up("--no-build", "--no-recreate", "--scale", "worker=1")
 

@@ -1,12 +1,11 @@
 """Workers with homes of their own, and their state in an S3 server, moto's: `make test-containers`."""
 
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.containers.stack import INPUT, PROJECT, STATE, Stack, engine, running_stack
+from tests.containers.stack import PROJECT, STATE, Stack, engine, race, running_stack
 from tests.tiny import BETTER
 
 pytestmark = pytest.mark.containers
@@ -96,16 +95,7 @@ def test_a_second_host_with_an_empty_home_goes_on_with_what_the_first_has_promot
 def test_two_runs_on_two_hosts_for_one_alias_promote_one_after_the_other_or_one_of_them(stack: Stack) -> None:
     only(stack, *WORKERS)
     before = verdicts(stack, "worker")
-    by_hand = f"python -m ml run --source {INPUT}/questions.csv --config {INPUT}/tiny.toml --force --run-id by-hand"
-    settings = "--set train.learning_rate=0.003 --set train.batch_size=8 --set train.epochs=4"
-    command = [*stack.command, "exec", "--no-TTY", "worker-two", *by_hand.split(), *settings.split()]
-    run_id = stack.trigger(**BETTER, force=True)
-    stack.until(lambda: stack.tasks(run_id)["split"]["state"] == "success", seconds=1800, what="the split")
-    other = subprocess.run(command, cwd=PROJECT, env=stack.environment, capture_output=True, text=True, check=False)
-    run = stack.ended(run_id)
-    told = {"success": "", "failed": str(run["note"])}[run["state"]] + (other.stderr if other.returncode else "")
-    assert other.returncode in (0, 65)
-    assert not told or "start a new run" in told
+    race(stack, "worker-two")
     assert verdicts(stack, "worker")[: len(before)] == before
     assert len(before) < len(verdicts(stack, "worker")) <= len(before) + 2
     assert sound(stack)
