@@ -61,7 +61,7 @@ retrain: export SINCERE_CONFIG := $(or $(CONFIG),$(SINCERE_CONFIG))
 
 retrain: $(ALL)
 	@$(MIGRATE)
-	@$(BIN)/airflow dags test retrain_quora --conf "$$($(BIN)/python -c '$(CONF)')"
+	@$(BIN)/airflow dags test --bundle-name dags-folder retrain_quora --conf "$$($(BIN)/python -c '$(CONF)')"
 	@$(BIN)/python -m ml verdict
 
 test: $(DEV)
