@@ -11,7 +11,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PURE = {
-    "records": "ml.records",
+    "records/__init__": "ml.records",
+    **{f"records/{path.stem}": f"ml.records.{path.stem}" for path in PROJECT.glob("ml/records/[!_]*.py")},
     "config/__init__": "ml.config",
     "config/freeze": "ml.config.freeze",
     "config/slices": "ml.config.slices",
