@@ -87,7 +87,7 @@ def tiny(encoder: Path, ways: Sequence[Way]) -> Iterator[Row]:
         far = float(np.abs(np.subtract(losses, reference)).max())
         compiled = _compilations() - before
         falls = np.mean(losses[-4:]) < np.mean(losses[:4])
-        counted = compiled == (len(TINY_WIDTHS) + 1 if way.xla else 0)  # gradients for each width, AdamW for all
+        counted = compiled == (len(TINY_WIDTHS) if way.xla else 0)  # one step for each width
         yield {
             **way.shown,
             "first loss": losses[0],
@@ -168,6 +168,6 @@ def _peak_mib() -> float:
 
 
 def _compilations() -> int:
-    """Count the parts of training steps that XLA has compiled: it writes each to its folder of dumps."""
+    """Count the training steps that XLA has compiled: it writes each to its folder of dumps."""
     folder = Path(os.environ["SINCERE_XLA_DUMPS"])
-    return len({path.name.split(".")[0] for path in folder.glob("*_gradients_*before_optimizations*")})
+    return len({path.name.split(".")[0] for path in folder.glob("*_update_one_device_*before_optimizations*")})

@@ -16,7 +16,7 @@ from ml.model.classifier import build_classifier
 from ml.progress import progress
 from ml.training.batches import Batch, PlacedBatch, place, place_ahead, placed, scoring_batches
 from ml.training.hardware import Runtime, sum_over_devices
-from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table
+from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, is_table, norm_by_shapes
 from ml.training.trained_form import choose_form
 
 SCORING_BATCH = 128
@@ -34,8 +34,8 @@ class Trainer:
         self.runtime = runtime
         self._clip_norm = settings.clip_norm
         self._scales_loss = runtime.precision == "mixed_float16"
-        # Replicas meet in AdamW, which Keras allows outside of compiled functions only.
-        compiles_updates = runtime.jit_compile and runtime.strategy.num_replicas_in_sync == 1
+        # Replicas, even a single one, meet in AdamW, which Keras allows outside of compiled functions only.
+        self._compiles_steps = runtime.jit_compile and runtime.strategy is tf.distribute.get_strategy()
         self.schedule = WarmUpLinearDecay(
             settings.learning_rate, round(total_steps * settings.warmup_fraction), total_steps
         )
@@ -58,11 +58,9 @@ class Trainer:
         )  # Keras makes the counter on first use, which must be outside of replicas
         self._form = choose_form(pretrained, self.classifier, settings, runtime)
         self._gradients = _compiled(self._loss_and_gradients, jit_compile=runtime.jit_compile)
-        # Its shapes are those of the weights: one compilation serves all widths.
-        self._apply = _compiled(self._apply_gradients, jit_compile=True) if compiles_updates else self._apply_gradients
-        self._places = compiles_updates
         self._place = _compiled(place, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
-        self._update_placed = _compiled(self._update_one_device)
+        # As two functions, gradients and AdamW, the host begins a step of 32 tokens later than the GPU could.
+        self._update_placed = _compiled(self._update_one_device, jit_compile=True)
         self._update = _compiled(self._update_all_replicas, input_signature=(_IDS, _IDS, _LABELS, _LABELS))
         self._probabilities = _compiled(self._score, input_signature=(_IDS, _IDS))
 
@@ -70,13 +68,13 @@ class Trainer:
         """Make one step, and return the batch's mean loss in nats, float32 []."""
         if isinstance(batch, PlacedBatch):
             return self._update_placed(*batch.tensors)
-        if self._places:
+        if self._compiles_steps:
             return self._update_placed(*placed(batch, self._place).tensors)
         return self._update(batch.ids, batch.mask, batch.labels, batch.weights)
 
     def ahead(self, batches: Iterable[Batch]) -> Iterator[Batch | PlacedBatch]:
         """Yield the batches; one GPU has each before it is asked for, and goes from step to step without a pause."""
-        return place_ahead(batches, self._place) if self._places else iter(batches)
+        return place_ahead(batches, self._place) if self._compiles_steps else iter(batches)
 
     def score(self, texts: TokenizedTexts, *, pause: Callable[[], object] = lambda: None) -> NDArray[np.float32]:
         """Return probabilities, float32 [texts], in the order of the texts, with a pause before each batch.
@@ -107,8 +105,8 @@ class Trainer:
         return float(self.schedule(tf.convert_to_tensor(self._steps)))
 
     def _update_one_device(self, tokens: tf.Tensor, truths: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        loss, gradients, table_norms = self._gradients(tokens, truths, rows, tf.identity(self._steps))
-        self._apply(gradients, table_norms)
+        loss, gradients, table_norms = self._loss_and_gradients(tokens, truths, rows, tf.identity(self._steps))
+        self._apply_gradients(gradients, table_norms)
         return loss
 
     def _update_all_replicas(self, *batch: tf.Tensor) -> tf.Tensor:
@@ -129,15 +127,21 @@ class Trainer:
             # The gradients are summed before clipping, so that the clipped norm is the norm of the whole batch.
             gradients, squares = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients, tf.square(table_norms)])
             table_norms = tf.sqrt(squares)
-        self._apply(gradients, table_norms)
+        self._apply_gradients(gradients, table_norms)
         return loss
 
     def _apply_gradients(self, gradients: list[Any], table_norms: tf.Tensor) -> None:
         variables = self.classifier.trainable_variables
-        others = [gradient for gradient, each in zip(gradients, variables, strict=True) if not self._is_dense(each)]
-        norm = tf.linalg.global_norm([*others, table_norms] if len(others) < len(variables) else gradients)
+        norm = self._norm(gradients, table_norms)
         gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, use_norm=norm)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True), experimental_aggregate_gradients=False)
+
+    def _norm(self, gradients: list[Any], table_norms: tf.Tensor) -> tf.Tensor:
+        variables = self.classifier.trainable_variables
+        others = [gradient for gradient, each in zip(gradients, variables, strict=True) if not self._is_dense(each)]
+        if self._compiles_steps:
+            return norm_by_shapes([*others, table_norms])
+        return tf.linalg.global_norm([*others, table_norms] if len(others) < len(variables) else gradients)
 
     def _is_dense(self, variable: Any) -> bool:
         """Whether this is a table whose gradient is dense: XLA knows fixed shapes only."""

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay
+from ml.training.optimizer import LazyAdamW, WarmUpLinearDecay, norm_by_shapes
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.5), (1, 1.0), (2, 1.0), (3, 0.75), (5, 0.25), (6, 0.0), (9, 0.0)])
@@ -71,3 +71,9 @@ def test_a_dense_gradient_of_a_table_moves_the_rows_that_occur_and_no_other():
         by_masks.apply_gradients([(tf.convert_to_tensor(gradient), dense)])
     np.testing.assert_allclose(dense, lazy, atol=1e-6)
     assert dense.numpy()[1].tolist() == [1.0, 1.0]
+
+
+def test_the_norm_by_shapes_is_the_global_norm():
+    random = np.random.default_rng(0)
+    gradients = [tf.constant(random.normal(size=shape), tf.float32) for shape in ((3, 4), (4,), (3, 4), (), (4, 3))]
+    assert float(norm_by_shapes(gradients)) == pytest.approx(float(tf.linalg.global_norm(gradients)))
