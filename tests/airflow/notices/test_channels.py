@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -117,11 +118,14 @@ def test_channels_that_do_not_answer_are_given_up_together(
     monkeypatch.setattr("retraining.notices.channels._SECONDS", 1)
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", connection([{"path": hook.address}, {"path": f"{hook.address}/2"}]))
     monkeypatch.setenv("SINCERE_NOTIFY", "all=team,other")
-    start = time.monotonic()
+    before, start = set(threading.enumerate()), time.monotonic()
     send("kept", LINES)
     assert time.monotonic() - start < 3
+    told = list(caplog.messages)
     hook.end.set()
-    assert [message.split(":")[0] for message in caplog.messages] == [
+    for sending in set(threading.enumerate()) - before:  # else it would come to its end, and say so, in a later test
+        sending.join(timeout=60)
+    assert [message.split(":")[0] for message in told] == [
         "nobody is told by the connection team",
         "nobody is told by the connection other",
     ]
