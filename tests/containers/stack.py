@@ -198,8 +198,8 @@ class Stack:
         self.call("POST", f"{DAG}/clearTaskInstances", **told)
 
     def checkpoints(self) -> set[str]:
-        """Return the checkpoints' folders, of all trainings."""
-        return set(self.within("worker", "bash", "-c", f"ls -d {STATE}/store/checkpoints/*/*/ || true").split())
+        """Return the checkpoints' folders, of all trainings: token ids lie beside them."""
+        return set(self.within("worker", "bash", "-c", f"ls -d {STATE}/store/checkpoints/*/[0-9]*/ || true").split())
 
     def log(self, run_id: str, task: str, attempt: int) -> str:
         """Return what a try of a task has logged."""
