@@ -1,7 +1,8 @@
 """A Python that has heavy packages imported when it starts, for tests of what a process does after its imports.
 
 `forked_python` gives a program that takes a command line as Python does (`-m MODULE …`, `-c CODE …`, `-I FILE …` or
-`-P FILE …`), so ML_PYTHON may name it; the Pythons that its process starts are such processes, too. A server, which
+`-P FILE …`), so ML_PYTHON may name it; the Pythons that its process starts are such processes, too. `worker_of` gives
+the same for the workers of pytest-xdist, which start Pythons that import for themselves. A server, which
 imports the modules when it is first asked, forks a process for each command line; TensorFlow survives a fork as long as
 it has not been used. The program passes on environment, folder, standard streams, signals and exit status; if it is
 killed, its process dies with it.
@@ -20,7 +21,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,6 +31,8 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
+
+from _pytest.config import parse_warning_filter
 
 PROJECT = Path(__file__).parents[1]
 # What steps and the servers of models import.
@@ -37,6 +42,8 @@ STEPS = (
     *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),
     *("tensorflow", "tensorflow_text", "wandb"),
 )
+# What tests import beside that, of other people's and slow.
+TESTS = ("gcsfs", "kubernetes", "kubernetes_asyncio", "wandb.apis.public", "wandb_workspaces.reports.v2")
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -83,6 +90,13 @@ def serving_by(python: str) -> Iterator[None]:
         yield
 
 
+def worker_of(python: str) -> str:
+    """Give the program a second name, by which its process is a worker of pytest-xdist."""
+    worker = Path(python).with_name("worker")
+    worker.symlink_to(python)
+    return str(worker)
+
+
 def _serve(address: str, modules: list[str]) -> None:
     """Answer each client in a process of its own until the tests, which hold the other end of the input, have ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -92,8 +106,9 @@ def _serve(address: str, modules: list[str]) -> None:
         listener.listen(64)
         print("ready", flush=True)
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
-            while modules:
-                _load(modules.pop(0))
+            with _warnings_as_in_tests():
+                while modules:
+                    _load(modules.pop(0))
             gc.freeze()  # no process looks through all that the modules hold
             client, _ = listener.accept()
             if os.fork() == 0:
@@ -103,6 +118,16 @@ def _serve(address: str, modules: list[str]) -> None:
                 finally:  # a client that has been killed meanwhile
                     os._exit(1)
             client.close()
+
+
+@contextmanager
+def _warnings_as_in_tests() -> Iterator[None]:
+    """Raise at an import what the tests' own settings would: what a worker has of its server it does not import."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    with warnings.catch_warnings():
+        for each in settings["filterwarnings"]:
+            warnings.filterwarnings(*parse_warning_filter(each, escape=False))
+        yield
 
 
 def _load(what: str) -> None:
@@ -142,7 +167,7 @@ def _die_with(client: socket.socket) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    program, kind, name, *arguments = argv
+    program, kind, name, *arguments = (word for word in argv if word != _UNBUFFERED)
     sys.argv = [name if kind in _FILES else program, *arguments]
     if Path(program).name == "python":
         sys.executable = program
@@ -161,6 +186,7 @@ def _run(argv: list[str]) -> int:
 
 
 _FILES = ("-I", "-P")
+_UNBUFFERED = "-u"
 _RUNS = {
     "-m": partial(runpy.run_module, run_name="__main__"),
     **dict.fromkeys(_FILES, partial(runpy.run_path, run_name="__main__")),
