@@ -3,13 +3,17 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ml.store.files import write_whole
 
@@ -31,13 +35,30 @@ class Section:
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write a page atomically."""
-    template = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    template = _compiled(_TEMPLATE.read_text(encoding="utf-8"), trim_blocks=False)
     write_whole(path, template.render(title=title, lead=lead, sections=sections))
 
 
 def fragment(template: str, **values: object) -> Markup:
     """Render a piece of HTML from a Jinja template; every value is escaped."""
-    return Markup(Environment(autoescape=True, trim_blocks=True).from_string(template).render(**values))  # noqa: S704, escaped above
+    return Markup(_compiled(template, trim_blocks=True).render(**values))  # noqa: S704, escaped above
+
+
+@cache
+def _compiled(template: str, *, trim_blocks: bool) -> Template:
+    return Environment(autoescape=True, trim_blocks=trim_blocks).from_string(template)
+
+
+def show_title(axes: Axes, title: str, **how: Any) -> None:
+    """Put a title right above the axes; matplotlib would look for its place by measuring all that is drawn."""
+    axes.set_title(title, y=1, **how)
+
+
+def show_counts_in_logs(axes: Axes) -> None:
+    """Put the counts on a log scale, with plain numbers at the powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def svg(figure: Figure) -> Markup:
