@@ -29,6 +29,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -42,8 +43,13 @@ STEPS = (
     *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),
     *("tensorflow", "tensorflow_text", "wandb"),
 )
-# What tests import beside that, of other people's and slow.
-TESTS = ("gcsfs", "kubernetes", "kubernetes_asyncio", "wandb.apis.public", "wandb_workspaces.reports.v2")
+# What tests import beside that, of other people's and slow. W&B's models look through all modules for their own source:
+# they come first, when those are few.
+TESTS = (
+    *("wandb.apis.public", "wandb.cli.cli", "wandb.sdk.launch.inputs.internal", "wandb_workspaces.reports.v2"),
+    *("wandb.sdk.artifacts._models.pagination", "tests.forked_python:queries_of_wandb"),
+    *("gcsfs", "kubernetes", "kubernetes_asyncio"),
+)
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -88,6 +94,13 @@ def serving_by(python: str) -> Iterator[None]:
     """Let this Python run the servers of models while the context lasts."""
     with patch("ml.serve.server_process.sys", SimpleNamespace(executable=python)):
         yield
+
+
+def queries_of_wandb() -> None:
+    """Import all that W&B's client may ask its server."""
+    for package in map(import_module, ("wandb.apis._generated", "wandb.sdk.artifacts._generated")):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
 
 
 def worker_of(python: str) -> str:
