@@ -50,6 +50,7 @@ TESTS = (
     *("wandb.sdk.artifacts._models.pagination", "tests.forked_python:queries_of_wandb"),
     *("gcsfs", "kubernetes", "kubernetes_asyncio"),
 )
+_kept: list[type] = []
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -97,10 +98,17 @@ def serving_by(python: str) -> Iterator[None]:
 
 
 def queries_of_wandb() -> None:
-    """Import all that W&B's client may ask its server."""
+    """Import all that W&B's client may ask its server, and keep what it makes of that for each question anew."""
     for package in map(import_module, ("wandb.apis._generated", "wandb.sdk.artifacts._generated")):
         for module in iter_modules(package.__path__, f"{package.__name__}."):
             import_module(module.name)
+    from wandb._pydantic import Connection
+    from wandb.apis._generated.fragments import ProjectFragment
+    from wandb.apis.public.artifacts import _ArtifactConnectionGeneric
+    from wandb.sdk.artifacts._generated.fragments import ArtifactAliasFragment, ArtifactFragment
+
+    _kept.extend((Connection[ArtifactAliasFragment], Connection[ProjectFragment]))
+    _kept.append(_ArtifactConnectionGeneric[ArtifactFragment])
 
 
 def worker_of(python: str) -> str:
