@@ -27,6 +27,8 @@ os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="2",
     # As a training's own process has it (`share_cores`): the last bits of a product depend on it.
     TF_NUM_INTRAOP_THREADS=str(max(1, len(os.sched_getaffinity(0)) // 2)),
+    # What XLA makes of a graph is tested, and not how LLVM optimises it, which is half of the time of a compilation.
+    XLA_FLAGS="--xla_backend_optimization_level=0",
     GX_ANALYTICS_ENABLED="false",
     AIRFLOW_HOME=str(_TEMPORARY / "airflow"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
