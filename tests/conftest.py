@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.forked_airflow import forked_airflow
-from tests.forked_python import STEPS, forked_python, serving_by
+from tests.forked_python import STEPS, TESTS, forked_python, serving_by, worker_of
 from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
 # What libraries leave in the folder for temporary files goes into one that is removed; pytest's own stays where it is.
@@ -27,6 +27,8 @@ os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="2",
     # As a training's own process has it (`share_cores`): the last bits of a product depend on it.
     TF_NUM_INTRAOP_THREADS=str(max(1, len(os.sched_getaffinity(0)) // 2)),
+    # What XLA makes of a graph is tested, and not how LLVM optimises it, which is half of the time of a compilation.
+    XLA_FLAGS="--xla_backend_optimization_level=0",
     GX_ANALYTICS_ENABLED="false",
     AIRFLOW_HOME=str(_TEMPORARY / "airflow"),
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
@@ -41,8 +43,10 @@ _OPEN = ExitStack()
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Python and the Airflow that wait for no import, one of each for all processes of pytest-xdist."""
     if not hasattr(config, "workerinput"):
-        os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*STEPS))
+        os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*TESTS, *STEPS))
         os.environ["FORKED_AIRFLOW"] = _OPEN.enter_context(forked_airflow())
+        if workers := config.getoption("tx"):
+            config.option.tx = [f"popen//python={worker_of(os.environ['FORKED_PYTHON'])}"] * len(workers)
 
 
 def pytest_unconfigure() -> None:

@@ -1,7 +1,8 @@
 """A Python that has heavy packages imported when it starts, for tests of what a process does after its imports.
 
 `forked_python` gives a program that takes a command line as Python does (`-m MODULE …`, `-c CODE …`, `-I FILE …` or
-`-P FILE …`), so ML_PYTHON may name it; the Pythons that its process starts are such processes, too. A server, which
+`-P FILE …`), so ML_PYTHON may name it; the Pythons that its process starts are such processes, too. `worker_of` gives
+the same for the workers of pytest-xdist, which start Pythons that import for themselves. A server, which
 imports the modules when it is first asked, forks a process for each command line; TensorFlow survives a fork as long as
 it has not been used. The program passes on environment, folder, standard streams, signals and exit status; if it is
 killed, its process dies with it.
@@ -20,14 +21,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from unittest.mock import patch
+
+from _pytest.config import parse_warning_filter
 
 PROJECT = Path(__file__).parents[1]
 # What steps and the servers of models import; W&B's models take long to make when much has been imported before them.
@@ -38,6 +44,14 @@ STEPS = (
     *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),
     *("tensorflow", "tensorflow_text"),
 )
+# What tests import beside that, of other people's and slow. W&B's models look through all modules for their own source:
+# they come first, when those are few.
+TESTS = (
+    *("wandb.apis.public", "wandb.cli.cli", "wandb.sdk.launch.inputs.internal", "wandb_workspaces.reports.v2"),
+    *("wandb.sdk.artifacts._models.pagination", "tests.forked_python:queries_of_wandb"),
+    *("gcsfs", "kubernetes", "kubernetes_asyncio"),
+)
+_kept: list[type] = []
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
@@ -84,6 +98,27 @@ def serving_by(python: str) -> Iterator[None]:
         yield
 
 
+def queries_of_wandb() -> None:
+    """Import all that W&B's client may ask its server, and keep what it makes of that for each question anew."""
+    for package in map(import_module, ("wandb.apis._generated", "wandb.sdk.artifacts._generated")):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    from wandb._pydantic import Connection
+    from wandb.apis._generated.fragments import ProjectFragment
+    from wandb.apis.public.artifacts import _ArtifactConnectionGeneric
+    from wandb.sdk.artifacts._generated.fragments import ArtifactAliasFragment, ArtifactFragment
+
+    _kept.extend((Connection[ArtifactAliasFragment], Connection[ProjectFragment]))
+    _kept.append(_ArtifactConnectionGeneric[ArtifactFragment])
+
+
+def worker_of(python: str) -> str:
+    """Give the program a second name, by which its process is a worker of pytest-xdist."""
+    worker = Path(python).with_name("worker")
+    worker.symlink_to(python)
+    return str(worker)
+
+
 def _serve(address: str, modules: list[str]) -> None:
     """Answer each client in a process of its own until the tests, which hold the other end of the input, have ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -93,8 +128,9 @@ def _serve(address: str, modules: list[str]) -> None:
         listener.listen(64)
         print("ready", flush=True)
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
-            while modules:
-                _load(modules.pop(0))
+            with _warnings_as_in_tests():
+                while modules:
+                    _load(modules.pop(0))
             gc.freeze()  # no process looks through all that the modules hold
             client, _ = listener.accept()
             if os.fork() == 0:
@@ -104,6 +140,16 @@ def _serve(address: str, modules: list[str]) -> None:
                 finally:  # a client that has been killed meanwhile
                     os._exit(1)
             client.close()
+
+
+@contextmanager
+def _warnings_as_in_tests() -> Iterator[None]:
+    """Raise at an import what the tests' own settings would: what a worker has of its server it does not import."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    with warnings.catch_warnings():
+        for each in settings["filterwarnings"]:
+            warnings.filterwarnings(*parse_warning_filter(each, escape=False))
+        yield
 
 
 def _load(what: str) -> None:
@@ -143,7 +189,7 @@ def _die_with(client: socket.socket) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    program, kind, name, *arguments = argv
+    program, kind, name, *arguments = (word for word in argv if word != _UNBUFFERED)
     sys.argv = [name if kind in _FILES else program, *arguments]
     if Path(program).name == "python":
         sys.executable = program
@@ -162,6 +208,7 @@ def _run(argv: list[str]) -> int:
 
 
 _FILES = ("-I", "-P")
+_UNBUFFERED = "-u"
 _RUNS = {
     "-m": partial(runpy.run_module, run_name="__main__"),
     **dict.fromkeys(_FILES, partial(runpy.run_path, run_name="__main__")),

@@ -19,6 +19,7 @@ from ml.cli import main
 from ml.records import RawSnapshot, read_any
 from ml.source.sample import write_sample
 from ml.store.files import tree_digest
+from tests.forked_python import serving_by
 from tests.places import ADDRESSES
 from tests.state_server import ROOT
 from tests.tiny import write_tiny_config
@@ -27,12 +28,12 @@ PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, python):
     """Make a folder with rows, a config for a tiny encoder, and a home with a champion."""
     folder = tmp_path_factory.mktemp("cli")
     write_sample(folder / "rows.csv", rows=1500, seed=1)
     write_tiny_config(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    with serving_by(python), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SINCERE_HOME", str(folder / "home"))
         assert _run(folder, "first") == 0
     return folder

@@ -3,11 +3,12 @@
 import os
 import signal
 import subprocess
+import sys
 
 import psutil
 import pytest
 
-from tests.forked_python import forked_python
+from tests.forked_python import forked_python, worker_of
 
 SLEEP = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"
 
@@ -71,3 +72,19 @@ def test_the_pythons_that_it_starts_wait_for_no_import_either(python):
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(sys.executable)'])"
     done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == f"{python}\n"
+
+
+def test_a_worker_of_the_tests_has_what_its_server_imported_and_starts_pythons_that_import_for_themselves():
+    with forked_python("colorsys") as python:
+        code = "import sys; print('colorsys' in sys.modules, sys.executable)"
+        done = subprocess.run([worker_of(python), "-u", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == f"True {sys.executable}\n"
+
+
+def test_a_server_whose_import_warns_ends_as_the_import_of_a_test_would(tmp_path):
+    (tmp_path / "old.py").write_text("import warnings\nwarnings.warn('gone in 2.0', DeprecationWarning)\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with forked_python("old") as python:
+            done = subprocess.run([python, "-c", "pass"], check=False, capture_output=True)
+    assert done.returncode != 0

@@ -3,16 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 
 
 def run(home, *command, **environment):
-    given = {**os.environ, "SINCERE_HOME": str(home), **environment}
+    python, given = os.environ["FORKED_PYTHON"], {**os.environ, "SINCERE_HOME": str(home), **environment}
     return subprocess.run(
-        [sys.executable, "-m", "ml", *command], cwd=PROJECT, env=given, capture_output=True, text=True, check=False
+        [python, "-m", "ml", *command], cwd=PROJECT, env=given, capture_output=True, text=True, check=False
     )
 
 

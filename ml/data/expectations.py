@@ -9,11 +9,14 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from pydantic import BaseModel, Field, ValidationError
 
 from ml.config import ScoreConfig, ValidateConfig
@@ -33,6 +36,7 @@ with imported_later("scipy.stats", "altair"):
         ProgressBarsConfig,
     )
     from great_expectations.execution_engine import pandas_execution_engine
+    from great_expectations.render.view import view
 
 _OBSERVED_CHARACTERS = 80
 _FORM = (
@@ -244,7 +248,7 @@ def run_suite(suite: Suite, rows: pd.DataFrame, docs: Path) -> tuple[Finding, ..
     The results contain only counts, never values: so no user text gets into records or pages.
     """
     with _whole_folder(docs) as folder:
-        with _nothing_swallowed(), _no_fingerprint():
+        with _nothing_swallowed(), _no_fingerprint(), _templates_compiled_once():
             findings = _run(suite, rows, _context(folder))
         _make_readable_offline(folder)
     return findings
@@ -287,6 +291,47 @@ def _no_fingerprint() -> Iterator[None]:
         pandas_execution_engine.HASH_THRESHOLD = size
 
 
+class _Compiled(BytecodeCache):
+    """Keeps what Jinja has compiled, for all environments of this process."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Give the code of a template that has been compiled."""
+        if bucket.key in self._code:
+            bucket.bytecode_from_string(self._code[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep the code of a template."""
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
+@contextmanager
+def _templates_compiled_once() -> Iterator[None]:
+    """Let Great Expectations compile its templates once, not once for each kind of page and each run."""
+    environment = view.Environment
+    view.Environment = partial(environment, bytecode_cache=_COMPILED)
+    try:
+        yield
+    finally:
+        view.Environment = environment
+
+
+class NoIndex:
+    """Stands for the writer of the index of Data Docs, in whose place ours comes."""
+
+    def __init__(self, **_: object) -> None:
+        """Take what the writer would need."""
+
+    def build(self, **_: object) -> tuple[None, None]:
+        """Write nothing."""
+        return None, None
+
+
 @contextmanager
 def _whole_folder(place: Path) -> Iterator[Path]:
     """Give a new folder, which is moved to `place` at the end: `place` is complete, or it does not exist."""
@@ -298,7 +343,7 @@ def _whole_folder(place: Path) -> Iterator[Path]:
 
 
 def _make_readable_offline(docs: Path) -> None:
-    """Add our own styles to the pages, which load theirs from the internet, and make the index lead to the result.
+    """Add our own styles to the pages, which load theirs from the internet, and an index that leads to the result.
 
     The index of Great Expectations stays empty without scripts from the internet.
     """
@@ -359,7 +404,7 @@ def _context(docs: Path) -> Any:
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())},
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "site_index_builder": {"module_name": __name__, "class_name": NoIndex.__name__},
     }
     config = DataContextConfig(
         store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ml.data.expectations import Finding
 from ml.data.text_measures import CHARACTERS, WORDS
-from ml.page import BLUE, ORANGE, Section, fragment, svg, write_page
+from ml.page import BLUE, ORANGE, Section, fragment, show_counts_in_logs, show_title, svg, write_page
 
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
@@ -120,7 +120,7 @@ def _label_counts(labels: Sequence[Mapping[str, Any]]) -> Figure:
     bars = axes.bar(range(len(names)), [count["counts"] for count in counts], color=colours, width=0.6)
     axes.set_xticks(range(len(names)), names)
     axes.bar_label(bars, fmt="{:,.0f}", padding=2)
-    axes.set_yscale("log")
+    show_counts_in_logs(axes)
     axes.set_ylim(bottom=max(0.5, min(count["counts"] for count in counts) / 10))
     axes.margins(y=0.15)
     _finish(axes, title="Labels", x="label", y="rows (log scale)")
@@ -158,5 +158,6 @@ def _lengths(values: IntArray, insincere: BoolArray, unit: str) -> Figure:
 
 
 def _finish(axes: Axes, *, title: str, x: str, y: str) -> None:
-    axes.set(title=title, xlabel=x, ylabel=y)
+    show_title(axes, title)
+    axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
 from ml.metrics import FloatArray, IntArray
-from ml.page import BLUE, GREY, ORANGE, svg
+from ml.page import BLUE, GREY, ORANGE, show_counts_in_logs, show_title, svg
 from ml.records import Evaluation, HistoryEntry, Interval
 
 COLOURS = {"candidate": BLUE, "champion": ORANGE, "baseline": GREY}
@@ -54,7 +54,7 @@ def histogram_plot(role: str, target: IntArray, scores: FloatArray, threshold: f
     for label, name, colour in ((0, "sincere", GREY), (1, "insincere", COLOURS[role])):
         axes.hist(scores[target == label], bins=_HISTOGRAM_BINS.tolist(), color=colour, alpha=0.65, label=name)
     axes.axvline(threshold, color="#1d2733", linestyle="--", linewidth=1, label=f"threshold {threshold:.3f}")
-    axes.set_yscale("log")
+    show_counts_in_logs(axes)
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     return svg(figure)
 
@@ -148,7 +148,7 @@ def layers_plot(parameters: Mapping[str, int]) -> Markup:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(counts))
     axes.set_xlabel("parameters")
-    axes.set_title(f"{sum(counts):,} parameters, from the input (top) to the output")
+    show_title(axes, f"{sum(counts):,} parameters, from the input (top) to the output")
     axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)
 
@@ -156,7 +156,7 @@ def layers_plot(parameters: Mapping[str, int]) -> Markup:
 def _axes(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6, 4))
     axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    show_title(axes, title, loc="left", fontsize=11, fontweight="bold")
     axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(color="#e8edf1", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ml.data.expectations import Finding
 from ml.data.questions_page import findings_section
-from ml.page import BLUE, GREY, Section, fragment, svg, write_page
+from ml.page import BLUE, GREY, Section, fragment, show_title, svg, write_page
 from ml.records import Histogram, KnownProfile, Profile, Scoring
 from ml.scoring.watch import SCORES_DOCS
 
@@ -67,7 +67,8 @@ def _bars(now: Histogram, then: Histogram, *, title: str, unit: str, form: str) 
         shares = np.asarray(each.counts) / max(1, sum(each.counts))
         axes.bar(places + shift, 100 * shares, width=0.4, color=colour, label=label)
     axes.set_xticks(places[1:] - 0.5, [form.format(edge) for edge in now.edges], fontsize=8)
-    axes.set(title=title, xlabel=f"{unit}, edges of the bins", ylabel="% of the rows")
+    show_title(axes, title)
+    axes.set(xlabel=f"{unit}, edges of the bins", ylabel="% of the rows")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(y=0.25)  # for the legend
     axes.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)

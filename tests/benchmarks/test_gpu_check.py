@@ -1,6 +1,7 @@
 """The check of GPUs runs on the CPU too, at a tiny size; what a GPU showed is in docs/gpu.md."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,13 @@ from benchmarks.gpu_check.watched import Outcome, run_case
 from tests.tiny import Sizes
 
 
+@pytest.fixture
+def quick_cases(python, monkeypatch):
+    """Run the cases in processes that wait for no import."""
+    monkeypatch.setattr("benchmarks.gpu_check.watched.sys", SimpleNamespace(executable=python))
+
+
+@pytest.mark.usefixtures("quick_cases")
 def test_without_a_gpu_it_runs_on_the_cpu_and_says_that_gpus_are_unproven(tmp_path, capsys):
     output = tmp_path / "gpu_check.json"
     assert main(["--only", "tiny", "--output", str(output)]) == 0

@@ -27,6 +27,8 @@ from tests.judge.examples import (
     store_model,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_servers")
+
 
 class Measurer(tf.Module):
     """A model whose probability is the number of characters divided by 10, at most 1."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,16 @@ def state(home):
     for path in home.rglob("*"):
         name = CHANCE.sub(b"*", path.relative_to(home).as_posix().encode()).decode()
         if path.is_file():
-            found[name] = hashlib.sha256(CHANCE.sub(b"*", path.read_bytes())).hexdigest()
+            found[name] = lasting_digest(path.read_bytes())
         elif not any(path.iterdir()):
             found[name] = EMPTY
     return found
+
+
+@cache
+def lasting_digest(content):
+    """Return the sha256 of a file's content without what is chance; most files of a home are in many homes."""
+    return hashlib.sha256(CHANCE.sub(b"*", content)).hexdigest()
 
 
 def half_written(home, before, after):

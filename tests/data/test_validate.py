@@ -17,6 +17,7 @@ def rows(count=100, positives=6, *, text="Which soup number {} is the best for a
 
 
 def run(tmp_path, lines, *overrides, header="qid,question_text,target"):
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "questions.csv"
     path.write_text("\n".join([header, *(",".join(line) for line in lines)]) + "\n", encoding="utf-8")
     settings, places = config(path, *overrides), open_run(tmp_path)
@@ -50,6 +51,19 @@ def test_data_docs_open_at_the_result_and_bring_a_style_of_their_own(tmp_path):
 def test_rows_are_not_hashed_for_a_mark_on_the_page(tmp_path, monkeypatch):
     monkeypatch.setattr("pandas.util.hash_pandas_object", lambda *_, **__: pytest.fail("the rows are hashed"))
     assert run(tmp_path, rows(), SMALL[0]).passed
+
+
+def test_what_was_compiled_for_one_suite_serves_all_later_ones(tmp_path, monkeypatch):
+    run(tmp_path, rows(), SMALL[0])
+    monkeypatch.setattr("jinja2.Environment.compile", lambda *_, **__: pytest.fail("a template is compiled again"))
+    assert run(tmp_path / "later", rows(), SMALL[0]).passed
+
+
+def test_counts_on_a_log_scale_stand_as_plain_numbers(tmp_path):
+    settings, places = config("sample:2000"), open_run(tmp_path)
+    validate(settings, places, snapshot(settings, places))
+    page = (places.report_folder / "exploration.html").read_text(encoding="utf-8")
+    assert re.findall(r">(1[0,]*)</text>", page)[:2] == ["100", "1,000"]
 
 
 def test_a_warning_is_carried_on(tmp_path):

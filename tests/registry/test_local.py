@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.errors import ConfigError, RegistryConflict, RegistryDamaged, RegistryRefused
+from ml.errors import ConfigError, RegistryDamaged, RegistryRefused
 from ml.records import Aliases, NoChampion, from_json
 from ml.registry import CHAMPION_ALIAS
 from ml.registry.local import LocalRegistry
@@ -14,6 +14,7 @@ from ml.registry.open import open_registry
 from ml.store import Store
 from ml.store.files import tree_digest
 from tests.contracts.test_registry import DECISION, ENTRY, write_artifact
+from tests.registry.racers import race, register_many
 
 
 @pytest.fixture
@@ -171,17 +172,6 @@ def test_what_a_crash_left_in_staging_does_not_hinder(registry, tmp_path):
     assert not (registry.root / "staging").exists()
 
 
-def race(root, version, start, results):
-    registry = LocalRegistry(root)
-    expected = registry.resolve(CHAMPION_ALIAS)
-    start.wait()
-    try:
-        registry.move_alias(CHAMPION_ALIAS, version, expected=expected)
-        results.put((version, "won"))
-    except RegistryConflict:
-        results.put((version, "told"))
-
-
 def test_of_two_processes_that_move_the_alias_one_wins_and_the_other_is_told(registry, tmp_path):
     registry.register(*write_artifact(tmp_path, "second"))
     registry.register(*write_artifact(tmp_path, "third"))
@@ -197,13 +187,6 @@ def test_of_two_processes_that_move_the_alias_one_wins_and_the_other_is_told(reg
 
     assert sorted(outcome.values()) == ["told", "won"]
     assert outcome[registry.resolve(CHAMPION_ALIAS).version] == "won"
-
-
-def register_many(root, folder, start):
-    registry = LocalRegistry(root)
-    start.wait()
-    for artifact in sorted(folder.glob("artifact-*")):
-        registry.register(artifact, tree_digest(artifact))
 
 
 def test_processes_that_register_the_same_models_make_one_version_of_each(tmp_path):

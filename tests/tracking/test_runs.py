@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
@@ -99,6 +100,12 @@ def offline(week):
 @pytest.fixture
 def questions(week):
     return snapshot(CONFIG, week.run)
+
+
+@pytest.fixture(autouse=True)
+def quick_sync(monkeypatch, python):
+    """Send runs by a process of W&B's command that waits for no import."""
+    monkeypatch.setattr("ml.tracking.unsent_runs.sys", SimpleNamespace(executable=python))
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from ml.encoder.tokenizer import TokenizedTexts
 from ml.training.batches import PlacedBatch, place, place_ahead, scoring_batches, training_batches
 from ml.training.hardware import Runtime
 from ml.training.training_step import Trainer
-from tests.tiny import WORDS, write_tiny_encoder
+from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 from tests.training.replicas import batches as compiled_batches
 
 LENGTHS = [3, 9, 4, 8, 5, 7, 6]
@@ -98,7 +98,7 @@ def test_batches_are_placed_before_they_are_asked_for_but_not_all_of_them():
 
 
 def test_what_xla_compiles_trains_the_same_on_batches_that_were_placed_ahead(tmp_path):
-    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS)))
+    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS, sizes=ONE_LAYER)))
     runtime = Runtime(precision="float32", jit_compile=True, strategy=tf.distribute.get_strategy(), widths=())
     losses = []
     for ahead in (True, False):
@@ -112,7 +112,7 @@ def test_what_xla_compiles_trains_the_same_on_batches_that_were_placed_ahead(tmp
 
 
 def test_without_xla_batches_stay_as_they_are(tmp_path):
-    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS)))
+    pretrained = read_encoder(str(write_tiny_encoder(tmp_path / "encoder", WORDS, sizes=ONE_LAYER)))
     runtime = Runtime(precision="float32", jit_compile=False, strategy=tf.distribute.get_strategy(), widths=())
     made = compiled_batches()[:3]
     assert list(Trainer(pretrained, TrainConfig(), runtime, total_steps=10).ahead(made)) == made
