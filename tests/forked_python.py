@@ -36,9 +36,8 @@ from unittest.mock import patch
 from _pytest.config import parse_warning_filter
 
 PROJECT = Path(__file__).parents[1]
-# What steps and the servers of models import; W&B's models take long to make when much has been imported before them.
+# What steps and the servers of models import.
 STEPS = (
-    *("wandb.apis.public", "wandb.sdk.artifacts._models.pagination", "wandb_workspaces.reports.v2"),
     *("ml.cli", "ml.registry.local", "ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.training.train"),
     *("ml.judge.evaluate", "ml.judge.decide", "ml.report.evaluation_page", "ml.serve.probe", "ml.champion.promote"),
     *("ml.scoring.score", "ml.fingerprint:code_version", "ml.fingerprint:library_versions"),

@@ -66,6 +66,11 @@ def _run(operator: StepOperator, **params: Any) -> Any:
     return type(operator).execute.__wrapped__(operator, _context(**params))
 
 
+@pytest.fixture(autouse=True)
+def steps_wait_for_no_import(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_PYTHON", python)
+
+
 def _program(tmp_path: Path, text: str) -> str:
     program = tmp_path / "program.sh"
     program.write_text(f"#!/bin/bash\n{text}\n")
