@@ -32,6 +32,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import SimpleNamespace
 from unittest.mock import patch
+from weakref import finalize
 
 from _pytest.config import parse_warning_filter
 
@@ -48,6 +49,7 @@ STEPS = (
 TESTS = (
     *("wandb.apis.public", "wandb.cli.cli", "wandb.sdk.launch.inputs.internal", "wandb_workspaces.reports.v2"),
     *("wandb.sdk.artifacts._models.pagination", "tests.forked_python:queries_of_wandb"),
+    "tests.forked_python:media_folder_of_wandb",
     *("gcsfs", "kubernetes", "kubernetes_asyncio"),
 )
 _kept: list[type] = []
@@ -111,6 +113,13 @@ def queries_of_wandb() -> None:
     _kept.append(_ArtifactConnectionGeneric[ArtifactFragment])
 
 
+def media_folder_of_wandb() -> None:
+    """Let no process remove at its end the folder that W&B's client has made for the media of all."""
+    from wandb.sdk.data_types._private import MEDIA_TMP
+
+    atexit.unregister(MEDIA_TMP.cleanup)
+
+
 def worker_of(python: str) -> str:
     """Give the program a second name, by which its process is a worker of pytest-xdist."""
     worker = Path(python).with_name("worker")
@@ -131,6 +140,8 @@ def _serve(address: str, modules: list[str]) -> None:
                 while modules:
                     _load(modules.pop(0))
             gc.freeze()  # no process looks through all that the modules hold
+            for kept in tuple(finalize._registry):  # type: ignore[attr-defined]
+                kept.atexit = False  # nor removes at its end what they have made for all
             client, _ = listener.accept()
             if os.fork() == 0:
                 try:

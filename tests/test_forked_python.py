@@ -88,3 +88,12 @@ def test_a_server_whose_import_warns_ends_as_the_import_of_a_test_would(tmp_path
         with forked_python("old") as python:
             done = subprocess.run([python, "-c", "pass"], check=False, capture_output=True)
     assert done.returncode != 0
+
+
+def test_the_end_of_a_process_removes_nothing_that_a_module_has_made_for_all(tmp_path, monkeypatch):
+    (tmp_path / "keeping.py").write_text("import tempfile\nPLACE = tempfile.TemporaryDirectory()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = "import keeping, os; print(os.path.isdir(keeping.PLACE.name))"
+    with forked_python("keeping") as python:
+        told = [subprocess.run([python, "-c", code], check=True, capture_output=True).stdout for _ in range(2)]
+    assert told == [b"True\n", b"True\n"]
