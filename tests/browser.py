@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Frame, FrameLocator, Page, expect, sync_playwright
 
 from tests.live import Airflow
 
@@ -28,7 +28,15 @@ SIZES = ((1440, 900), (1024, 768))
 THEMES = ("light", "dark")
 _SECONDS = 120  # a busy machine
 _COLOURS = 256
-_FOLLOW = "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate', {state: {}})) }"
+_FOLLOW = """path => {
+    for (const frame of document.querySelectorAll('iframe')) frame.contentDocument.left = true
+    history.pushState({}, '', path)
+    dispatchEvent(new PopStateEvent('popstate', {state: {}}))
+}"""
+_DRAWN = """() => {
+    const frames = [...document.querySelectorAll('iframe')]
+    return frames.length && !frames.some(frame => frame.contentDocument.left)
+}"""
 
 
 class Person:
@@ -47,16 +55,28 @@ class Person:
         expect(self.page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
 
     def open(self, path: str) -> None:
-        """Open a page of the UI by its path; from another of its pages as its links do, which load the UI only once."""
-        address = self.airflow.url + path
-        if self.page.url.startswith(self.airflow.url) and self.page.url != address:
+        """Open a page of the UI by its path.
+
+        One of ours, which the UI shows in a frame, is opened from another page as links do, which load the UI only
+        once. The page before stays until the next one is drawn: nobody reads it as the next one. The UI may append the
+        frame's own path to the address.
+        """
+        address, here = self.airflow.url + path, self.page.evaluate("location.href")
+        if "/plugin/" in path and here.startswith(self.airflow.url) and not here.startswith(address):
             self.page.evaluate(_FOLLOW, path)
+            self.page.wait_for_function(_DRAWN)
         else:
             self.page.goto(address)
 
     def frame(self) -> FrameLocator:
         """Return the page of ours that the UI shows in a frame."""
         return self.page.frame_locator("iframe")
+
+    def scripted_frame(self) -> Frame:
+        """Return that page, once it is there, to run a script in it."""
+        frame = self.page.locator("iframe").element_handle().content_frame()
+        assert frame
+        return frame
 
     def take_pictures(self, name: str) -> None:
         """Save what is seen in all sizes and themes as `NAME-WIDTH-THEME.png`, if somebody wants pictures."""

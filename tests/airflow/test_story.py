@@ -314,8 +314,7 @@ def test_a_page_is_used_by_keyboard_and_the_focus_is_seen(person: Person, back: 
     page = person.page
     person.open(f"/dags/{RETRAIN}/plugin/promotions")
     expect(person.frame().locator(".big")).to_have_text("v1")
-    inside = page.frame(url="**/retraining/**")
-    assert inside
+    inside = person.scripted_frame()
     page.get_by_role("link", name="Data quality", exact=True).focus()
     seen: dict[str, tuple[str, bool]] = {}
     for _ in range(8):
@@ -333,8 +332,7 @@ def test_the_pages_follow_the_uis_own_switch_of_its_theme_at_once(person: Person
     page = person.page
     person.open(f"/dags/{RETRAIN}/plugin/promotions")
     expect(person.frame().locator(".big")).to_have_text("v1")
-    inside = page.frame(url="**/retraining/**")
-    assert inside
+    inside = person.scripted_frame()
     inside.evaluate("window.sameAsBefore = true")
     grounds = []
     for mode in ("Dark", "Light"):
