@@ -60,14 +60,12 @@ def pytest_unconfigure() -> None:
 
 # Files that take half a minute or more, the longest first; `pytest --durations 25` tells.
 _LONG = (
-    "airflow/test_production.py",
+    "airflow/test_story.py",
     "airflow/test_wandb.py",
     "airflow/test_retrain.py",
-    "airflow/test_story.py",
     "contracts/test_crash.py",
     "scripts/test_up.py",
     "airflow/test_approval.py",
-    "airflow/step/test_machines.py",
     "training/test_train.py",
     "training/test_hardware.py",
     "tracking/test_runs.py",
