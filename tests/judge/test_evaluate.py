@@ -2,7 +2,10 @@
 
 import json
 import logging
+import shutil
 from dataclasses import asdict, replace
+from functools import cache
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -73,10 +76,18 @@ def store_training(store, model):
         store.commit(folder, "trainings", model)
 
 
-def train_reader(run, splits, *, power, threshold, fitted_to=()):
+@cache
+def saved_reader(power):
+    """Save a reader once for all tests."""
+    folder = TemporaryDirectory()
     reader = Reader(power)
+    tf.saved_model.save(reader, folder.name, signatures={"serving_default": reader.score})
+    return folder
+
+
+def train_reader(run, splits, *, power, threshold, fitted_to=()):
     with run.store.staging() as folder:
-        tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
+        shutil.copytree(saved_reader(power).name, folder / "saved_model")
         described = replace(DESCRIPTION, threshold=threshold, fitted_to=tuple(fitted_to))
         (folder / "model.json").write_text(to_json(described), encoding="utf-8")
         model = tree_digest(folder)
