@@ -15,7 +15,6 @@ from ml.model.predict import load_model
 from ml.records import Bfloat16Form, Float32Form, NoChampion, TrainedModel, from_json, to_json
 from ml.training.served_form import Exporter, choose_served_precision, export_in_form
 from ml.training.train import train
-from tests.tiny import WORDS, write_tiny_encoder
 from tests.training.splits import make_run, store_splits
 from tests.training.test_train import SETTINGS, make_config
 
@@ -102,11 +101,10 @@ def test_a_module_that_is_served_as_it_is_has_float32_alone(tmp_path, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Train a model of two layers that is exported in bfloat16."""
-    folder = tmp_path_factory.mktemp("trained")
-    run, encoder = make_run(folder), write_tiny_encoder(folder / "encoder", WORDS)
-    config = replace(make_config(encoder), serve=ServeConfig(precision="bfloat16"))
+def trained(tiny_encoder, tmp_path_factory):
+    """Train a model that is exported in bfloat16."""
+    run = make_run(tmp_path_factory.mktemp("trained"))
+    config = replace(make_config(tiny_encoder), serve=ServeConfig(precision="bfloat16"))
     return run, config, train(config, run, store_splits(run.store))
 
 
