@@ -94,7 +94,10 @@ def test_bad_data_is_not_retried(tmp_path: Path) -> None:
         _run(StepOperator(step="snapshot"), source=str(tmp_path / "missing.csv"))
 
 
-def test_a_missing_record_is_not_retried() -> None:
+def test_by_airflows_own_python_a_missing_record_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ML_PYTHON")
     with pytest.raises(AirflowFailException, match="decide stopped with status 65"):
         _run(StepOperator(step="decide", records=[None]))
 
