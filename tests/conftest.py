@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -149,6 +150,13 @@ def quick_servers(python: str) -> Iterator[None]:
     """Serve models in processes of their own that wait for no import."""
     with serving_by(python):
         yield
+
+
+@pytest.fixture
+def quick_steps(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the steps of tasks, and what leaves a verdict in their place, in processes that wait for no import."""
+    monkeypatch.setenv("ML_PYTHON", python)
+    monkeypatch.setattr("retraining.step.ending.sys", SimpleNamespace(executable=python))
 
 
 @pytest.fixture(scope="session")
