@@ -355,13 +355,13 @@ def test_a_run_that_was_cut_off_is_sent_as_far_as_it_came(week, part):
     assert week.left == []
 
 
-def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions):
+def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions, python):
     offline.track("snapshot", result=questions)
     offline.track("train", taken=[questions], losses=LOSSES)
     assert offline.server.requests == []
     wandb.teardown()  # as at the end of a step's process: only then all of it is surely on disk
 
-    command = [sys.executable, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
+    command = [python, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
     subprocess.run(command, check=True, capture_output=True)
 
     assert _losses(offline.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}
