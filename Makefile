@@ -7,10 +7,11 @@
 # make secrets                                                            what docker-compose.yaml needs, once, in .env
 # make test-containers [COMPOSE_FILES=file:file]                          the production shape in containers: needs Docker
 # make audit | licences | sbom                                            known flaws, licences, bills of materials of the locks
+# make coverage [PYTEST=tests/room]                                       lines and branches that the tests run
 # make test | check | bench | lock | clean                               everything is set up on first use
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: retrain up env ready secrets test test-training test-others test-containers screenshots check bench bench-peers gpu-check audit licences sbom lock clean
+.PHONY: retrain up env ready secrets test test-training test-others test-containers coverage screenshots check bench bench-peers gpu-check audit licences sbom lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -77,6 +78,13 @@ test-training:
 
 test-others:
 	$(PYTEST_FILES) --ignore tests/training $(PYTEST) || [ $$? -eq $(NO_TESTS) ]
+
+# In all processes of the tests, but for what one that was killed had not saved yet.
+coverage: export COVERAGE_PROJECT := $(CURDIR)
+coverage: $(DEV)
+	rm -rf build/coverage
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --precision 1
 
 test-containers: $(DEV)
 	@docker compose version > /dev/null && docker version > /dev/null || { echo "make test-containers needs a Docker engine with Compose" >&2; exit 1; }

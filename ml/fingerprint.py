@@ -132,6 +132,7 @@ def code_version(places: tuple[str, ...] = DECIDING) -> str:
     return _digest_of("\n".join(states))
 
 
+@cache
 def code_digest(source: str) -> str:
     """Return the sha256, in hex, of a module's code without comments, docstrings and layout."""
     tree = ast.parse(source)

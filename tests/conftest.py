@@ -44,7 +44,9 @@ _OPEN = ExitStack()
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Python and the Airflow that wait for no import, one of each for all processes of pytest-xdist."""
     if not hasattr(config, "workerinput"):
-        os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*TESTS, *STEPS))
+        # Tests of training, which `make test` runs apart, use what steps import alone.
+        imported = STEPS if config.args == ["tests/training"] else (*TESTS, *STEPS)
+        os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*imported))
         os.environ["FORKED_AIRFLOW"] = _OPEN.enter_context(forked_airflow())
         if workers := config.getoption("tx"):
             config.option.tx = [f"popen//python={worker_of(os.environ['FORKED_PYTHON'])}"] * len(workers)

@@ -10,7 +10,7 @@ import pytest
 from ml.cli import main
 from ml.config import Config, SourceConfig
 from ml.config.load import load_config
-from ml.data.expectations import read_suites
+from ml.data.expectations.suites import read_suites
 from ml.encoder.folder_settings import read_json, read_pooling
 from ml.encoder.hub_download import _extract
 from ml.encoder.huggingface import WEIGHTS_FILE, _Tensors, read_huggingface

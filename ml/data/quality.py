@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from ml.data.expectations import Finding
+from ml.data.expectations.findings import Finding
 from ml.records import DataQuality, ObservedCheck, to_json
 from ml.run import Run
 from ml.store.files import write_whole

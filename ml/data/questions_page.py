@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml.data.expectations import Finding
+from ml.data.expectations.findings import Finding
 from ml.data.text_measures import CHARACTERS, WORDS
 from ml.page import BLUE, ORANGE, Section, fragment, show_counts_in_logs, show_title, svg, write_page
 

@@ -14,7 +14,9 @@ from ml.config import Config, SplitConfig
 from ml.data import text_measures
 from ml.data.change import describe_since
 from ml.data.contamination import foresee_contamination
-from ml.data.expectations import explain, read_suites, run_suite
+from ml.data.expectations.findings import explain
+from ml.data.expectations.run import run_suite
+from ml.data.expectations.suites import read_suites
 from ml.data.normalise import hash_texts, normalise_all, number_texts
 from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, SPLITS_DOCS, WHOLE_DOCS, Questions, write_exploration

@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from ml.config import Config
 from ml.data import text_measures
 from ml.data.change import describe_since, find_champions_snapshot, measure_change
-from ml.data.expectations import Finding, Suite, read_suites, run_suite, worst_severity
+from ml.data.expectations.findings import Finding, worst_severity
+from ml.data.expectations.run import run_suite
+from ml.data.expectations.suites import Suite, read_suites
 from ml.data.quality import keep_quality
 from ml.data.questions_page import CHANGE_DOCS, WHOLE_DOCS, describe, write_exploration
 from ml.data.rows import read_groups

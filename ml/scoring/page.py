@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ml.data.expectations import Finding
+from ml.data.expectations.findings import Finding
 from ml.data.questions_page import findings_section
 from ml.page import BLUE, GREY, Section, fragment, show_title, svg, write_page
 from ml.records import Histogram, KnownProfile, Profile, Scoring

@@ -7,7 +7,8 @@ from pathlib import Path
 from ml.config import Config, SourceConfig
 from ml.config.redaction import AUTO
 from ml.config.source_address import public_address
-from ml.data.expectations import Finding, Suite, read_scores_suite, worst_severity
+from ml.data.expectations.findings import Finding, worst_severity
+from ml.data.expectations.suites import Suite, read_scores_suite
 from ml.data.validate import require
 from ml.errors import ConfigError, OutputUnavailable
 from ml.model.predict import load_model

@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from ml.data.expectations import Finding, Suite, run_suite
+from ml.data.expectations.findings import Finding
+from ml.data.expectations.run import run_suite
+from ml.data.expectations.suites import Suite
 from ml.model.profile import distribution_shift, share_rise, share_shift
 from ml.records import Profile
 from ml.run import Run

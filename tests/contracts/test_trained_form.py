@@ -13,7 +13,7 @@ from ml.encoder.tfhub import PretrainedModule
 from ml.model.classifier import build_classifier
 from ml.training.hardware import Runtime
 from ml.training.trained_form import CompiledForm, KerasForm, QuickForm, choose_form
-from tests.tiny import WORDS, write_tiny_encoder
+from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 
 SETTINGS = TrainConfig(dropout=0.0)
 
@@ -21,6 +21,12 @@ SETTINGS = TrainConfig(dropout=0.0)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_tiny_encoder(tmp_path_factory.mktemp("encoder"), WORDS)
+
+
+@pytest.fixture(scope="module")
+def one_layer(tmp_path_factory):
+    encoder = write_tiny_encoder(tmp_path_factory.mktemp("one"), WORDS, sizes=ONE_LAYER)
+    return read_encoder(str(encoder))
 
 
 def without_dropout(folder, *, pooling, activation):
@@ -73,18 +79,16 @@ def test_what_xla_compiles_has_the_probabilities_and_gradients_of_the_keras_form
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_what_xla_compiles_drops_by_the_draw(folder):
-    pretrained = read_encoder(str(folder))
-    form = CompiledForm(classifier_of(pretrained), pretrained, TrainConfig())
+def test_what_xla_compiles_drops_by_the_draw(one_layer):
+    form = CompiledForm(classifier_of(one_layer), one_layer, TrainConfig())
     train = tf.function(form.train, jit_compile=True)
     drawn = [train(*batch(6), tf.constant(draw, tf.int64)).numpy() for draw in (7, 7, 8)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.isclose(drawn[0], drawn[2]).any()
 
 
-def test_dropout_is_that_of_the_draw_in_training_and_there_is_none_in_scoring(folder):
-    pretrained = read_encoder(str(folder))
-    form = QuickForm(classifier_of(pretrained), pretrained, TrainConfig())
+def test_dropout_is_that_of_the_draw_in_training_and_there_is_none_in_scoring(one_layer):
+    form = QuickForm(classifier_of(one_layer), one_layer, TrainConfig())
     inputs = batch(6)
     drawn = [form.train(*inputs, tf.constant(draw, tf.int64)).numpy() for draw in (7, 7, 8)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
@@ -93,24 +97,22 @@ def test_dropout_is_that_of_the_draw_in_training_and_there_is_none_in_scoring(fo
 
 
 @pytest.mark.parametrize("kind", ["quick", "Keras"])
-def test_the_parts_of_a_batch_have_masks_of_their_own(folder, kind):
-    pretrained = read_encoder(str(folder))
-    classifier = classifier_of(pretrained)
-    form = KerasForm(classifier, 1, parts=2) if kind == "Keras" else QuickForm(classifier, pretrained, TrainConfig())
+def test_the_parts_of_a_batch_have_masks_of_their_own(one_layer, kind):
+    classifier = classifier_of(one_layer)
+    form = KerasForm(classifier, 1, parts=2) if kind == "Keras" else QuickForm(classifier, one_layer, TrainConfig())
     ids, mask = (tf.repeat(part, 2, axis=0) for part in batch(1))
     first, second = form.train(ids, mask, tf.constant(7, tf.int64)).numpy()
     assert first != second
 
 
 @pytest.mark.parametrize(("jit_compile", "form"), [(False, QuickForm), (True, CompiledForm)])
-def test_a_native_encoder_is_trained_in_its_quick_form_or_in_that_for_xla(folder, jit_compile, form):
-    pretrained = read_encoder(str(folder))
-    assert type(choose_form(pretrained, classifier_of(pretrained), SETTINGS, runtime(jit_compile))) is form
+def test_a_native_encoder_is_trained_in_its_quick_form_or_in_that_for_xla(one_layer, jit_compile, form):
+    assert type(choose_form(one_layer, classifier_of(one_layer), SETTINGS, runtime(jit_compile))) is form
 
 
-def test_a_module_that_is_not_native_is_trained_as_keras_computes_it(tiny_module):
-    module = PretrainedModule(folder=tiny_module, vocabulary=tuple(WORDS), lower_case=True)
-    assert type(choose_form(module, classifier_of(module), SETTINGS, runtime(jit_compile=False))) is KerasForm
+def test_a_module_that_is_not_native_is_trained_as_keras_computes_it(one_layer, tmp_path):
+    module = PretrainedModule(folder=tmp_path, vocabulary=tuple(WORDS), lower_case=True)
+    assert type(choose_form(module, classifier_of(one_layer), SETTINGS, runtime(jit_compile=False))) is KerasForm
 
 
 def runtime(jit_compile):

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from ml.config import PROJECT, ValidateConfig
-from ml.data.expectations import read_suites
+from ml.data.expectations.suites import read_suites
 from ml.data.validate import validate
 from ml.errors import ConfigError, DataError
 from ml.source.snapshot import snapshot

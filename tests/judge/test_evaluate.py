@@ -2,7 +2,10 @@
 
 import json
 import logging
+import shutil
 from dataclasses import asdict, replace
+from functools import cache
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,8 @@ import tensorflow as tf
 from ml.champion.promote import promote
 from ml.config import Config, PolicyConfig, SplitConfig
 from ml.errors import LineageError, OutOfResources, RegistryDamaged
+from ml.judge.decide import decide
+from ml.judge.evaluate import evaluate
 from ml.judge.replay import replay
 from ml.judge.row_scores import read_scores
 from ml.model.predict import LoadedModel, weights_digest
@@ -73,10 +78,18 @@ def store_training(store, model):
         store.commit(folder, "trainings", model)
 
 
-def train_reader(run, splits, *, power, threshold, fitted_to=()):
+@cache
+def saved_reader(power):
+    """Save a reader once for all tests."""
+    folder = TemporaryDirectory()
     reader = Reader(power)
+    tf.saved_model.save(reader, folder.name, signatures={"serving_default": reader.score})
+    return folder
+
+
+def train_reader(run, splits, *, power, threshold, fitted_to=()):
     with run.store.staging() as folder:
-        tf.saved_model.save(reader, str(folder / "saved_model"), signatures={"serving_default": reader.score})
+        shutil.copytree(saved_reader(power).name, folder / "saved_model")
         described = replace(DESCRIPTION, threshold=threshold, fitted_to=tuple(fitted_to))
         (folder / "model.json").write_text(to_json(described), encoding="utf-8")
         model = tree_digest(folder)
@@ -98,12 +111,12 @@ def train_reader(run, splits, *, power, threshold, fitted_to=()):
     )
 
 
-def evaluate(config, run, splits, trained):
-    return run_step("evaluate", config, run, (splits, trained))
+def evaluate_with_page(run, splits, trained):
+    return run_step("evaluate", CONFIG, run, (splits, trained))
 
 
-def decide(config, run, comparison, probe):
-    return run_step("decide", config, run, (comparison, probe))
+def decide_with_page(run, comparison):
+    return run_step("decide", CONFIG, run, (comparison, probed(comparison)))
 
 
 def store_splits(store, texts, targets):
@@ -175,7 +188,7 @@ def test_a_candidate_whose_files_were_changed_is_not_loaded(run, splits, trained
 def test_warnings_about_the_data_are_in_the_record_and_on_the_page(run, splits):
     drift = DataCheck(name="label drift", column="target", severity="warning", passed=False, observed="0.2")
     splits = replace(splits, warnings=(drift,))
-    comparison = evaluate(CONFIG, run, splits, train_reader(run, splits, power=1.0, threshold=0.7))
+    comparison = evaluate_with_page(run, splits, train_reader(run, splits, power=1.0, threshold=0.7))
 
     assert comparison.warnings == ("label drift",)
     assert "expectations of the data that failed: label drift; see exploration.html" in read_page(run)
@@ -195,12 +208,12 @@ def test_an_evaluation_that_was_cut_off_goes_on_with_the_model_that_it_had_not_s
 
     monkeypatch.setattr(LoadedModel, "score_many", cut_off)
     with pytest.raises(OutOfResources):
-        evaluate(CONFIG, run, splits, trained)
-    comparison = evaluate(CONFIG, run, splits, trained)
+        evaluate_with_page(run, splits, trained)
+    comparison = evaluate_with_page(run, splits, trained)
     assert scored == ["score the candidate", "score the champion", "score the champion"]
 
     assert run.store.names("scores") == []
-    assert evaluate(CONFIG, run, splits, trained) == comparison
+    assert evaluate_with_page(run, splits, trained) == comparison
     assert len(scored) == 5
 
 
@@ -263,7 +276,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_for_both(run, splits
     version = run.registry.register(run.store.open("models", reader.model), reader.model)
     run.registry.move_alias("production", version.version, expected=NoChampion())
 
-    comparison = evaluate(CONFIG, run, splits, trained)
+    comparison = evaluate_with_page(run, splits, trained)
 
     assert comparison.rival.contamination == Contamination(rows=1)
     assert (comparison.candidate.rows, comparison.rival.evaluation.rows) == (4, 4)
@@ -306,7 +319,7 @@ def test_a_champion_whose_files_changed_is_never_measured(run, splits, trained, 
 
 
 def test_the_page_shows_both_models_before_there_is_a_verdict(run, splits, trained, champion):
-    evaluate(CONFIG, run, splits, trained)
+    evaluate_with_page(run, splits, trained)
 
     page = read_page(run)
     assert "5 test rows, 2 of them insincere" in page
@@ -317,7 +330,7 @@ def test_the_page_shows_both_models_before_there_is_a_verdict(run, splits, train
 
 
 def test_the_page_of_a_first_run_has_no_champion(run, splits, trained):
-    evaluate(CONFIG, run, splits, trained)
+    evaluate_with_page(run, splits, trained)
 
     assert "Scores of the champion" not in read_page(run)
 
@@ -326,7 +339,7 @@ def test_questions_stand_escaped_on_the_page_and_nowhere_else(run, splits, train
     caplog.set_level(logging.DEBUG)
     mistaken = train_reader(run, splits, power=1.0, threshold=0.95)
 
-    comparison = evaluate(CONFIG, run, splits, mistaken)
+    comparison = evaluate_with_page(run, splits, mistaken)
 
     assert "is it &lt;b&gt;bold&lt;/b&gt; 0.9" in read_page(run)
     stored = run.store.open("comparisons", digest(comparison))
@@ -338,7 +351,7 @@ def test_the_worst_mistakes_come_first_and_are_at_most_twenty(run):
     splits = store_splits(run.store, [*texts, "insincere 0.9"], [0] * 30 + [1])
     trained = train_reader(run, splits, power=1.0, threshold=0.5)
 
-    evaluate(CONFIG, run, splits, trained)
+    evaluate_with_page(run, splits, trained)
 
     page = read_page(run)
     assert page.count("sincere number") == 20
@@ -348,7 +361,7 @@ def test_the_worst_mistakes_come_first_and_are_at_most_twenty(run):
 def test_decide_stores_the_decision_and_puts_it_on_the_page(run, splits, trained, champion):
     comparison = evaluate(CONFIG, run, splits, trained)
 
-    decision = decide(CONFIG, run, comparison, probed(comparison))
+    decision = decide_with_page(run, comparison)
 
     assert (decision.verdict, decision.champion) == ("keep", champion)
     assert decision.comparison == digest(comparison)
@@ -404,7 +417,7 @@ def test_a_later_run_does_not_promote_again_what_was_rolled_back_from(run, split
     roll_back_from(run, trained, champion)
     comparison = evaluate(CONFIG, run, splits, trained)
 
-    decision = decide(CONFIG, run, comparison, probed(comparison))
+    decision = decide_with_page(run, comparison)
 
     assert decision.verdict == "blocked"
     assert decision.reason == "Champion v1 stays: a version of the same weights or inputs was rolled back from."

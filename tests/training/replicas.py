@@ -1,6 +1,6 @@
 """Train on one device and on several logical ones, and compare all variables of all replicas.
 
-python -m tests.training.replicas            2 and 4 replicas, each number format, with and without XLA: some minutes
+python -m tests.training.replicas            2 and 3 replicas, each number format, with and without XLA: some minutes
 """
 
 import json
@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,11 @@ TOLERANCES = {"float32": (1e-5, 1e-5), "mixed_bfloat16": (0.2, 0.02), "mixed_flo
 SETTINGS = TrainConfig(dropout=0.0, learning_rate=1e-2, weight_decay=1.0, head_learning_rate_factor=10.0)
 
 
-def batches() -> list[Batch]:
-    """Batches of 5 rows, which neither 2 nor 4 divide, and of 3, so that one of 4 replicas has none."""
+def batches(sizes: Sequence[int] = (5, 1)) -> list[Batch]:
+    """Batches of 5 rows, which neither 2 nor 3 divide, and of 1, so that all replicas but one have none."""
     random = np.random.default_rng(0)
     made = []
-    for rows in (5, 3) * (STEPS // 2):
+    for rows in (*sizes,) * (STEPS // len(sizes)):
         ids = random.integers(4, 16, (rows, 6)).astype(np.int32)
         ids[:, 0] = 2
         labels = (ids[:, 1] % 2).astype(np.float32)
@@ -53,7 +54,8 @@ def train(
     pretrained = read_encoder(encoder)
     pretrained = replace(pretrained, sizes=replace(pretrained.sizes, dropout=0.0, attention_dropout=0.0))
     trainer = Trainer(pretrained, SETTINGS, runtime, total_steps=2 * STEPS)
-    losses = [float(trainer.update(batch)) for batch in batches()]
+    sizes = (5,) if jit_compile else (5, 1)  # XLA compiles for each size
+    losses = [float(trainer.update(batch)) for batch in batches(sizes)]
     variables = [*trainer.classifier.variables, *trainer.optimizer.variables()]
     return losses, [[part.numpy() for part in strategy.experimental_local_results(each)] for each in variables]
 
@@ -111,11 +113,11 @@ def print_trained(encoder: str, replicas: str, *formats: str) -> None:
 
 def main() -> None:
     """Print a line for each number of replicas and each format; fail if a replica or a result is off."""
-    formats = [f"{each}{xla}" for each in TOLERANCES for xla in ("", "+xla")]
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
-        for replicas in (2, 4):
-            for each in trained_on(sys.executable, replicas, Path(folder), formats):
+        # Compiled and not compiled, replicas sum gradients of other shapes, and TensorFlow mixes the two in a process.
+        for replicas, xla in product((2, 3), ("", "+xla")):
+            for each in trained_on(sys.executable, replicas, Path(folder), [f"{each}{xla}" for each in TOLERANCES]):
                 print(replicas, "replicas,", each, "right" if each.is_right else "WRONG", flush=True)
                 wrong += not each.is_right
     sys.exit(bool(wrong))

@@ -1,6 +1,9 @@
+from contextlib import redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from ml.config import TrainConfig
 from ml.encoder.pretrained import build_tokenizer, read_encoder
 from ml.store import Store
 from ml.training.checkpoint import open_checkpoints
-from ml.training.epochs import LabelledTexts, count_steps, fit
+from ml.training.epochs import Fitted, LabelledTexts, count_steps, fit
 from ml.training.hardware import Runtime
 from ml.training.training_step import Trainer
 
@@ -58,19 +61,51 @@ def test_training_stops_when_patience_is_over_and_the_best_epoch_is_kept(pretrai
     np.testing.assert_allclose(trainer.score(data.texts), before, atol=1e-5)
 
 
-def test_a_step_is_traced_once_and_changes_every_weight(pretrained, data):
-    settings = TrainConfig(epochs=1, learning_rate=0.1)
+class Watched(NamedTuple):
+    """One epoch of two steps: what it gave, what was told and written of it, and the classifier's weights before it."""
+
+    trainer: Trainer
+    fitted: Fitted
+    told: list[tuple[int, dict[str, float]]]
+    written: str
+    before: list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def watched(pretrained, data) -> Watched:
+    settings, told = TrainConfig(epochs=1, batch_size=8, learning_rate=0.1), []
     trainer = make_trainer(pretrained, settings)
     before = trainer.classifier.get_weights()
-    fit_once(trainer, data, settings)
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as written:
+        patch.setattr("ml.progress.LINE_SECONDS", 1e-9)
+        fitted = fit_once(trainer, data, settings, observe=lambda step, figures: told.append((step, figures)))
+    return Watched(trainer, fitted, told, written.getvalue(), before)
+
+
+def test_a_step_is_traced_once_and_changes_every_weight(watched):
+    trainer = watched.trainer
     assert trainer._update.experimental_get_tracing_count() == 1
     unchanged = [
         variable.name
-        for variable, old in zip(trainer.classifier.weights, before, strict=True)
+        for variable, old in zip(trainer.classifier.weights, watched.before, strict=True)
         if np.array_equal(variable, old)
     ]
     # The bias of a key adds the same value to all scores of a query, and softmax ignores it.
     assert [name for name in unchanged if "key/bias" not in name] == []
+
+
+def test_progress_says_step_loss_rate_speed_and_time_left(watched):
+    *_, last = (line for line in watched.written.splitlines() if line.startswith("train:"))
+    assert all(part in last for part in ("16/16 [", "<", " examples/s", "step ", "loss ", "lr "))
+
+
+def test_whoever_looks_on_is_told_how_the_steps_and_the_epoch_went(watched):
+    (first, steps), (last, epoch) = watched.told
+    assert (first, last) == (1, 2)
+    assert set(steps) == {"train/loss", "train/learning_rate", "train/examples_per_second"}
+    assert steps["train/examples_per_second"] > 0
+    assert epoch["train/epoch_loss"] == watched.fitted.epochs[0].loss
+    assert epoch["validation/average_precision"] == watched.fitted.epochs[0].average_precision
 
 
 @pytest.mark.parametrize(
@@ -92,25 +127,3 @@ def test_widths_and_rows_that_fill_a_batch_change_no_weight_and_no_score(pretrai
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     for one, other in zip(natural.classifier.get_weights(), filled.classifier.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-def test_progress_says_step_loss_rate_speed_and_time_left(pretrained, data, capfd, monkeypatch):
-    monkeypatch.setattr("ml.progress.LINE_SECONDS", 1e-9)
-    settings = TrainConfig(epochs=1, batch_size=8)
-    fit_once(make_trainer(pretrained, settings), data, settings)
-    *_, last = (line for line in capfd.readouterr().err.splitlines() if line.startswith("train:"))
-    assert all(part in last for part in ("16/16 [", "<", " examples/s", "step ", "loss ", "lr "))
-
-
-def test_whoever_looks_on_is_told_how_the_steps_and_the_epoch_went(pretrained, data):
-    settings = TrainConfig(epochs=1, batch_size=8)
-    seen = []
-    fitted = fit_once(
-        make_trainer(pretrained, settings), data, settings, observe=lambda step, figures: seen.append((step, figures))
-    )
-    (first, steps), (last, epoch) = seen
-    assert (first, last) == (1, 2)
-    assert set(steps) == {"train/loss", "train/learning_rate", "train/examples_per_second"}
-    assert steps["train/examples_per_second"] > 0
-    assert epoch["train/epoch_loss"] == fitted.epochs[0].loss
-    assert epoch["validation/average_precision"] == fitted.epochs[0].average_precision

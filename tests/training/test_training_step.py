@@ -30,33 +30,45 @@ def make_trainer(encoder, strategy, *, jit_compile):
     return Trainer(encoder, SETTINGS, runtime, total_steps=100)
 
 
-def train(encoder, *, jit_compile, steps, strategy=None):
-    trainer = make_trainer(encoder, strategy or tf.distribute.get_strategy(), jit_compile=jit_compile)
-    losses = [float(trainer.update(batch)) for batch in batches()[:steps]]
-    return losses, [*trainer.classifier.get_weights(), *(each.numpy() for each in trainer.optimizer.variables())]
+def train(trainer, steps):
+    """Make steps, and return each loss with the weights and moments after it."""
+    course = []
+    for batch in batches((5,))[:steps]:
+        loss = float(trainer.update(batch))
+        moments = [each.numpy() for each in trainer.optimizer.variables()]
+        course.append((loss, [*trainer.classifier.get_weights(), *moments]))
+    return course
+
+
+@pytest.fixture(scope="module")
+def plain(encoder):
+    """Train without XLA and without a strategy."""
+    return train(make_trainer(encoder, tf.distribute.get_strategy(), jit_compile=False), 10)
+
+
+@pytest.fixture(scope="module")
+def compiled(encoder):
+    return make_trainer(encoder, tf.distribute.get_strategy(), jit_compile=True)
 
 
 def assert_alike(ours, theirs):
-    np.testing.assert_allclose(ours[0], theirs[0], atol=1e-5)
-    for one, other in zip(ours[1], theirs[1], strict=True):
+    np.testing.assert_allclose([loss for loss, _ in ours], [loss for loss, _ in theirs], atol=1e-5)
+    for one, other in zip(ours[-1][1], theirs[-1][1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_a_compiled_step_gives_the_weights_and_moments_of_one_that_is_not(encoder):
-    plain = train(encoder, jit_compile=False, steps=10)
-    assert_alike(train(encoder, jit_compile=True, steps=10), plain)
+def test_a_compiled_step_gives_the_weights_and_moments_of_one_that_is_not(compiled, plain):
+    assert_alike(train(compiled, 10), plain)
 
 
-def test_a_strategy_of_one_device_gives_the_weights_and_moments_of_none(encoder):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    found = train(encoder, jit_compile=True, steps=3, strategy=strategy)
-    assert_alike(found, train(encoder, jit_compile=False, steps=3))
+def test_a_strategy_of_one_device_gives_the_weights_and_moments_of_none(encoder, plain):
+    trainer = make_trainer(encoder, tf.distribute.MirroredStrategy(["CPU:0"]), jit_compile=True)
+    assert_alike(train(trainer, 3), plain[:3])
 
 
-def test_xla_compiles_gradients_and_adamw_as_one_function(encoder):
-    trainer = make_trainer(encoder, tf.distribute.get_strategy(), jit_compile=True)
-    (placed,) = trainer.ahead(batches()[:1])
-    compiled = trainer._update_placed.experimental_get_compiler_ir(*placed.tensors)(stage="hlo")
-    updated = len(trainer.classifier.trainable_variables) + len(trainer.optimizer.variables())
-    signature = next(line for line in compiled.splitlines() if line.startswith("ENTRY"))
+def test_xla_compiles_gradients_and_adamw_as_one_function(compiled):
+    (placed,) = compiled.ahead(batches((5,))[:1])
+    text = compiled._update_placed.experimental_get_compiler_ir(*placed.tensors)(stage="hlo")
+    updated = len(compiled.classifier.trainable_variables) + len(compiled.optimizer.variables())
+    signature = next(line for line in text.splitlines() if line.startswith("ENTRY"))
     assert signature.partition("->")[2].count("[") == 1 + updated  # the loss, and each variable

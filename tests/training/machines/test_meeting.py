@@ -17,7 +17,7 @@ from ml.records import Joined, from_json, to_json
 from ml.training.machines.meeting import gather, own_address
 from ml.training.machines.workers import Alone, Workers
 from tests.live import free_port
-from tests.tiny import WORDS, write_tiny_encoder
+from tests.tiny import ONE_LAYER, WORDS, write_tiny_encoder
 from tests.training.splits import make_run, store_splits
 
 PROJECT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ class Machines:
     home: Path
 
     def start(self, step: str, *options: str, **settings: Any) -> "subprocess.Popen[str]":
-        told = {"epochs": 3, "batch_size": 4, "precision": "float32", "machines": 2, "wait_minutes": 1, **settings}
+        told = {"epochs": 3, "batch_size": 8, "precision": "float32", "machines": 2, "wait_minutes": 1, **settings}
         changed = [part for name, value in told.items() for part in ("--set", f"train.{name}={json.dumps(value)}")]
         encoder = [
             "--set",
@@ -57,7 +57,7 @@ class Machines:
 
 @pytest.fixture
 def machines(tmp_path: Path, python: str) -> Machines:
-    write_tiny_encoder(tmp_path / "encoder", WORDS)
+    write_tiny_encoder(tmp_path / "encoder", WORDS, sizes=ONE_LAYER)
     (tmp_path / "splits.json").write_text(to_json(store_splits(make_run(tmp_path).store)))
     return Machines(python, tmp_path)
 

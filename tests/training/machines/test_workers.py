@@ -35,7 +35,6 @@ from tests.training.splits import make_run, store_splits
 from tests.training.test_train import make_config
 
 SETTINGS = TrainConfig(epochs=2, batch_size=8, learning_rate=1e-3, dropout=0.0, precision="float32")
-Checkpoints.due = lambda self: True
 
 def die_after(steps):
     made = Trainer.update
@@ -67,6 +66,7 @@ def one(home, number, addresses, *, dies_after=None):
     os._exit(0)
 
 def together(home, workers, **last):
+    Checkpoints.due = lambda self: bool(last)
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(workers)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:

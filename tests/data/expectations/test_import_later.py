@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from ml.data.import_later import imported_later
+from ml.data.expectations.import_later import imported_later
 
 
 @pytest.fixture
@@ -46,7 +46,8 @@ def test_a_module_that_is_imported_already_stays():
 def test_a_suite_may_still_ask_for_a_distribution(tmp_path):
     import pandas as pd
 
-    from ml.data.expectations import Suite, run_suite
+    from ml.data.expectations.run import run_suite
+    from ml.data.expectations.suites import Suite
 
     partition = {"values": ["a", "b"], "weights": [0.5, 0.5]}
     expectation = {

@@ -1,0 +1,1 @@
+"""Great Expectations: suites from our JSON, run on rows, and their results in plain words and as Data Docs."""
