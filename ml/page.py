@@ -26,6 +26,10 @@ _POINTS_AROUND = 7.2
 _SIZE = re.compile(r'width="[^"]*" height="[^"]*" viewBox="[^"]*"')
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
+_BOXES = """{% for section in sections %}<section><h2>{{ section.heading }}</h2>
+{% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}{{ section.body }}</section>
+{% endfor %}"""
+_NOTHING = Markup()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +41,15 @@ class Section:
     note: str = ""
 
 
-def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Write a page atomically."""
+def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section], below: Markup = _NOTHING) -> None:
+    """Write a page atomically; what is `below` the sections was rendered by `boxes`."""
     template = _compiled(_TEMPLATE.read_text(encoding="utf-8"), trim_blocks=False)
-    write_whole(path, template.render(title=title, lead=lead, sections=sections))
+    write_whole(path, template.render(title=title, lead=lead, boxes=boxes(sections) + below))
+
+
+def boxes(sections: Sequence[Section]) -> Markup:
+    """Render sections as they stand on a page."""
+    return Markup(_compiled(_BOXES, trim_blocks=False).render(sections=sections))  # noqa: S704, escaped there
 
 
 def fragment(template: str, **values: object) -> Markup:

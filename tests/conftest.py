@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,22 +64,24 @@ def pytest_unconfigure() -> None:
 # Files that take half a minute or more, the longest first; `pytest --durations 25` tells.
 _LONG = (
     "airflow/test_story.py",
-    "airflow/test_wandb.py",
-    "airflow/test_retrain.py",
     "contracts/test_crash.py",
-    "scripts/test_up.py",
-    "airflow/test_approval.py",
-    "training/test_train.py",
-    "training/test_hardware.py",
+    "airflow/test_wandb.py",
+    "registry/test_wandb.py",
+    "airflow/test_retrain.py",
     "tracking/test_runs.py",
+    "contracts/test_registry.py",
+    "training/test_train.py",
+    "airflow/test_approval.py",
+    "scripts/test_up.py",
+    "training/test_hardware.py",
+    "contracts/test_served_form.py",
     "test_cli.py",
     "tracking/test_promotions.py",
-    "contracts/test_other_fractions.py",
-    "contracts/test_two_homes.py",
-    "registry/test_wandb.py",
     "serve/test_probe.py",
-    "contracts/test_registry.py",
     "judge/test_evaluate.py",
+    "contracts/test_two_homes.py",
+    "contracts/test_other_fractions.py",
+    "data/test_validate.py",
     "data/test_change.py",
     "scoring/test_score.py",
 )
@@ -147,6 +150,13 @@ def quick_servers(python: str) -> Iterator[None]:
     """Serve models in processes of their own that wait for no import."""
     with serving_by(python):
         yield
+
+
+@pytest.fixture
+def quick_steps(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the steps of tasks, and what leaves a verdict in their place, in processes that wait for no import."""
+    monkeypatch.setenv("ML_PYTHON", python)
+    monkeypatch.setattr("retraining.step.ending.sys", SimpleNamespace(executable=python))
 
 
 @pytest.fixture(scope="session")

@@ -324,6 +324,28 @@ def decided(home, tmp_path, monkeypatch):
     return decided
 
 
+def test_the_page_with_the_verdict_keeps_what_was_drawn_before_it(place, decided, monkeypatch):
+    folder = decided / "reports" / "first"
+    page = folder / "evaluation.html"
+    shown = page.read_text(encoding="utf-8")
+    for name in ("evaluate", "probe"):
+        text = (folder / "records" / name).read_text(encoding="utf-8")
+        (decided / f"{name}.json").write_text(text.split("\n")[1], encoding="utf-8")
+    inputs = [f"--input={decided / name}.json" for name in ("evaluate", "probe")]
+    decide = ["decide", "--config", str(place / "tiny.toml"), "--source", str(place / "rows.csv"), "--run-id=first"]
+
+    with monkeypatch.context() as never:
+        never.setattr("ml.report.plots.svg", _fail)
+        assert main([*decide, *inputs]) == 0
+    assert page.read_text(encoding="utf-8") == shown
+    page.write_text(shown.replace("<!-- comparison ", "<!-- comparison 0"), encoding="utf-8")  # of another one
+    assert main([*decide, *inputs]) == 0
+    assert page.read_text(encoding="utf-8") == shown
+    page.unlink()
+    assert main([*decide, *inputs]) == 0
+    assert page.read_text(encoding="utf-8") == shown
+
+
 def test_a_run_that_failed_late_goes_on_from_its_records_and_one_that_ended_shows_its_verdict(
     place, decided, monkeypatch, capsys
 ):
@@ -352,7 +374,7 @@ def _no_space(*_):
 
 
 def _fail(*_):
-    raise AssertionError("its record is there")
+    raise AssertionError("it is there already")
 
 
 def test_two_runs_of_one_second_have_two_names(place, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from ml.judge.row_scores import Scores
 from ml.records import Curves
@@ -13,6 +12,8 @@ _RECALLS = np.linspace(0, 1, 101)
 
 def curves_of(scores: Scores, roles: Iterable[str]) -> Curves:
     """Return the precision of each model at a hundred recalls; `scores` has targets and scores of shape [rows]."""
+    from sklearn.metrics import precision_recall_curve  # a second, and a page that is drawn already has its curves
+
     precision = {}
     for role in roles:
         precisions, recalls, _ = precision_recall_curve(scores.target, scores.by_model[role])

@@ -1,6 +1,7 @@
 """Write the evaluation report: one page, made from what is in the store, with or without a decision."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from markupsafe import Markup
 from ml.judge.kept_decisions import evidence_of
 from ml.judge.row_scores import Scores, read_scores
 from ml.metrics import row_losses
-from ml.page import Section, fragment, write_page
-from ml.records import Comparison, Decision, Evidence, NoEvidence
+from ml.page import Section, boxes, fragment, write_page
+from ml.records import Comparison, Decision, Evidence, NoEvidence, digest
 from ml.report import plots
 from ml.report.curves import curves_of
 from ml.report.figures import RATES, columns_by_role, data_warnings, evaluations_by_role, figure_rows
@@ -19,6 +20,7 @@ from ml.run import Run
 from ml.store import Store
 
 WORST_MISTAKES = 20
+_END = "</main></body></html>"  # of a page
 
 _VERDICT = """
 <p class="verdict {{ 'good' if decision.verdict == 'promote' else 'bad' if decision.verdict == 'blocked' else '' }}">
@@ -71,12 +73,36 @@ _MISTAKES = """
 def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) -> None:
     """Write `evaluation.html` into the run's reports; with a decision, the page begins with its verdict and evidence.
 
-    Equal inputs give equal pages.
+    What the page has shown of the comparison before the decision stays on it, and is not drawn again. Equal inputs give
+    equal pages.
     """
+    page, candidate = run.report_folder / "evaluation.html", comparison.candidate
+    lead = f"Run {run.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere"
+    write_page(
+        page,
+        title="Evaluation",
+        lead=f"{lead}; {data_warnings(comparison)}" if comparison.warnings else lead,
+        sections=[section for decision in decided for section in _decision_sections(run.store, decision)],
+        below=(decided and _shown_before(page, comparison)) or _measured(run, comparison),
+    )
+
+
+def _shown_before(page: Path, comparison: Comparison) -> Markup:
+    """Return what the page shows of this comparison: nothing if it is not there, or is about another one."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    _, mark, shown = text.partition(_mark(comparison))
+    return Markup(mark + shown.removesuffix(_END))  # noqa: S704, rendered by `_measured`
+
+
+def _mark(comparison: Comparison) -> str:
+    return f"<!-- comparison {digest(comparison)} -->\n"
+
+
+def _measured(run: Run, comparison: Comparison) -> Markup:
+    """Draw what was measured, and keep the curves for the run's page in Airflow's UI."""
     scores = read_scores(run.store, comparison)
     run.keep_for_page(curves_of(scores, columns_by_role(comparison)))
     sections = [
-        *(section for decision in decided for section in _decision_sections(run.store, decision)),
         _figures_section(comparison, scores),
         _scores_section(comparison, scores),
         _confusion_section(comparison),
@@ -84,14 +110,7 @@ def write_evaluation_page(run: Run, comparison: Comparison, *decided: Decision) 
         _model_section(run.store, comparison),
         _mistakes_section(run.store, comparison, scores),
     ]
-    candidate = comparison.candidate
-    lead = f"Run {run.run_id}: {candidate.rows:,} test rows, {candidate.positives:,} of them insincere"
-    write_page(
-        run.report_folder / "evaluation.html",
-        title="Evaluation",
-        lead=f"{lead}; {data_warnings(comparison)}" if comparison.warnings else lead,
-        sections=sections,
-    )
+    return Markup(_mark(comparison)) + boxes(sections)  # noqa: S704, a digest
 
 
 def _decision_sections(store: Store, decision: Decision) -> tuple[Section, ...]:

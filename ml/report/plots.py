@@ -7,7 +7,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import precision_recall_curve
 
 from ml.metrics import FloatArray, IntArray
 from ml.page import BLUE, GREY, ORANGE, show_counts_in_logs, show_title, svg
@@ -36,6 +35,8 @@ def precision_recall_plot(
     target: IntArray, scores: Mapping[str, FloatArray], evaluations: Mapping[str, Evaluation]
 ) -> Markup:
     """Draw a curve for each model, a dot at the model's own threshold, and a dashed line at the share of positives."""
+    from sklearn.metrics import precision_recall_curve  # a second, and most pictures are others
+
     figure, axes = _axes("Precision and recall", "recall", "precision")
     for role, evaluation in evaluations.items():
         precisions, recalls, _ = precision_recall_curve(target, scores[role])

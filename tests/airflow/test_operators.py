@@ -43,6 +43,8 @@ KAGGLE = {"kaggle_default": {"KAGGLE_USERNAME": "login", "KAGGLE_KEY": "password
 EMPTY = {"source": None, "config": "local"}
 RUN_URL = "http://localhost:8080/dags/retrain_quora/runs/manual__1"
 
+pytestmark = pytest.mark.usefixtures("quick_steps")
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -64,11 +66,6 @@ def _context(**params: Any) -> dict[str, Any]:
 def _run(operator: StepOperator, **params: Any) -> Any:
     operator.config = params.get("config", "local")
     return type(operator).execute.__wrapped__(operator, _context(**params))
-
-
-@pytest.fixture(autouse=True)
-def steps_wait_for_no_import(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ML_PYTHON", python)
 
 
 def _program(tmp_path: Path, text: str) -> str:
@@ -94,7 +91,10 @@ def test_bad_data_is_not_retried(tmp_path: Path) -> None:
         _run(StepOperator(step="snapshot"), source=str(tmp_path / "missing.csv"))
 
 
-def test_a_missing_record_is_not_retried() -> None:
+def test_by_airflows_own_python_a_missing_record_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ML_PYTHON")
     with pytest.raises(AirflowFailException, match="decide stopped with status 65"):
         _run(StepOperator(step="decide", records=[None]))
 

@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,9 +88,21 @@ def command_lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def first(retrain: Retrain, command_lines: list[str]) -> "subprocess.CompletedProcess[str]":
+def some_steps_for_themselves(tmp_path_factory: pytest.TempPathFactory, python: str) -> Path:
+    """A Python that starts anew for each step, but for those whose imports the step `train` has, too."""
+    program = tmp_path_factory.mktemp("steps") / "python"
+    quick = f'case $3 in validate | split | evaluate | decide) exec {shlex.quote(python)} "$@" ;; esac'
+    program.write_text(f'#!/bin/sh\n{quick}\nexec {shlex.quote(sys.executable)} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture(scope="module")
+def first(
+    retrain: Retrain, command_lines: list[str], some_steps_for_themselves: Path
+) -> "subprocess.CompletedProcess[str]":
     with watched_command_lines(command_lines):
-        return retrain(make=["make", "--assume-old=.venv/installed-all"])
+        return retrain(make=["make", "--assume-old=.venv/installed-all"], ML_PYTHON=str(some_steps_for_themselves))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from tests.airflow.step.task_instance import task_instance
 PROJECT = Path(__file__).parents[2]
 SETTINGS = ("QUESTIONS", "SCORE_OUTPUT", "SCORE_OUTPUTS", "SCORE_SCHEDULE", "SOURCES", "CONFIG", "TIMEZONE")
 
+pytestmark = pytest.mark.usefixtures("quick_steps")
+
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:

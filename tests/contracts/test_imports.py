@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,59 +39,55 @@ SETTINGS = {
     *("ml.config.settings_reference", "ml.config.slices"),
 }
 
-_PARSE_DAGS = """
-import json, runpy, sys
+_PARTS_OF_AIRFLOW = """
+import json, runpy, sys, warnings
 from pathlib import Path
 sys.path.insert(0, "plugins")
 for path in sorted(Path("dags").glob("*.py")):
     runpy.run_path(str(path))
 print(json.dumps(sorted(sys.modules)))
-"""
 
-_LOAD_PLUGINS = """
-import json, sys
+warnings.resetwarnings()
 from airflow import plugins_manager
 views = [view["name"] for view in plugins_manager._get_ui_plugins()[0]]
-pages = [name for name in sys.modules if name.startswith("retraining.pages.") or name in ("web_app", "charts")]
-print(json.dumps([views, pages, [name for name in ("pygal", "tensorflow", "pandas") if name in sys.modules]]))
+print(json.dumps([views, sorted(sys.modules)]))
+
+import retraining.pages.web_app
+print(json.dumps(sorted(sys.modules)))
 """
 
 
 @pytest.fixture(scope="module")
-def modules() -> list[str]:
-    """List the modules that a fresh interpreter has loaded after it has parsed the DAG folder."""
-    command = [sys.executable, "-W", "error", "-c", _PARSE_DAGS]
-    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_parsing_the_dag_folder_imports_nothing_heavy(modules: list[str]) -> None:
-    assert [module for module in HEAVY if module in modules] == []
-
-
-def test_parsing_the_dag_folder_imports_of_the_library_its_settings_alone(modules: list[str]) -> None:
-    assert {module for module in modules if module.split(".")[0] == "ml"} == SETTINGS
-
-
-def test_no_part_of_airflow_but_the_api_server_imports_a_page(tmp_path: Path) -> None:
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a fresh interpreter has loaded after it has parsed the DAG folder, then the plugins, then the pages."""
     environment = {
         **os.environ,
-        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
     }
-    command = [sys.executable, "-c", _LOAD_PLUGINS]
+    command = [sys.executable, "-W", "error", "-c", _PARTS_OF_AIRFLOW]
     done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
-    views, pages, heavy = json.loads(done.stdout.splitlines()[-1])
-    assert (views, pages, heavy) == (["Models", "Promotions", "Data quality", "Report"], [], [])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
-def test_serving_pages_imports_nothing_heavy(tmp_path: Path) -> None:
-    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT / "plugins")}
-    code = "import json, sys; import retraining.pages.web_app; print(json.dumps(sorted(sys.modules)))"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
-    loaded = json.loads(done.stdout.splitlines()[-1])
-    assert [module for module in (*HEAVY, "tqdm") if module in loaded] == []
+def test_parsing_the_dag_folder_imports_nothing_heavy(told: list[Any]) -> None:
+    assert [module for module in HEAVY if module in told[0]] == []
+
+
+def test_parsing_the_dag_folder_imports_of_the_library_its_settings_alone(told: list[Any]) -> None:
+    assert {module for module in told[0] if module.split(".")[0] == "ml"} == SETTINGS
+
+
+def test_no_part_of_airflow_but_the_api_server_imports_a_page(told: list[Any]) -> None:
+    views, modules = told[1]
+    pages = [name for name in modules if name.startswith("retraining.pages.") or name in ("web_app", "charts")]
+    assert (views, pages) == (["Models", "Promotions", "Data quality", "Report"], [])
+    assert [module for module in ("pygal", "tensorflow", "pandas") if module in modules] == []
+
+
+def test_serving_pages_imports_nothing_heavy(told: list[Any]) -> None:
+    assert "retraining.pages.web_app" in told[2]
+    assert [module for module in (*HEAVY, "tqdm") if module in told[2]] == []
 
 
 # What is slow to import, and who uses it. `python -m benchmarks imports` shows what the others cost.
@@ -106,7 +103,10 @@ USED = {
 }
 SLOW = (*HEAVY, "keras", "tensorflow_datasets", "scipy", "pyarrow", "requests")
 
-_LOAD_A_COMMAND = """
+# The commands of one process stand so that each may have what those before it may.
+TOGETHER = ("--help", "history", "verdict", "detect", "promote", "probe", "train"), ("snapshot",)
+
+_LOAD_COMMANDS = """
 import json, sys
 from importlib import import_module
 from ml.cli import main, process
@@ -122,18 +122,26 @@ for step in sys.argv[1:]:
         except SystemExit:
             pass
         sys.stdout = sys.__stdout__
-print(json.dumps(sorted(sys.modules)))
+    print(json.dumps([step, sorted(sys.modules)]))
 """
 
 
-@pytest.mark.parametrize("command", USED)
-def test_a_command_loads_nothing_slow_that_it_does_not_use(command: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The modules that each command has loaded."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    environment["SINCERE_HOME"] = str(tmp_path)
-    program = [sys.executable, "-W", "ignore", "-c", _LOAD_A_COMMAND, command]
-    done = subprocess.run(program, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
-    loaded = json.loads(done.stdout.splitlines()[-1])
-    assert {module for module in SLOW if module in loaded} <= USED[command]
+    environment["SINCERE_HOME"] = str(tmp_path_factory.mktemp("home"))
+    lines = []
+    for commands in TOGETHER:
+        program = [sys.executable, "-W", "ignore", "-c", _LOAD_COMMANDS, *commands]
+        done = subprocess.run(program, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)
+        lines += done.stdout.splitlines()
+    return dict(json.loads(line) for line in lines if line.startswith("["))
+
+
+@pytest.mark.parametrize("command", USED)
+def test_a_command_loads_nothing_slow_that_it_does_not_use(command: str, loaded: dict[str, list[str]]) -> None:
+    assert {module for module in SLOW if module in loaded[command]} <= USED[command]
 
 
 @pytest.mark.parametrize("name", PURE)

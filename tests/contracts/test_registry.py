@@ -324,4 +324,4 @@ def test_only_one_at_a_time_has_its_turn(registry, first):
             other = threads.submit(lambda: registry.turn().__enter__())
             with pytest.raises(TimeoutError):
                 other.result(timeout=0.2)
-        other.result(timeout=10)
+        other.result(timeout=60)

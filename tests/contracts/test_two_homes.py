@@ -15,7 +15,7 @@ MODULES = ("ml.source.snapshot", "ml.data.validate", "ml.data.split", "ml.traini
 BEFORE_IT_STORES_THE_MODEL = Death(what="os.rename store/models")
 
 
-def trained_at(place, *, host, preloaded, run_id, csv, encoder):
+def trained_at(place, *, host, run_id, csv, encoder):
     """Train from that CSV and encoder, killed once on the way; return all digests by what they are of."""
     place.mkdir(parents=True)
     config = write_tiny_config(place)
@@ -29,7 +29,7 @@ def trained_at(place, *, host, preloaded, run_id, csv, encoder):
         inputs = [f"--input={place / record}.json" for record in TAKES[step]]
         return processes.run(home, [*command, *inputs, f"--output={place / step}.json"], death).status
 
-    with doomed_processes(*MODULES, host=host, preloaded=preloaded) as processes:
+    with doomed_processes(*MODULES, host=host, preloaded=True) as processes:
         assert [run(step) for step in ("snapshot", "validate", "split")] == [0, 0, 0]
         assert run("train", BEFORE_IT_STORES_THE_MODEL) == -signal.SIGKILL
         (checkpoint,) = [path.name for path in (home / "store" / "checkpoints").iterdir()]
@@ -51,8 +51,6 @@ def test_two_runs_on_two_homes_of_two_hosts_give_the_same_digests_from_rows_to_m
     if subprocess.run(["unshare", "--uts", "true"], check=False, capture_output=True).returncode:
         pytest.skip("the kernel gives no namespaces to this user")
     left, right = tmp_path / "left", tmp_path / "right" / "further"
-    first = trained_at(left, host="left", preloaded=False, run_id="run-1", csv="rows.csv", encoder="encoder")
-    second = trained_at(
-        right, host="right", preloaded=True, run_id="manual__2", csv="Monday's export.csv", encoder="tiny BERT"
-    )
+    first = trained_at(left, host="left", run_id="run-1", csv="rows.csv", encoder="encoder")
+    second = trained_at(right, host="right", run_id="manual__2", csv="Monday's export.csv", encoder="tiny BERT")
     assert first == second

@@ -73,6 +73,7 @@ def test_files_that_share_their_bytes_do_so_again(backup, tmp_path):
     assert model.stat().st_nlink == 2
 
 
+@pytest.mark.usefixtures("quick_servers")
 def test_a_restored_registry_is_whole_and_serves_and_goes_back(tmp_path, saved_model, monkeypatch, capsys):  # noqa: F811
     home = tmp_path / "home"
     for number, threshold in enumerate((0.3, 0.7)):

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -167,8 +166,8 @@ DEATHS = {
 
 
 @pytest.mark.parametrize(("how", "entries"), DEATHS.values(), ids=DEATHS.keys())
-def test_a_write_that_a_crash_interrupted_is_no_damage_and_is_mended_by_the_next(registry, how, entries):
-    command = [sys.executable, "-c", KILLED.format(how=how), str(registry.root)]
+def test_a_write_that_a_crash_interrupted_is_no_damage_and_is_mended_by_the_next(registry, how, entries, python):
+    command = [python, "-c", KILLED.format(how=how), str(registry.root)]
     assert subprocess.run(command, cwd=PROJECT, check=False).returncode == -signal.SIGKILL
 
     assert len(registry.history()) == entries

@@ -53,7 +53,7 @@ def registry(open_here):
 
 @pytest.fixture
 def hasty(open_here):
-    """Make a registry that gives up after a short time."""
+    """Make a registry that gives up after a short time, for what must fail; what must succeed has `registry`'s time."""
     return open_here("timeout_seconds=1&transfer_seconds=2")
 
 
@@ -285,7 +285,9 @@ def test_an_upload_that_is_cut_off_is_resumed(wandb_server, registry, tmp_path):
 
 
 @pytest.mark.parametrize("operation", ["upload", "CreateArtifact", "CommitArtifact", "UpsertBucket"])
-def test_an_upload_that_fails_leaves_no_version_and_can_be_done_again(wandb_server, hasty, tmp_path, operation):
+def test_an_upload_that_fails_leaves_no_version_and_can_be_done_again(
+    wandb_server, registry, hasty, tmp_path, operation
+):
     artifact, model = write_artifact(tmp_path, "first")
     wandb_server.fail(operation, status=403)
 
@@ -294,7 +296,7 @@ def test_an_upload_that_fails_leaves_no_version_and_can_be_done_again(wandb_serv
     assert wandb_server.state.collections == {}
 
     wandb_server.mend()
-    assert hasty.register(artifact, model) == ModelVersion(version="v0", model=model)
+    assert registry.register(artifact, model) == ModelVersion(version="v0", model=model)
 
 
 def test_an_upload_that_the_server_never_takes_ends_in_time(wandb_server, hasty, tmp_path):
@@ -388,13 +390,13 @@ def test_an_alias_that_somebody_else_moved_right_after_us_stays_there(wandb_serv
 
 
 @pytest.mark.parametrize("operation", ["AddAliases", "UpdateArtifact"])
-def test_a_move_that_was_not_answered_succeeds_on_the_next_try(wandb_server, state, hasty, operation):
+def test_a_move_that_was_not_answered_succeeds_on_the_next_try(wandb_server, state, registry, hasty, operation):
     wandb_server.fail(operation, status=500)
     with pytest.raises(RegistryUnavailable):
         hasty.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
     wandb_server.mend()
-    hasty.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
+    registry.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
     assert aliased(state) == SECOND.model
 
@@ -462,33 +464,35 @@ def test_of_two_who_share_a_store_and_move_the_alias_at_once_one_wins_and_the_ot
     [*({"status": status} for status in (404, 409, 429, 500)), {"delay_seconds": 3}, {"cut": True}],
     ids=str,
 )
-def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once(
-    wandb_server, hasty, tmp_path, operation, how
+def test_a_promotion_that_fails_anywhere_is_pending_and_is_then_carried_out_once(  # noqa: PLR0917
+    wandb_server, registry, hasty, tmp_path, operation, how
 ):
-    run = replace(open_run(tmp_path), registry=hasty)
+    run = replace(open_run(tmp_path), registry=registry)
     comparison = compare(store_model(run.store, "first"), NoChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(operation, **how)
     with pytest.raises(PromotionPending):
-        promote(Config(), run, *records)
-    assert hasty.history() == []
+        promote(Config(), replace(run, registry=hasty), *records)
+    assert registry.history() == []
 
     wandb_server.mend()
     assert list(promote_pending(run)) == ["run-1"]
 
     state = wandb_server.state
     assert state.version("insincere", CHAMPION_ALIAS).facts["model"] == comparison.candidate.model
-    assert len(state.listed(state.collection("insincere"))) == len(hasty.history()) == 1
+    assert len(state.listed(state.collection("insincere"))) == len(registry.history()) == 1
 
 
-def test_work_offline_is_for_runs_and_a_promotion_still_asks_the_registry(wandb_server, hasty, tmp_path, monkeypatch):
+def test_work_offline_is_for_runs_and_a_promotion_still_asks_the_registry(
+    wandb_server, registry, hasty, tmp_path, monkeypatch
+):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    run = replace(open_run(tmp_path), registry=hasty)
+    run = replace(open_run(tmp_path), registry=registry)
     comparison = compare(store_model(run.store, "first"), NoChampion())
     records = comparison, judged(comparison), probed(comparison)
     wandb_server.fail(status=500)
     with pytest.raises(PromotionPending, match="W&B gave no definite answer"):
-        promote(Config(), run, *records)
+        promote(Config(), replace(run, registry=hasty), *records)
 
     wandb_server.mend()
     assert promote(Config(), run, *records).version == "v0"
@@ -526,13 +530,12 @@ def test_a_protected_alias_leaves_a_registry_without_champion_without_one(state,
 
 
 def test_a_link_that_was_not_answered_is_made_on_the_next_try(wandb_server, state, open_here):
-    registry = open_here(f"{LINK}&timeout_seconds=1")
     wandb_server.fail("LinkArtifact", status=500)
     with pytest.raises(RegistryUnavailable):
-        registry.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
+        open_here(f"{LINK}&timeout_seconds=1").move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
     wandb_server.mend()
-    registry.move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
+    open_here(LINK).move_alias(CHAMPION_ALIAS, "v1", expected=FIRST)
 
     assert aliased(state) == aliased(state, LINKED) == SECOND.model
 

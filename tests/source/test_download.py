@@ -189,13 +189,13 @@ def test_a_length_that_nobody_tells_is_warned_of(tmp_path, caplog):
     assert "does not say how long the file is" in caplog.text
 
 
-@pytest.mark.parametrize("headers", [{"Content-Length": "10"}, {}], ids=["a byte a time", "without a length"])
+@pytest.mark.parametrize("headers", [{"Content-Length": "600"}, {}], ids=["a byte a time", "without a length"])
 def test_a_server_that_drips_ends_at_the_deadline(tmp_path, headers):
-    drip = (200, headers, BODY[:40], 0.1)
+    drip = (200, headers, BODY[:600], 0.1)
     before = time.monotonic()
     with pytest.raises(SourceUnavailable, match=r"in 0\.3 seconds"):
         pull(tmp_path, drip, settings=["source.deadline_seconds=0.3"])
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 20
     assert store_is_empty(tmp_path)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import wandb
 
 from ml.cli import main
 from ml.config import Config, TrackingConfig
@@ -28,8 +29,6 @@ TITLE = "Promotion of v1 by run-1"
 def home(wandb_server, tmp_path, monkeypatch):
     monkeypatch.setenv("SINCERE_HOME", str(tmp_path))
     monkeypatch.setattr(expected, "ARRIVAL_SECONDS", 0)
-    monkeypatch.setattr(runs, "CONNECT_SECONDS", 2)
-    monkeypatch.setattr(unsent_runs, "CONNECT_SECONDS", 2)
     return tmp_path
 
 
@@ -123,7 +122,11 @@ def test_a_report_that_could_not_be_written_is_made_up_for_after_a_later_step(
     home = run.reports.parent
     config = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=4))
     wandb_server.fail(operation, status=500)
-    promote(home, run, records, config)
+    with pytest.MonkeyPatch.context() as hasty:
+        hasty.setattr(runs, "CONNECT_SECONDS", 2)
+        hasty.setattr(unsent_runs, "CONNECT_SECONDS", 2)
+        hasty.setattr(wandb.Api, "_HTTP_TIMEOUT", 2)
+        promote(home, run, records, config)
     assert titles(wandb_server) == []
     assert "1 runs wait on disk, and are sent after a later step" in caplog.text
 

@@ -22,6 +22,7 @@ from ml.run import Run
 from ml.source.snapshot import snapshot
 from ml.store import Store
 from ml.tracking import NoTracker, expected, open_tracker, runs, unsent_runs
+from ml.tracking.runs import WandbTracker
 from tests.judge.examples import compare, store_model
 from tests.wandb_server import WandbServer
 from tests.wandb_server.state import ENTITY
@@ -29,7 +30,7 @@ from tests.wandb_server.state import ENTITY
 CONFIG = Config(
     source=SourceConfig(uri="sample:2000"), tracking=TrackingConfig(entity=ENTITY, project="quora", upload_seconds=60)
 )
-HASTY = replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=5))
+SOON, AT_ONCE = (replace(CONFIG, tracking=replace(CONFIG.tracking, upload_seconds=seconds)) for seconds in (5, 2))
 LOSSES = [0.7, 0.6, 0.5, 0.4]
 REPORT = ValidationReport(
     snapshot="1" * 64,
@@ -60,6 +61,14 @@ class Week:
                 tracked.observe(20 * number, {"train/loss": loss})
             if result is not None:
                 tracked.conclude(result)
+
+    def track_in_vain(self, step, **how):
+        """Track a step whose run W&B does not take now, with little time for it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "CONNECT_SECONDS", 2)
+            patch.setattr(unsent_runs, "CONNECT_SECONDS", 2)
+            patch.setattr(wandb.Api, "_HTTP_TIMEOUT", 2)
+            self.track(step, config=AT_ONCE, **how)
 
     def rename_refused(self):
         """As a person does who mended what was wrong."""
@@ -110,10 +119,8 @@ def quick_sync(monkeypatch, python):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """What W&B does not answer or show at once, it does not have."""
+    """What W&B does not show at once, it does not have."""
     monkeypatch.setattr(expected, "ARRIVAL_SECONDS", 0)
-    monkeypatch.setattr(runs, "CONNECT_SECONDS", 2)
-    monkeypatch.setattr(unsent_runs, "CONNECT_SECONDS", 2)
 
 
 def _losses(run):
@@ -144,7 +151,10 @@ def test_a_run_says_what_it_belongs_to_and_how_it_goes(week):
     assert week.server.unknown == []
 
 
-def test_training_is_seen_while_it_goes_on(week):
+def test_training_is_seen_while_it_goes_on(week, monkeypatch):
+    settings = WandbTracker._settings
+    often = {"x_file_stream_transmit_interval": 1}  # seconds; the client's own are fifteen
+    monkeypatch.setattr(WandbTracker, "_settings", lambda *where: settings(*where).model_copy(update=often))
     with open_tracker(week.environment, week.home).track("train", CONFIG, week.run, []) as tracked:
         for step, loss in enumerate(LOSSES):
             tracked.observe(20 * step, {"train/loss": loss})
@@ -224,7 +234,7 @@ def test_what_wandb_has_whole_does_not_stay_here(week, monkeypatch, tmp_path):
 def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, questions, caplog, how, begun):
     if not begun:
         week.server.fail(**how)
-    week.track("train", losses=LOSSES, result=questions, config=HASTY, before_the_last=lambda: week.server.fail(**how))
+    week.track_in_vain("train", losses=LOSSES, result=questions, before_the_last=lambda: week.server.fail(**how))
     assert "1 runs wait on disk" in caplog.text
     assert len(week.left) == 1
 
@@ -236,12 +246,9 @@ def test_training_goes_on_without_wandb_and_is_sent_after_a_later_step(week, que
     assert week.left == []
 
 
-def test_a_step_whose_result_comes_when_wandb_is_gone_has_one_warning_and_its_artifact_is_sent_later(
-    week, caplog, monkeypatch
-):
-    monkeypatch.setattr(wandb.Api, "_HTTP_TIMEOUT", 2)
+def test_a_step_whose_result_comes_when_wandb_is_gone_has_one_warning_and_its_artifact_is_sent_later(week, caplog):
     away = lambda: week.server.fail(status=500)  # noqa: E731
-    week.track("validate", losses=[0.5], result=REPORT, config=HASTY, before_the_last=away)
+    week.track_in_vain("validate", losses=[0.5], result=REPORT, before_the_last=away)
     assert [record.levelname for record in caplog.records if record.name.startswith("ml.")] == ["WARNING"]
 
     week.server.mend()
@@ -311,7 +318,7 @@ def test_what_was_refused_is_in_nobodys_way_and_sent_once_that_is_mended(week, q
 @pytest.mark.parametrize("how", [{"status": 500}, {"cut": True}, {"delay_seconds": 60}])
 def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, how):
     week.server.fail("upload", **how)
-    week.track("snapshot", result=questions, config=HASTY)
+    week.track_in_vain("snapshot", result=questions)
     assert "1 runs wait on disk, and are sent after a later step (there was no time to send it)" in caplog.text
     assert "questions" not in [place.name for place in week.server.state.collections]
 
@@ -324,9 +331,9 @@ def test_an_upload_that_fails_for_long_is_made_up_for(week, questions, caplog, h
 
 def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_ever(week, questions):
     week.server.fail("CreateArtifact", status=500)
-    week.track("snapshot", result=questions, config=HASTY)
+    week.track_in_vain("snapshot", result=questions)
     for step in ("split", "train"):
-        week.track(step, config=HASTY)
+        week.track(step, config=SOON)
 
     assert week.runs["split"].exit_code == 0
 
@@ -334,7 +341,7 @@ def test_a_run_that_takes_all_the_time_does_not_keep_others_from_being_sent_for_
 @pytest.mark.parametrize("part", [0, 0.5])
 def test_a_run_that_was_cut_off_is_sent_as_far_as_it_came(week, part):
     week.server.fail(status=500)
-    week.track("train", losses=[0.5] * 50)
+    week.track_in_vain("train", losses=[0.5] * 50)
     (recording,) = week.home.glob("wandb/offline-run-*/*.wandb")
     os.truncate(recording, int(part * recording.stat().st_size))
     unsent = recording.parent / "unsent.json"
@@ -348,13 +355,13 @@ def test_a_run_that_was_cut_off_is_sent_as_far_as_it_came(week, part):
     assert week.left == []
 
 
-def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions):
+def test_runs_recorded_offline_reach_wandb_by_its_own_command(offline, questions, python):
     offline.track("snapshot", result=questions)
     offline.track("train", taken=[questions], losses=LOSSES)
     assert offline.server.requests == []
     wandb.teardown()  # as at the end of a step's process: only then all of it is surely on disk
 
-    command = [sys.executable, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
+    command = [python, "-m", "wandb", "sync", "-n", "1", str(offline.home / "wandb")]
     subprocess.run(command, check=True, capture_output=True)
 
     assert _losses(offline.runs["train"]) == {0: 0.7, 20: 0.6, 40: 0.5, 60: 0.4}

@@ -25,6 +25,8 @@ from tests.judge.examples import RIVAL, compare, judged
 PROJECT = Path(__file__).parents[3]
 WHERE = f"Where: {RUN_URL}/plugin/report"
 
+pytestmark = pytest.mark.usefixtures("quick_steps")
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
