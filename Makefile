@@ -105,8 +105,7 @@ env: ready
 	@$(BIN)/python -m scripts.env
 
 ready: $(ALL)
-	@$(MIGRATE)
-	@$(KNOW_DAGS)
+	@[ "$$AIRFLOW_HOME/ready" -nt requirements/all.txt ] || { $(QUIET) $(BIN)/python -m scripts.ready >&2 && touch "$$AIRFLOW_HOME"/{migrated,ready}; }
 
 # Without the project's packages: a machine that runs containers needs none.
 secrets:
@@ -173,9 +172,6 @@ INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requiremen
 INSTALL_PROJECT = $(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate
 MIGRATE = [ "$$AIRFLOW_HOME/migrated" -nt requirements/all.txt ] || { $(QUIET) $(BIN)/airflow db migrate >&2 && touch "$$AIRFLOW_HOME/migrated"; }
-# What `airflow dags list` shows before a DAG processor has run.
-KNOW_DAGS = [ "$$AIRFLOW_HOME/ready" -nt "$$AIRFLOW_HOME/migrated" ] || { $(QUIET) $(BIN)/airflow pools set gpu 1 "One training at a time" > /dev/null && \
-	$(QUIET) $(BIN)/airflow dags reserialize >&2 && touch "$$AIRFLOW_HOME/ready"; }
 QUIET = AIRFLOW__LOGGING__LOGGING_LEVEL=CRITICAL
 CONF = import json, os; print(json.dumps({name.lower(): True for name in ("FORCE", "DRY_RUN") if os.environ.get(name)}))
 

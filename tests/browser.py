@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Frame, FrameLocator, Page, expect, sync_playwright
+from playwright.sync_api import Frame, FrameLocator, Locator, Page, expect, sync_playwright
 
 from tests.live import Airflow
 
@@ -28,14 +29,10 @@ SIZES = ((1440, 900), (1024, 768))
 THEMES = ("light", "dark")
 _SECONDS = 120  # a busy machine
 _COLOURS = 256
+_NOWHERE = "/nowhere"
 _FOLLOW = """path => {
-    for (const frame of document.querySelectorAll('iframe')) frame.contentDocument.left = true
     history.pushState({}, '', path)
     dispatchEvent(new PopStateEvent('popstate', {state: {}}))
-}"""
-_DRAWN = """() => {
-    const frames = [...document.querySelectorAll('iframe')]
-    return frames.length && !frames.some(frame => frame.contentDocument.left)
 }"""
 
 
@@ -55,22 +52,37 @@ class Person:
         expect(self.page.get_by_role("link", name="Dags", exact=True)).to_be_visible()
 
     def open(self, path: str) -> None:
-        """Open a page of the UI by its path.
+        """Open a page of the UI by its path, as links do, which load the UI only once.
 
-        One of ours, which the UI shows in a frame, is opened from another page as links do, which load the UI only
-        once. The page before stays until the next one is drawn: nobody reads it as the next one. The UI may append the
-        frame's own path to the address.
+        The page before stays until the next one is drawn, and must not be read as that one. So the person comes from a
+        page that does not exist: when the UI says so, nothing is left of the page before.
         """
-        address, here = self.airflow.url + path, self.page.evaluate("location.href")
-        if "/plugin/" in path and here.startswith(self.airflow.url) and not here.startswith(address):
-            self.page.evaluate(_FOLLOW, path)
-            self.page.wait_for_function(_DRAWN)
-        else:
-            self.page.goto(address)
+        self.rest()
+        self.page.evaluate(_FOLLOW, path)
+
+    def open_report(self, dag_id: str, run_id: str) -> None:
+        """Open a run's page, and its tab with the report."""
+        self.open(f"/dags/{dag_id}/runs/{quote(run_id)}")
+        self.page.get_by_role("link", name="Report", exact=True).click()
+
+    def open_form(self, dag_id: str) -> "Form":
+        """Open the form that triggers a run."""
+        self.open(f"/dags/{dag_id}")
+        self.page.get_by_role("button", name="Trigger").first.click()
+        return Form(self.page)
+
+    def rest(self) -> None:
+        """Leave Airflow's pages, which ask for news all the time, for one that does not exist."""
+        self.page.evaluate(_FOLLOW, _NOWHERE)
+        expect(self.page.get_by_role("heading", name="404", exact=True)).to_be_visible()
 
     def frame(self) -> FrameLocator:
         """Return the page of ours that the UI shows in a frame."""
         return self.page.frame_locator("iframe")
+
+    def expect_heading(self, words: str) -> None:
+        """Wait for a heading of the page of ours."""
+        expect(self.frame().get_by_role("heading", name=words, exact=True)).to_be_visible()
 
     def scripted_frame(self) -> Frame:
         """Return that page, once it is there, to run a script in it."""
@@ -100,6 +112,29 @@ class Person:
             theme,
         )
         expect(self.page.locator("html")).to_have_class(re.compile(rf"\b{theme}\b"))
+
+
+class Form:
+    """The form that triggers a run."""
+
+    def __init__(self, page: Page) -> None:
+        self.dialog = page.get_by_role("dialog")
+
+    def open_section(self, name: str) -> None:
+        """Open a section; the one that was open closes."""
+        section = self.dialog.get_by_role("button", name=name, exact=True)
+        if section.get_attribute("aria-expanded") != "true":
+            section.click()
+        expect(section).to_have_attribute("aria-expanded", "true")
+
+    def field(self, name: str) -> Locator:
+        """Return the field of a Param; its section must be open."""
+        return self.dialog.locator(f"[name=element_{name}]")
+
+    def trigger(self) -> None:
+        """Trigger the run."""
+        self.dialog.get_by_role("button", name="Trigger").click()
+        expect(self.dialog).to_be_hidden()
 
 
 @contextmanager

@@ -63,7 +63,6 @@ def pytest_unconfigure() -> None:
 
 # Files that take half a minute or more, the longest first; `pytest --durations 25` tells.
 _LONG = (
-    "airflow/test_production.py",
     "airflow/test_story.py",
     "contracts/test_crash.py",
     "airflow/test_wandb.py",
@@ -74,7 +73,6 @@ _LONG = (
     "training/test_train.py",
     "airflow/test_approval.py",
     "scripts/test_up.py",
-    "airflow/step/test_machines.py",
     "training/test_hardware.py",
     "contracts/test_served_form.py",
     "test_cli.py",

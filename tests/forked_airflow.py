@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from runpy import run_module
 from typing import Any
 from unittest.mock import patch
 
@@ -51,7 +52,8 @@ def forked_airflow() -> Iterator[str]:
 def quick_make(folder: Path, *, python: str) -> list[str]:
     """Return a `make` with this Python and an Airflow that waits for no import; the folder has these programs then."""
     (folder / "airflow").symlink_to(os.environ["FORKED_AIRFLOW"])
-    (folder / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
+    ready = f'[ "$*" != "-m scripts.ready" ] || exec {shlex.quote(os.environ["FORKED_AIRFLOW"])} "$@"'
+    (folder / "python").write_text(f'#!/bin/sh\n{ready}\nexec {shlex.quote(python)} "$@"\n')
     (folder / "python").chmod(0o755)
     (folder / "uv").touch()
     return ["make", "--assume-old=.venv/installed-all", "--eval", f"override BIN := {folder}"]
@@ -75,10 +77,13 @@ def preload() -> None:
 
 
 def run() -> None:
-    """Run the command line of this process in its environment."""
+    """Run the command line of this process in its environment; `-m MODULE` is one that runs commands of Airflow."""
     _read_settings()
     import_module("airflow.settings").initialize()
-    sys.exit(import_module("airflow.__main__").main())
+    if sys.argv[1:2] == ["-m"]:
+        run_module(sys.argv[2], run_name="__main__")
+    else:
+        sys.exit(import_module("airflow.__main__").main())
 
 
 def _read_settings() -> None:

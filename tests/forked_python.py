@@ -31,6 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from types import SimpleNamespace
+from typing import NoReturn
 from unittest.mock import patch
 from weakref import finalize
 
@@ -187,9 +188,22 @@ def _answer(client: socket.socket) -> None:
     os.environ.update(environment)
     tempfile.tempdir = None
     os.chdir(folder)
-    status = _run(argv)
-    client.sendall(bytes([status]))
-    os._exit(status)
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    _tell_status(client)
+    os._exit(_run(argv))
+
+
+def _tell_status(client: socket.socket) -> None:
+    """Let the end of this process, and of none that it forks, tell its status."""
+    end, process = os._exit, os.getpid()
+
+    def tell(status: int) -> NoReturn:
+        if os.getpid() == process:
+            with suppress(OSError):  # the client may have been killed
+                client.sendall(bytes([status]))
+        end(status)
+
+    os._exit = tell
 
 
 def _die_with(client: socket.socket) -> None:

@@ -16,8 +16,6 @@ from typing import Any
 import psutil
 import requests
 
-from tests.forked_airflow import quick_make
-
 PROJECT = Path(__file__).parents[1]
 MAKE = ("make", "--assume-old=.venv/installed-all")
 # Few processes, and patience with a busy machine.
@@ -27,7 +25,10 @@ QUIET = {
     "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes a DAG
 }
+RUN_SECONDS = 600  # that a run may take on a busy machine
 _IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+Run = dict[str, Any]  # as Airflow's API has it
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,40 @@ class Airflow:
         response = self.call("GET", path)
         response.raise_for_status()
         return response.json()
+
+    def switch(self, dag_id: str, *, on: bool) -> None:
+        """Move the switch of a DAG, without which neither its schedule nor a trigger starts a task."""
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", is_paused=not on).raise_for_status()
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Trigger a run, and return its id."""
+        answer = self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def ended(self, dag_id: str, run_id: str) -> Run:
+        """Return a run when it has ended."""
+
+        def over() -> Run | None:
+            run: Run = self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+            return run if run["state"] in ("success", "failed") else None
+
+        what = f"the end of {dag_id} {run_id}"
+        return dict(until(over, seconds=RUN_SECONDS, what=what, told=self.said, every=1))
+
+    def only_run(self, dag_id: str, run_type: str) -> Run:
+        """Return the only run that was started in this way, when it has ended."""
+
+        def started() -> Any:
+            return self.get(f"/api/v2/dags/{dag_id}/dagRuns?run_type={run_type}")["dag_runs"]
+
+        what = f"the {run_type} run of {dag_id}"
+        (run,) = until(started, seconds=RUN_SECONDS, what=what, told=self.said, every=1)
+        return self.ended(dag_id, run["dag_run_id"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the task instances of a run."""
+        return list(self.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"])
 
 
 class Terminal:
@@ -132,15 +167,14 @@ def make_up(home: Path, *arguments: str, **variables: str) -> Iterator[Terminal]
         _kill_all(set(processes_of(home)) - before)
 
 
-@contextmanager
-def running_airflow(folder: Path, *arguments: str, **variables: str) -> Iterator[Airflow]:
-    """Run `make up` until it has told its address, and yield Airflow; its parts wait for no import."""
-    home, programs = folder / "home", folder / "bin"
-    programs.mkdir()
-    _, *quick = quick_make(programs, python=sys.executable)
-    variables = {"PATH": f"{programs}:{os.environ['PATH']}", **variables}
-    with make_up(home, f"PORT={free_port()}", *quick, *arguments, **variables) as terminal:
-        yield wait_for_airflow(terminal, home)
+def wait_for_parts(terminal: Terminal) -> None:
+    """Wait until `make up` has started all parts, of which none need be ready."""
+    until(
+        lambda: "The logs of its parts" in terminal.printed,
+        seconds=60,
+        what="the start",
+        told=lambda: terminal.printed,
+    )
 
 
 def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
@@ -167,7 +201,7 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
     )
 
 
-def wait_for_question(airflow: Airflow, dag_id: str, run_id: str, *, seconds: float) -> Mapping[str, Any]:
+def wait_for_question(airflow: Airflow, dag_id: str, run_id: str) -> Mapping[str, Any]:
     """Wait until a run asks a person, and return the question.
 
     The scheduler must know that the task waits: Airflow loses an answer that comes before that.
@@ -186,7 +220,7 @@ def wait_for_question(airflow: Airflow, dag_id: str, run_id: str, *, seconds: fl
     def beat() -> Any:
         return airflow.get("/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
 
-    (question,) = until(asked, seconds=seconds, what="the question")
+    (question,) = until(asked, seconds=RUN_SECONDS, what="the question", told=airflow.said, every=1)
     until(known, seconds=120, what="the scheduler's word of the task that waits")
     last = beat()
     until(lambda: beat() != last, seconds=120, what="the scheduler's next heartbeat")
@@ -216,13 +250,15 @@ def _is_of(process: psutil.Process, home: Path) -> bool:
         return False
 
 
-def until(ready: Callable[[], Any], *, seconds: float, what: str, told: Callable[[], str] = str) -> Any:
-    """Wait until `ready` returns a true value, and return it."""
+def until(
+    ready: Callable[[], Any], *, seconds: float, what: str, told: Callable[[], str] = str, every: float = 0.5
+) -> Any:
+    """Wait until `ready`, which is asked every half a second or as said, returns a true value, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := ready():
             return found
-        time.sleep(0.5)
+        time.sleep(every)
     raise AssertionError(f"{what} was not there after {seconds} s: {told()}")
 
 

@@ -1,7 +1,7 @@
 """Run the services of docker-compose.yaml as processes of this machine, with PostgreSQL and Redis but no containers.
 
 Each service has the command and the environment that the file gives it. Only addresses and folders differ, the schedule
-is every five minutes, and each Celery worker has a name, because all workers share a host here.
+is once a day, at this minute, and each Celery worker has a name, because all workers share a host here.
 """
 
 import os
@@ -13,9 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import yaml
 
@@ -30,13 +32,17 @@ SECRETS = {
     "AIRFLOW_ADMIN_PASSWORD": "the password of the admin",
 }
 _VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([-?])([^${}]*))?\}")
-OFTEN = "*/5 * * * *"  # Airflow makes up at once for a run that was due less than five minutes ago
 _STARTED_FIRST = ("postgres", "redis", "init")
 
 
 def installed(program: str) -> str | None:
     """Find a program of PostgreSQL or Redis; on Debian, PostgreSQL's programs are not on the PATH."""
     return shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
+
+
+needs_services = pytest.mark.skipif(
+    not (installed("initdb") and installed("redis-server")), reason="PostgreSQL and Redis are not installed"
+)
 
 
 def compose_services(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -60,10 +66,13 @@ class Production(Airflow):
 
 
 @contextmanager
-def running_production(folder: Path, python: str) -> Iterator[Production]:
-    """Run all services of the file until the context ends; each step is a process of this Python."""
+def running_production(folder: Path, python: str, **variables: str) -> Iterator[Production]:
+    """Run all services of the file until the context ends; each step is a process of this Python.
+
+    The variables are those that `sincere.env` gives all parts; the DAGs are those of the folder's `dags`.
+    """
     ports = {name: str(free_port()) for name in ("postgres", "redis", "api", "worker_log", "trigger_log")}
-    parts = _Parts(folder, ports, python)
+    parts = _Parts(folder, ports, variables | {"ML_PYTHON": python})
     with ExitStack() as started:
         started.enter_context(_postgres(ports["postgres"]))
         redis = [installed("redis-server"), "--bind", "127.0.0.1", "--port", ports["redis"], "--save", ""]
@@ -90,17 +99,17 @@ def running_production(folder: Path, python: str) -> Iterator[Production]:
 class _Parts:
     """The services' commands and environments, with this machine's addresses and folders."""
 
-    def __init__(self, folder: Path, ports: Mapping[str, str], python: str) -> None:
+    def __init__(self, folder: Path, ports: Mapping[str, str], variables: Mapping[str, str]) -> None:
         told = {
             "SINCERE_SOURCES": str(folder.parent),
-            "SINCERE_SCHEDULE": OFTEN,
+            # Airflow makes up at once for a run that was due less than a tenth of a day ago.
+            "SINCERE_SCHEDULE": f"{datetime.now(UTC):%M %H} * * *",
             "UI_URL": f"http://127.0.0.1:{ports['api']}",
             "QUEUES": "default",
         }
         services = compose_services({**SECRETS, **told})
         self.services = {name: each for name, each in services.items() if each.get("profiles") in (None, ["gpu"])}
         self._folder = folder
-        dags = shutil.copytree(PROJECT / "dags", folder / "dags")
         self._places = {
             "@postgres/": f"@127.0.0.1:{ports['postgres']}/",
             "//redis:6379/": f"//127.0.0.1:{ports['redis']}/",
@@ -108,17 +117,17 @@ class _Parts:
             "/var/lib/sincere": str(folder / "state"),
         }
         self._here = {
+            **variables,
             # A program `airflow` that waits for no import comes first.
             "PATH": ":".join(str(Path(file).parent) for file in (os.environ["FORKED_AIRFLOW"], sys.executable))
             + f":{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT),
             "SINCERE_HOME": str(folder / "state"),
-            "ML_PYTHON": python,
             "TF_USE_LEGACY_KERAS": "1",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",  # a busy machine
             "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes a DAG
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
             "AIRFLOW__API__PORT": ports["api"],

@@ -39,6 +39,15 @@ def test_a_module_gets_arguments_folder_and_environment_and_gives_its_status(pyt
     assert (done.returncode, done.stdout, done.stderr) == (65, f"['a b', 'c'] jane {tmp_path}\n", "")
 
 
+def test_a_process_finds_modules_where_its_environment_says_and_may_end_at_once(python, tmp_path):
+    (tmp_path / "sudden.py").write_text(
+        "import os\nif os.fork() == 0:\n    os._exit(3)\nos.wait()\nprint('here', flush=True)\nos._exit(7)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([python, "-m", "sudden"], env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "here\n")
+
+
 def test_the_command_line_runs_as_a_module(python):
     done = subprocess.run([python, "-m", "ml", "nonesuch"], check=False, capture_output=True, text=True)
     assert done.returncode == 2

@@ -1,10 +1,12 @@
-"""`make up` and `make env`, as a person meets them in a terminal."""
+"""`make up` and `make env`, as a person meets them in a terminal and in a browser.
+
+The DAG is one for two machines, which train together in a real Airflow.
+"""
 
 import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import sqlite3
 import stat
@@ -12,25 +14,32 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import expect
+from retraining.params import folder_name
 
-from scripts.up import PARTS
+from ml.source.sample import write_sample
+from tests.airflow.step.test_figures import listening
+from tests.browser import browsing, needs_chromium
 from tests.live import (
     MAKE,
     PROJECT,
     Airflow,
+    Run,
     Terminal,
-    command_of,
     environment_of,
     free_port,
     make_up,
     processes_of,
     until,
     wait_for_airflow,
+    wait_for_parts,
 )
+from tests.tiny import write_tiny_config
 
 # Many tasks at once, each of which says in which process it ran.
 _CROWD = """
@@ -50,15 +59,13 @@ def crowd():
 
 crowd()
 """
-# The steps of the runs that the scheduler starts; those of a shell run the real program.
-_ENDLESS_STEP = """#!/bin/sh
-echo $$ > "${0%/*}/pid"
+# The steps of the runs that the scheduler starts: with a file `endless` beside it, they never end.
+_STEP = """#!/bin/sh
+[ -e "${{0%/*}}/endless" ] || exec {python} "$@"
+echo $$ > "${{0%/*}}/pid"
 exec sleep 1000
 """
-_STUBBORN_PART = """#!/bin/bash
-(trap '' TERM INT HUP; exec sleep 1000) &
-exec tail -f /dev/null "$1" 2> /dev/null
-"""
+RETRAIN = "retrain_quora"
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 
@@ -95,17 +102,47 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def step(tmp_path_factory: pytest.TempPathFactory, python: str) -> Path:
     """The program that each step of the scheduler's runs is."""
-    program = tmp_path_factory.mktemp("step") / "endless"
-    program.write_text(_ENDLESS_STEP, encoding="utf-8")
+    program = tmp_path_factory.mktemp("step") / "step"
+    program.write_text(_STEP.format(python=python), encoding="utf-8")
     program.chmod(0o755)
     return program
 
 
 @pytest.fixture(scope="module")
-def terminal(home: Path, arguments: list[str], temporary: Path, step: Path) -> Iterator[Terminal]:
-    with make_up(home, *arguments, ML_PYTHON=str(step), TMPDIR=str(temporary)) as terminal:
+def figures() -> Iterator[tuple[dict[tuple[str, ...], float], str]]:
+    """What Airflow's tasks have told by OpenTelemetry, and the address where a collector listens."""
+    figures: dict[tuple[str, ...], float] = {}
+    with listening(figures) as port:
+        yield figures, f"http://127.0.0.1:{port}/v1/metrics"
+
+
+@pytest.fixture(scope="module")
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, step: Path, figures: tuple[object, str], temporary: Path
+) -> dict[str, str]:
+    """Settings by which two machines train on a few questions; the schedule is far from now, before and behind."""
+    folder = tmp_path_factory.mktemp("input")
+    write_sample(folder / "questions.csv", rows=1500, seed=1)
+    return {
+        "ML_PYTHON": str(step),
+        "TMPDIR": str(temporary),
+        "SINCERE_MACHINES": "2",
+        "SINCERE_ADDRESS": "127.0.0.1",
+        "SINCERE_SCHEDULE": f"0 {(datetime.now(UTC).hour + 12) % 24} * * *",
+        "SINCERE_SOURCE": str(folder / "questions.csv"),
+        "SINCERE_CONFIG": str(write_tiny_config(folder)),
+        "SINCERE_LOG_FORMAT": "json",
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": figures[1],
+    }
+
+
+@pytest.fixture(scope="module")
+def terminal(home: Path, arguments: list[str], settings: dict[str, str]) -> Iterator[Terminal]:
+    with make_up(home, *arguments, **settings) as terminal:
         yield terminal
 
 
@@ -210,13 +247,69 @@ def test_what_is_no_port_is_refused(port: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def trained(airflow: Airflow) -> Run:
+    """A run in which two machines train, when it has ended; a shell, which has not these settings, comes later."""
+    room = {"pool": "gpu", "slots": 2, "description": "two machines", "include_deferred": False}
+    airflow.call("PATCH", "/api/v2/pools/gpu", **room).raise_for_status()
+    airflow.switch(RETRAIN, on=True)
+    return airflow.ended(RETRAIN, airflow.trigger(RETRAIN))
+
+
+def test_airflow_starts_all_machines_at_once_and_they_train_one_model(airflow: Airflow, trained: Run) -> None:
+    run_id = trained["dag_run_id"]
+    tasks = {(task["task_id"], task["map_index"]): task["state"] for task in airflow.tasks(RETRAIN, run_id)}
+    assert (tasks["train", -1], tasks["join", 0], tasks["promoted", -1]) == ("success",) * 3, airflow.said()
+    joined = f"/api/v2/dags/{RETRAIN}/dagRuns/{run_id}/taskInstances/join/xcomEntries/return_value"
+    told = airflow.get(f"{joined}?map_index=0&deserialize=true")["value"]
+    told = json.loads(told) if isinstance(told, str) else told
+    assert (told["record"], told["worker"], told["machines"]) == ("Joined", 1, 2)
+
+
+@pytest.mark.usefixtures("trained")
+def test_its_tasks_tell_their_figures_by_opentelemetry(figures: tuple[dict[tuple[str, ...], float], str]) -> None:
+    told, _ = figures
+    labels = {label for name in told if name[0] == "airflow.sincere.step.seconds" for label in name[1:]}
+    assert labels >= {"quora", "snapshot", "train", "join", "decide", "promote"}
+    assert told["airflow.sincere.verdicts", "promote", "quora"] == 1
+    assert told["airflow.sincere.alarms", "quora"] == 0
+
+
+def test_a_variable_makes_each_line_of_a_step_an_object_with_the_run(
+    airflow: Airflow, trained: Run, home: Path
+) -> None:
+    run_id = trained["dag_run_id"]
+    (file,) = (airflow.logs / f"dag_id={RETRAIN}" / f"run_id={run_id}" / "task_id=split").glob("*.log")
+    events = [json.loads(line)["event"] for line in file.read_text(encoding="utf-8").splitlines()]
+    told = [json.loads(event) for event in events if event.startswith("{")]
+    assert told
+    assert {(each["command"], each["run_id"]) for each in told} == {("split", folder_name(run_id))}
+
+
+@needs_chromium
+def test_a_person_logs_in_with_the_password_triggers_a_run_and_reads_what_came_of_it(
+    airflow: Airflow, trained: Run
+) -> None:
+    with browsing(airflow) as person:
+        person.open_form(RETRAIN).trigger()
+        person.rest()
+        runs = airflow.get(f"/api/v2/dags/{RETRAIN}/dagRuns?order_by=-run_after")["dag_runs"]
+        run = airflow.ended(RETRAIN, runs[0]["dag_run_id"])
+        assert (len(runs), run["triggering_user_name"]) == (2, "admin")
+        person.open_report(RETRAIN, run["dag_run_id"])
+        person.expect_heading("Unchanged")
+        person.open(f"/dags/{RETRAIN}/plugin/promotions")
+        expect(person.frame().locator(".big")).to_have_text("v1")
+        expect(person.frame().get_by_text("There is no champion yet").first).to_be_visible()
+
+
 def test_plain_airflow_works_in_any_folder(shell: Shell) -> None:
     listed = shell("airflow dags list --columns dag_id --output json 2> /dev/null")
     assert {"dag_id": "retrain_quora"} in json.loads(listed.stdout.splitlines()[-1])
 
 
 def test_the_schedulers_of_a_home_leave_the_runs_of_a_shell_alone(shell: Shell, airflow: Airflow, dags: Path) -> None:
-    airflow.call("PATCH", "/api/v2/dags/crowd", is_paused=False).raise_for_status()
+    airflow.switch("crowd", on=True)
     tested = shell('"$FORKED_AIRFLOW" dags test crowd')
     assert tested.returncode == 0, tested.stdout + tested.stderr
     seen = [line.split() for line in (dags / "seen.txt").read_text().splitlines()]
@@ -224,8 +317,7 @@ def test_the_schedulers_of_a_home_leave_the_runs_of_a_shell_alone(shell: Shell, 
     assert len({pid for _, pid in seen}) == 1
     (run,) = airflow.get("/api/v2/dags/crowd/dagRuns")["dag_runs"]
     assert run["state"] == "success"
-    tasks = airflow.get(f"/api/v2/dags/crowd/dagRuns/{run['dag_run_id']}/taskInstances")["task_instances"]
-    assert {task["try_number"] for task in tasks} == {1}
+    assert {task["try_number"] for task in airflow.tasks("crowd", run["dag_run_id"])} == {1}
 
 
 def test_one_task_runs_alone(shell: Shell, airflow: Airflow, dags: Path) -> None:
@@ -250,8 +342,9 @@ def test_two_processes_share_the_database(airflow: Airflow) -> None:
 def test_ctrl_c_ends_all_parts_and_the_step_that_runs(
     terminal: Terminal, airflow: Airflow, home: Path, temporary: Path, step: Path
 ) -> None:
-    airflow.call("PATCH", "/api/v2/dags/retrain_quora", is_paused=False).raise_for_status()
-    airflow.call("POST", "/api/v2/dags/retrain_quora/dagRuns", logical_date=None).raise_for_status()
+    step.with_name("endless").touch()
+    airflow.switch(RETRAIN, on=True)
+    run_id = airflow.trigger(RETRAIN)
     until(lambda: step.with_name("pid").exists(), seconds=120, what="the step")
     terminal.press_ctrl_c()
     terminal.wait(seconds=120)
@@ -259,146 +352,18 @@ def test_ctrl_c_ends_all_parts_and_the_step_that_runs(
     assert list(temporary.iterdir()) == []
     assert "Traceback" not in terminal.printed
     with closing(sqlite3.connect(home / "airflow" / "airflow.db")) as database:
-        query = "select state from task_instance where dag_id = 'retrain_quora' and task_id = 'snapshot'"
-        assert database.execute(query).fetchall() == [("up_for_retry",)]
+        query = "select state from task_instance where run_id = ? and task_id = 'snapshot'"
+        assert database.execute(query, [run_id]).fetchall() == [("up_for_retry",)]
 
 
 @pytest.fixture
 def starting(home: Path, arguments: list[str], terminal: Terminal) -> Iterator[Terminal]:
     """A start on a home that has been used; all parts run, but none is ready."""
     with make_up(home, *arguments) as starting:
-        _wait_for_parts(starting)
+        wait_for_parts(starting)
         yield starting
 
 
 def test_a_closed_terminal_leaves_nothing_behind(starting: Terminal, home: Path) -> None:
     starting.close()
-    _wait_for_the_end(home)
-
-
-# `make up` to which each part has run for a while as soon as it has begun.
-_PATIENT_UP = "import sys; from scripts import up; up._SETTLED_SECONDS = 0; sys.exit(up.main())"
-
-
-@pytest.fixture
-def up_command() -> list[str]:
-    """The program behind `make up`."""
-    return ["-m", "scripts.up"]
-
-
-@pytest.fixture
-def stubborn_start(tmp_path: Path, up_command: list[str]) -> Iterator[Terminal]:
-    """The start of parts that end at a signal, and leave a child that does not, as Airflow's scheduler may."""
-    program = tmp_path / "bin" / "airflow"
-    program.parent.mkdir()
-    program.write_text(_STUBBORN_PART, encoding="utf-8")
-    program.chmod(0o755)
-    (tmp_path / "airflow").mkdir()
-    variables = {
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__API__PORT": str(free_port()),
-        "AIRFLOW__API__BASE_URL": "http://localhost:9",
-    }
-    command = [".venv/bin/python", *up_command]
-    environment = environment_of(tmp_path, **variables)
-    terminal = Terminal(command, environment=environment, screen=tmp_path.with_suffix(".screen"))
-    try:
-        yield terminal
-    finally:
-        terminal.end()
-        for process in processes_of(tmp_path):
-            process.kill()
-
-
-@pytest.fixture
-def stubborn(stubborn_start: Terminal, tmp_path: Path) -> Terminal:
-    """The same, when all parts run."""
-    _wait_for_parts(stubborn_start)
-    until(lambda: len(_children(tmp_path)) == len(PARTS), seconds=30, what="the children")
-    return stubborn_start
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_signals_that_come_while_parts_start_leave_nothing_behind(
-    stubborn_start: Terminal, tmp_path: Path, part: str
-) -> None:
-    ours = until(lambda: _starters(tmp_path), seconds=30, what="the process that starts the parts")[0]
-    log = tmp_path / "airflow" / "logs" / f"{part}.log"
-    while not log.exists():
-        assert not stubborn_start.has_ended
-    for number in (signal.SIGSTOP, signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
-        ours.send_signal(number)
-    assert stubborn_start.wait() == 0
-    assert processes_of(tmp_path) == []
-    assert "Traceback" not in stubborn_start.printed
-
-
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
-def test_parts_end_with_the_process_that_started_them(stubborn: Terminal, tmp_path: Path) -> None:
-    _starter(tmp_path).kill()
-    until(
-        lambda: not [process for process in processes_of(tmp_path) if _part(process)],
-        seconds=30,
-        what="the end of the parts",
-    )
-
-
-def test_a_part_that_dies_at_once_ends_the_others_with_its_name_and_log(stubborn: Terminal, tmp_path: Path) -> None:
-    _process_of("dag-processor", tmp_path).kill()
-    assert stubborn.wait() != 0
-    assert "make up: the dag-processor has ended with status -9; see " in stubborn.printed
-    assert processes_of(tmp_path) == []
-
-
-@pytest.mark.parametrize("up_command", [["-c", _PATIENT_UP]])
-def test_a_part_that_dies_later_is_started_again(stubborn: Terminal, tmp_path: Path) -> None:
-    dead = _process_of("scheduler", tmp_path)
-    dead.kill()
-    until(lambda: "is started again" in stubborn.printed, seconds=30, what="the word", told=lambda: stubborn.printed)
-    log = tmp_path / "airflow" / "logs" / "scheduler.log"
-    assert f" the scheduler has ended with status -9, and is started again; its log says why: {log}" in stubborn.printed
-    until(lambda: _processes_of("scheduler", tmp_path), seconds=30, what="the new scheduler")
-    until(lambda: len(_children(tmp_path)) == len(PARTS), seconds=30, what="the children, without those of the dead")
-    stubborn.press_ctrl_c()
-    assert stubborn.wait() == 0
-    assert processes_of(tmp_path) == []
-
-
-def _process_of(part: str, home: Path) -> psutil.Process:
-    return _processes_of(part, home)[0]
-
-
-def _processes_of(part: str, home: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(home) if _part(process) == part]
-
-
-def _starter(home: Path) -> psutil.Process:
-    (ours,) = _starters(home)
-    return ours
-
-
-def _starters(home: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(home) if command_of(process)[1:] == ["-m", "scripts.up"]]
-
-
-def _part(process: psutil.Process) -> str:
-    """The name of the part whose process it is; none for its child."""
-    return next((word for word in command_of(process) if word in PARTS), "")
-
-
-def _children(home: Path) -> list[psutil.Process]:
-    return [process for process in processes_of(home) if command_of(process)[:1] == ["sleep"]]
-
-
-def _wait_for_parts(terminal: Terminal) -> None:
-    until(
-        lambda: "The logs of its parts" in terminal.printed,
-        seconds=60,
-        what="the start",
-        told=lambda: terminal.printed,
-    )
-
-
-def _wait_for_the_end(home: Path) -> None:
     until(lambda: not processes_of(home), seconds=120, what="the end", told=lambda: str(processes_of(home)))

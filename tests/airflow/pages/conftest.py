@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -68,6 +69,14 @@ def reader(_app, home: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
         return TestClient(_app, headers={"Authorization": f"Bearer {token}"})
 
     return client
+
+
+@pytest.fixture
+def quick_questions(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the pages ask by processes that wait for no import."""
+    from retraining.pages import process
+
+    monkeypatch.setattr(process, "sys", SimpleNamespace(executable=python))
 
 
 @pytest.fixture

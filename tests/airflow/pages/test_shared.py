@@ -13,6 +13,7 @@ from tests.airflow.pages.examples import decide_next
 from tests.airflow.pages.places import DAG, Client, seen
 from tests.places import ADDRESSES, open_shared_run
 
+pytestmark = pytest.mark.usefixtures("quick_questions")
 RUNS = f"/retraining/dags/{DAG}/runs"
 
 

@@ -48,6 +48,7 @@ def test_a_registry_in_wandb_tells_its_history(recorded, place: Place) -> None:
     assert [(entry.version, entry.run_id) for entry in told.history] == [("v0", ENTRY.run_id)]
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_the_key_may_be_a_connection_of_airflow(recorded, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY")
     connection = json.dumps({"conn_type": "generic", "password": recorded.key})
@@ -55,6 +56,7 @@ def test_the_key_may_be_a_connection_of_airflow(recorded, place: Place, monkeypa
     assert isinstance(ask_registry(place), Told)
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_it_is_asked_once_a_minute(recorded, place: Place) -> None:
     assert isinstance(ask_registry(place), Told)
     asked = len(recorded.requests)
@@ -62,6 +64,7 @@ def test_it_is_asked_once_a_minute(recorded, place: Place) -> None:
     assert len(recorded.requests) == asked
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_an_outage_is_a_message_above_what_runs_have_kept(
     wandb_server, home: Path, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +77,7 @@ def test_an_outage_is_a_message_above_what_runs_have_kept(
     assert page.partition('id="decisions"')[2].count(">Why</a>") == 1
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_an_outage_is_a_message_on_each_models_own_card(
     wandb_server, home: Path, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +100,7 @@ def test_a_server_that_is_silent_is_not_waited_for(wandb_server, place: Place, m
     assert away.what == "no answer came within 1 seconds"
 
 
+@pytest.mark.usefixtures("quick_questions")
 def test_an_expired_key_is_named_with_what_to_do(wandb_server, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "local-" + "f" * 40)
     away = ask_registry(place)
