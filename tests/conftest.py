@@ -4,6 +4,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -44,6 +45,7 @@ _OPEN = ExitStack()
 def pytest_configure(config: pytest.Config) -> None:
     """Start the Python and the Airflow that wait for no import, one of each for all processes of pytest-xdist."""
     if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
         # Tests of training, which `make test` runs apart, use what steps import alone.
         imported = STEPS if config.args == ["tests/training"] else (*TESTS, *STEPS)
         os.environ["FORKED_PYTHON"] = _OPEN.enter_context(forked_python(*imported))
