@@ -84,7 +84,7 @@ coverage: export COVERAGE_PROJECT := $(CURDIR)
 coverage: $(DEV)
 	rm -rf build/coverage
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test
-	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --precision 1
+	$(BIN)/python -W ignore -m coverage combine --quiet && $(BIN)/coverage report --skip-covered --precision 1
 
 test-containers: $(DEV)
 	@docker compose version > /dev/null && docker version > /dev/null || { echo "make test-containers needs a Docker engine with Compose" >&2; exit 1; }
