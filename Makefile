@@ -164,7 +164,7 @@ $(AUDIT)/installed: requirements/audit.txt | $(UV)
 
 # The images' locks: sincere-airflow, sincere-ml, sincere-ml-cuda.
 IMAGE_LOCKS := airflow all cuda
-# Files in the order of tests/conftest.py. Three workers for two cores: the tests of a running Airflow wait much.
+# Files in the order of tests/conftest.py. Five workers for two cores: the tests of a running Airflow wait much.
 PYTEST_FILES = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 NO_TESTS = 5
 INSTALL = $(UV) pip install --python $(BIN)/python --require-hashes --requirements $<

@@ -56,6 +56,8 @@ TESTS = (
 _kept: list[type] = []
 _PROGRAM = """#!{python} -IS
 import array, json, os, signal, socket, sys
+handed_on = signal.SIGTERM, signal.SIGINT
+signal.pthread_sigmask(signal.SIG_BLOCK, handed_on)  # until there is a process to hand them on to
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     sys.argv[1:1] = {words!r}
@@ -63,8 +65,9 @@ with socket.socket(socket.AF_UNIX) as server:
     server.sendmsg([len(job).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
     server.sendall(job)
     child = int.from_bytes(server.recv(4), "big")
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in handed_on:
         signal.signal(number, lambda number, frame: os.killpg(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handed_on)
     status = server.recv(1)
 if not status:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -77,6 +77,23 @@ def test_a_process_that_is_killed_is_seen_to_be(sleeper, number):
     assert psutil.wait_procs([process], timeout=60)[1] == []
 
 
+def test_a_program_that_is_told_to_end_before_it_has_a_process_ends_with_it(tmp_path, monkeypatch):
+    asked, may_answer = tmp_path / "asked", tmp_path / "may_answer"
+    for pipe in (asked, may_answer):
+        os.mkfifo(pipe)
+    module = f"from pathlib import Path\nPath({str(asked)!r}).write_text('')\nPath({str(may_answer)!r}).read_text()\n"
+    (tmp_path / "waiting.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        forked_python("waiting") as python,
+        subprocess.Popen([python, "-c", "import time; time.sleep(600)"]) as program,
+    ):
+        asked.read_text()
+        program.terminate()
+        may_answer.write_text("")
+        assert program.wait(timeout=60) == -signal.SIGKILL
+
+
 def test_the_pythons_that_it_starts_wait_for_no_import_either(python):
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(sys.executable)'])"
     done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
