@@ -1,6 +1,7 @@
 """Run the command line in processes that kill themselves with SIGKILL at a chosen change of a home.
 
-A change is a file opened for writing, a rename, a link, a removal or a new folder below the home, or a new process.
+Or in one that copies the home at each change: a copy is what a SIGKILL there would leave. A change is a file opened for
+writing, a rename, a link, a removal or a new folder below the home, or a new process.
 `python -m tests.doomed NAMESPACE MODULE…` imports the modules, then reads one job per line and forks a process for each
 job. So each job has a fresh process and does not wait for imports, nor for the digests of code and libraries.
 TensorFlow survives a fork as long as it has not been used.
@@ -17,10 +18,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,11 +70,16 @@ class Processes:
     def run(self, home: Path, command: Sequence[str], death: Death = NEVER, *, serve: bool = True) -> Ended:
         """Run a command on a home; without `serve`, a rollback does not probe its target."""
         job = {"home": str(home), "command": list(command), "death": asdict(death), "serve": serve}
-        print(json.dumps(job), file=self._server.stdin, flush=True)
-        changes = []
-        while (line := self._server.stdout.readline().rstrip("\n")).startswith("change "):
-            changes.append(line.removeprefix("change "))
-        return Ended(int(line.removeprefix("ended ")), tuple(changes))
+        return self._ended(job)
+
+    def run_and_copy(self, home: Path, command: Sequence[str], copies: Path, *, serve: bool = True) -> Ended:
+        """Run a command on a home, and copy it before each of its changes and after each file that it opens.
+
+        The copies are in one folder, by their order.
+        """
+        copies.mkdir()
+        job = {"home": str(home), "command": list(command), "death": asdict(NEVER), "serve": serve}
+        return self._ended({**job, "copies": str(copies)})
 
     def run_on_full_disk(self, home: Path, command: Sequence[str], spare: int, *, serve: bool = True) -> Ended:
         """Run a command on a home that lies on a disk with so many bytes to spare; then the home is what was left."""
@@ -84,6 +91,13 @@ class Processes:
         while not (line := self._server.stdout.readline()).startswith("ended "):
             pass
         return Ended(int(line.removeprefix("ended ")), (), said.read_text(encoding="utf-8"))
+
+    def _ended(self, job: dict[str, Any]) -> Ended:
+        print(json.dumps(job), file=self._server.stdin, flush=True)
+        changes = []
+        while (line := self._server.stdout.readline().rstrip("\n")).startswith("change "):
+            changes.append(line.removeprefix("change "))
+        return Ended(int(line.removeprefix("ended ")), tuple(changes))
 
 
 def mounts_are_allowed() -> bool:
@@ -177,28 +191,62 @@ def _run(job: dict[str, Any], report: int) -> int:
     # The forked one does not see our mounts.
     python = str(Path(sys.prefix, "bin", "python")) if "disk" in job else os.environ["FORKED_PYTHON"]
     import_module("ml.serve.server_process").sys = SimpleNamespace(executable=python)
-    _watch(job["home"], Death(**job["death"]), report)
+    at = _copying(job["home"], job["copies"]) if "copies" in job else _dying(Death(**job["death"]))
+    _watch(job["home"], report, at)
     return main(job["command"])
 
 
-def _watch(home: str, death: Death, report: int) -> None:
-    matching = 0
+def _watch(home: str, report: int, at: Callable[[str], None]) -> None:
+    """Report each change of the home when it begins, and tell `at` of it."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal matching
         change = _change(home, event, arguments)
-        if change is None:
-            return
-        os.write(report, f"change {change}\n".encode())
-        matching += death.what in change
-        if death.what in change and matching == death.number:
-            sys.setprofile(die_outside) if death.after else os.kill(os.getpid(), signal.SIGKILL)
-
-    def die_outside(frame: Any, event: str, argument: Any) -> None:
-        if frame.f_code is not hook.__code__:  # the audited call has returned
-            os.kill(os.getpid(), signal.SIGKILL)
+        if change is not None:
+            os.write(report, f"change {change}\n".encode())
+            at(change)
 
     sys.addaudithook(hook)
+
+
+def _dying(death: Death) -> Callable[[str], None]:
+    matching = 0
+
+    def at(change: str) -> None:
+        nonlocal matching
+        matching += death.what in change
+        if death.what in change and matching == death.number:
+            _behind(_die) if death.after else _die()
+
+    return at
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _copying(home: str, copies: str) -> Callable[[str], None]:
+    numbers = count(1)
+
+    def copy() -> None:
+        shutil.copytree(home, f"{copies}/{next(numbers):04}")
+
+    def at(change: str) -> None:
+        copy()
+        if change.startswith("open "):
+            _behind(copy)
+
+    return at
+
+
+def _behind(do: Callable[[], None]) -> None:
+    """Do it when the call that is about to make a change has returned, to code that is not of this file."""
+
+    def outside(frame: Any, event: str, argument: Any) -> None:
+        if frame.f_code.co_filename != _behind.__code__.co_filename:
+            sys.setprofile(None)
+            do()
+
+    sys.setprofile(outside)
 
 
 def _change(home: str, event: str, arguments: tuple[Any, ...]) -> str | None:

@@ -11,7 +11,6 @@ killed, its process dies with it.
 import array
 import atexit
 import gc
-import json
 import os
 import runpy
 import select
@@ -54,23 +53,26 @@ TESTS = (
     *("gcsfs", "kubernetes", "kubernetes_asyncio"),
 )
 _kept: list[type] = []
+# To import `socket`, `signal` and `json` would take most of its time: it uses what is built into Python alone.
 _PROGRAM = """#!{python} -IS
-import array, json, os, signal, socket, sys
-handed_on = signal.SIGTERM, signal.SIGINT
-signal.pthread_sigmask(signal.SIG_BLOCK, handed_on)  # until there is a process to hand them on to
-with socket.socket(socket.AF_UNIX) as server:
-    server.connect({address!r})
-    sys.argv[1:1] = {words!r}
-    job = json.dumps([sys.argv, dict(os.environ), os.getcwd()]).encode()
-    server.sendmsg([len(job).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
-    server.sendall(job)
-    child = int.from_bytes(server.recv(4), "big")
-    for number in handed_on:
-        signal.signal(number, lambda number, frame: os.killpg(child, number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, handed_on)
-    status = server.recv(1)
+import _signal, _socket, os, sys
+handed_on = _signal.SIGTERM, _signal.SIGINT
+_signal.pthread_sigmask(_signal.SIG_BLOCK, handed_on)  # until there is a process to hand them on to
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+server.connect({address!r})
+sys.argv[1:1] = {words!r}
+environment = [name + b"=" + value for name, value in os.environb.items()]
+job = b"\\0".join([b"%d" % len(sys.argv), *map(os.fsencode, sys.argv), os.getcwdb(), *environment])
+streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
+server.sendmsg([len(job).to_bytes(4, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+server.sendall(job)
+child = int.from_bytes(server.recv(4), "big")
+for number in handed_on:
+    _signal.signal(number, lambda number, frame: os.killpg(child, number))
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, handed_on)
+status = server.recv(1)
 if not status:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), _signal.SIGKILL)
 os._exit(status[0])
 """
 
@@ -179,7 +181,7 @@ def _answer(client: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, ((_, _, streams),), *_ = client.recvmsg(4, socket.CMSG_SPACE(3 * array.array("i").itemsize))
     with client.makefile("rb") as job:
-        argv, environment, folder = json.loads(job.read(int.from_bytes(size, "big")))
+        argv, folder, environment = _parts(job.read(int.from_bytes(size, "big")))
     client.sendall(os.getpid().to_bytes(4, "big"))
     for number, stream in enumerate(array.array("i", streams)):
         os.dup2(stream, number)
@@ -188,12 +190,19 @@ def _answer(client: socket.socket) -> None:
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     threading.Thread(target=_die_with, args=(client,), daemon=True).start()
     os.environ.clear()
-    os.environ.update(environment)
+    os.environb.update(environment)
     tempfile.tempdir = None
     os.chdir(folder)
-    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     _tell_status(client)
     os._exit(_run(argv))
+
+
+def _parts(job: bytes) -> tuple[list[str], bytes, dict[bytes, bytes]]:
+    """Take the command line, the folder and the environment apart that a program has sent."""
+    words, *rest = job.split(b"\0")
+    argv, (folder, *environment) = rest[: int(words)], rest[int(words) :]
+    return list(map(os.fsdecode, argv)), folder, dict(each.split(b"=", 1) for each in environment)
 
 
 def _tell_status(client: socket.socket) -> None:

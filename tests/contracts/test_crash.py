@@ -196,26 +196,34 @@ def processes():
         yield processes
 
 
+STAGED = re.compile("[0-9a-f]{32}")
+
+
 def kill_everywhere(processes, before, command, folder, **options):
-    """Kill a command before each of its changes and after each file that it opens, and run it again, on a fresh home.
+    """Run a command again on all that a SIGKILL before each of its changes and after each file it opens would leave.
 
     A command that has ended is run again too. Returns the changes.
     """
     undisturbed = shutil.copytree(before, folder / "undisturbed")
-    ended = processes.run(undisturbed, command, **options)
+    ended = processes.run_and_copy(undisturbed, command, folder / "killed", **options)
     assert ended.status == 0
     start, end = state(before), state(undisturbed)
     assert processes.run(undisturbed, command, **options).status == 0
     assert state(undisturbed) == end
-    for number, change in enumerate(ended.changes, start=1):
-        for death in [Death(number), Death(number, after=True)][: 1 + change.startswith("open")]:
-            home = shutil.copytree(before, folder / "home")
-            assert processes.run(home, command, death, **options).status == -signal.SIGKILL
-            assert half_written(home, start, end) == [], death
-            assert processes.run(home, command, **options).status == 0, death
-            assert state(home) == end, death
-            shutil.rmtree(home)
+    killed = sorted((folder / "killed").iterdir())
+    assert len(killed) == sum(1 + change.startswith("open") for change in ended.changes)
+    for home in different(killed):
+        assert half_written(home, start, end) == [], home
+        assert processes.run(home, command, **options).status == 0, home
+        assert state(home) == end, home
     return ended.changes
+
+
+def different(homes):
+    """Drop a home that holds what one before it does, such as after a lock was opened."""
+    return {
+        frozenset((STAGED.sub("*", name), digest) for name, digest in state(home).items()): home for home in homes
+    }.values()
 
 
 def promoted(home, *contents, config=Config()):  # noqa: B008, it never changes
@@ -265,6 +273,24 @@ def test_a_promotion_killed_anywhere_is_carried_out_once(processes, tmp_path):
     dropped = re.compile("os.rename registry/staging/[0-9a-f]{32}/artifact")  # the first's files, which are not kept
     assert any(map(dropped.fullmatch, changes))
     assert "os.rename reports/run-third/verdict.txt" in changes
+
+
+def test_a_copy_amid_a_command_is_what_a_killed_one_leaves(processes, tmp_path):
+    before = promoted(tmp_path / "before", "first", "second")
+    command = ["rollback", "--run-id=back-1"]
+    home = shutil.copytree(before, tmp_path / "undisturbed")
+    changes = processes.run_and_copy(home, command, tmp_path / "copies", serve=False).changes
+    deaths = [
+        death
+        for number, change in enumerate(changes, start=1)
+        for death in [Death(number), Death(number, after=True)][: 1 + change.startswith("open")]
+    ]
+    copies = sorted((tmp_path / "copies").iterdir())
+
+    for death, copy in list(zip(deaths, copies, strict=True))[::9]:
+        home = shutil.copytree(before, tmp_path / copy.name)
+        assert processes.run(home, command, death, serve=False).status == -signal.SIGKILL
+        assert [*different([home, copy])] == [copy], death
 
 
 def test_a_move_that_was_cut_off_is_recorded_by_the_next_and_its_own_retry_knows(processes, tmp_path):
