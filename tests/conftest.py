@@ -25,6 +25,7 @@ tempfile.tempdir = str(_TEMPORARY)
 
 os.environ.update(
     TMPDIR=str(_TEMPORARY),
+    LANGUAGE="C",  # no process looks for translations of what `argparse` says
     TF_USE_LEGACY_KERAS="1",
     TF_CPP_MIN_LOG_LEVEL="2",
     # As a training's own process has it (`share_cores`): the last bits of a product depend on it.

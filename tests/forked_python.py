@@ -50,7 +50,8 @@ TESTS = (
     *("wandb.apis.public", "wandb.cli.cli", "wandb.sdk.launch.inputs.internal", "wandb_workspaces.reports.v2"),
     *("wandb.sdk.artifacts._models.pagination", "tests.forked_python:queries_of_wandb"),
     "tests.forked_python:media_folder_of_wandb",
-    *("gcsfs", "kubernetes", "kubernetes_asyncio"),
+    *("gcsfs", "kubernetes", "kubernetes_asyncio", "kagglesdk.kaggle_client"),
+    *("libcst", "pendulum", "playwright.sync_api", "sqlalchemy.orm"),
 )
 _kept: list[type] = []
 # To import `socket`, `signal` and `json` would take most of its time: it uses what is built into Python alone.
