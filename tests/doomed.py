@@ -11,6 +11,7 @@ name of their own.
 """
 
 import ctypes
+import gc
 import json
 import os
 import shutil
@@ -144,6 +145,7 @@ def _serve(modules: Sequence[str]) -> None:
 
     code_version()
     library_versions()
+    gc.freeze()  # no job looks through all that the modules hold
     report = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the records that the commands print
     for line in sys.stdin:
