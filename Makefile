@@ -86,6 +86,8 @@ coverage: $(DEV)
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(MAKE) --no-print-directory test
 	$(BIN)/python -W ignore -m coverage combine --quiet && $(BIN)/coverage report --skip-covered --precision 1
 
+# The engine may see another memory than this machine's.
+test-containers: export TMPDIR := $(or $(TMPDIR),/tmp)
 test-containers: $(DEV)
 	@docker compose version > /dev/null && docker version > /dev/null || { echo "make test-containers needs a Docker engine with Compose" >&2; exit 1; }
 	$(BIN)/python -m pytest -m containers tests/containers $(PYTEST)

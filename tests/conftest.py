@@ -18,7 +18,7 @@ from tests.forked_airflow import forked_airflow
 from tests.forked_python import STEPS, TESTS, forked_python, serving_by, worker_of
 from tests.tiny import WORDS, write_tiny_encoder, write_tiny_module
 
-_IN_MEMORY, _ROOM = Path("/dev/shm"), 8 << 30  # bytes; the tests take some 2 GB of them
+_IN_MEMORY, _ROOM = Path("/dev/shm"), 4 << 30  # bytes; the tests take 0.7 GB at a time
 
 
 def _place_of_temporary_files() -> str:
