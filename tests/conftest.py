@@ -30,7 +30,7 @@ def _place_of_temporary_files() -> str:
     return str(_IN_MEMORY) if room >= _ROOM and not place.f_flag & os.ST_NOEXEC else tempfile.gettempdir()
 
 
-# What libraries leave in the folder for temporary files goes into one that is removed; pytest's own stays where it is.
+# What libraries leave in the folder for temporary files goes into one that is removed; a failed test's own files stay.
 _PLACE = _place_of_temporary_files()
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _PLACE)
 _TEMPORARY = Path(tempfile.mkdtemp(prefix="tests-", dir=_PLACE))

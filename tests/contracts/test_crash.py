@@ -220,7 +220,7 @@ def kill_everywhere(processes, before, command, folder, **options):
 
 
 def different(homes):
-    """Drop a home that holds what one before it does, such as after a lock was opened."""
+    """Keep one of the homes that hold the same, as those before and after a lock is opened do."""
     return {
         frozenset((STAGED.sub("*", name), digest) for name, digest in state(home).items()): home for home in homes
     }.values()
