@@ -187,7 +187,8 @@ def _answer(client: socket.socket) -> None:
     for number, stream in enumerate(array.array("i", streams)):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    by_line = 1 if b"PYTHONUNBUFFERED" in environment else -1
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", by_line, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     threading.Thread(target=_die_with, args=(client,), daemon=True).start()
     os.environ.clear()

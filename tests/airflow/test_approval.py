@@ -212,6 +212,9 @@ def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": others[0],
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": others[1],
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": others[2],
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",  # seconds
+        "PYTHONUNBUFFERED": "1",  # what the scheduler says is read while it runs
     }
     with (home / "standalone.log").open("wb") as log:
         process = subprocess.Popen(
