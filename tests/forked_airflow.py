@@ -1,9 +1,10 @@
 """Airflow's command line in a process that has imported it, for tests of what its commands and its parts do.
 
 `forked_airflow` gives a program `airflow`; see tests/forked_python.py, whose server runs `preload` before it forks.
-Importing Airflow takes two seconds of every process, the API by which tasks are run five more to be made, and the rest of
-the API server two. None of them starts a thread or opens a database. After the fork Airflow reads its settings again and
-begins; a setting that it reads only while it is imported must be the same for the command, save those of `_give_anew`.
+Importing Airflow takes two seconds of every process, the API by which tasks are run five more to be made, and the rest
+of the API server two. None of them starts a thread or opens a database. After the fork Airflow reads its settings again
+and begins; a setting that it reads only while it is imported must be the same for the command, save those of
+`_give_anew`.
 """
 
 import os

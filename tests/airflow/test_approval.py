@@ -35,6 +35,7 @@ from ml.store import Store
 from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
 from tests.airflow.notices.servers import SECRET, Webhook, connection, webhook
 from tests.judge.examples import PAST, compare_next, judged, open_run, probed
+from tests.live import QUIET
 from tests.production import until
 
 PROJECT = Path(__file__).parents[2]
@@ -192,6 +193,7 @@ def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "MAKE"))} | {
         "PATH": f"{Path(waiting_for_no_import).parent}:{os.environ['PATH']}",
         "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}",
+        **QUIET,
         "SINCERE_HOME": str(home),
         "ML_PYTHON": python,
         "SINCERE_NOTIFY": "all=team",
@@ -212,7 +214,6 @@ def airflow(home: Path, team: Webhook, python: str) -> Iterator[Airflow]:
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": others[0],
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": others[1],
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": others[2],
-        "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",  # seconds
         "PYTHONUNBUFFERED": "1",  # what the scheduler says is read while it runs
     }
