@@ -26,6 +26,8 @@ QUIET = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",  # nobody changes a DAG
 }
 RUN_SECONDS = 600  # that a run may take on a busy machine
+# That an answer may: when the first task asks, the API server makes what answers tasks, and answers nobody meanwhile.
+ANSWER_SECONDS = 120
 _IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 
 Run = dict[str, Any]  # as Airflow's API has it
@@ -47,7 +49,7 @@ class Airflow:
         """Send one request to the API."""
         headers = {"Authorization": f"Bearer {self.token}"}
         try:
-            return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=30)
+            return requests.request(method, self.url + path, json=body or None, headers=headers, timeout=ANSWER_SECONDS)
         except requests.ConnectionError as error:
             error.add_note(f"Airflow says:\n{self.said()}")
             raise
@@ -171,7 +173,7 @@ def wait_for_parts(terminal: Terminal) -> None:
     """Wait until `make up` has started all parts, of which none need be ready."""
     until(
         lambda: "The logs of its parts" in terminal.printed,
-        seconds=60,
+        seconds=240,
         what="the start",
         told=lambda: terminal.printed,
     )
@@ -188,7 +190,7 @@ def wait_for_airflow(terminal: Terminal, home: Path) -> Airflow:
     assert not terminal.has_ended, terminal.printed
     told = dict(re.findall(r"^(address|user|password) +(\S+)$", terminal.printed, re.MULTILINE))
     who = {"username": told["user"], "password": told["password"]}
-    answer = requests.post(f"{told['address']}/auth/token", json=who, timeout=30)
+    answer = requests.post(f"{told['address']}/auth/token", json=who, timeout=ANSWER_SECONDS)
     answer.raise_for_status()
     return Airflow(
         url=told["address"],

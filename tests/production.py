@@ -21,7 +21,7 @@ import pytest
 import requests
 import yaml
 
-from tests.live import Airflow, free_port
+from tests.live import ANSWER_SECONDS, Airflow, free_port
 
 PROJECT = Path(__file__).parents[1]
 SECRETS = {
@@ -171,7 +171,7 @@ def until(ready: Callable[[], Any], *, seconds: float, what: str, logs: Path) ->
 def _token(url: str) -> str | None:
     user = {"username": "admin", "password": SECRETS["AIRFLOW_ADMIN_PASSWORD"]}
     try:
-        response = requests.post(f"{url}/auth/token", json=user, timeout=30)
+        response = requests.post(f"{url}/auth/token", json=user, timeout=ANSWER_SECONDS)
     except requests.ConnectionError:
         return None
     response.raise_for_status()

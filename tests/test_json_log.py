@@ -1,9 +1,13 @@
 """A log for those who collect logs: each line an object with the run's id."""
 
 import json
+import logging
 import os
 import subprocess
+import sys
 from pathlib import Path
+
+from ml.json_log import JsonFormatter
 
 PROJECT = Path(__file__).parents[1]
 
@@ -30,6 +34,16 @@ def test_an_error_is_one_line_too(tmp_path):
     assert ended.returncode == 65
     assert (last["level"], last["message"].splitlines()[0]) == ("error", "error: there is no such file")
     assert last["run_id"].startswith("cli-")
+
+
+def test_a_traceback_stands_in_a_field_of_the_same_line():
+    try:
+        raise KeyError("a column")
+    except KeyError:
+        record = logging.LogRecord("ml", logging.ERROR, __file__, 1, "it %s", ("failed",), sys.exc_info())
+    (line,) = JsonFormatter(command="split", run_id="weekly").format(record).splitlines()
+    told = json.loads(line)
+    assert (told["message"], told["exception"].splitlines()[-1]) == ("it failed", "KeyError: 'a column'")
 
 
 def test_a_command_that_belongs_to_no_run_says_so(tmp_path):

@@ -35,7 +35,7 @@ from ml.store import Store
 from tests.airflow.notices.servers import PASSWORD as CHANNEL_PASSWORD
 from tests.airflow.notices.servers import SECRET, Webhook, connection, webhook
 from tests.judge.examples import PAST, compare_next, judged, open_run, probed
-from tests.live import QUIET
+from tests.live import ANSWER_SECONDS, QUIET
 from tests.production import until
 
 PROJECT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ class Airflow:
 
     def call(self, method: str, path: str, **body: Any) -> Any:
         bearer = {"Authorization": f"Bearer {self.token}"}
-        response = requests.request(method, f"{self.url}{path}", json=body or None, headers=bearer, timeout=60)
+        response = requests.request(method, f"{self.url}{path}", json=body or None, headers=bearer, timeout=ANSWER_SECONDS)
         response.raise_for_status()
         return response.json()
 
@@ -257,8 +257,9 @@ def _answers(url: str) -> bool:
 
 
 def _token(airflow: Airflow, user: str = "jane") -> str | None:
+    who = {"username": user, "password": PASSWORD}
     try:
-        response = requests.post(f"{airflow.url}/auth/token", json={"username": user, "password": PASSWORD}, timeout=30)
+        response = requests.post(f"{airflow.url}/auth/token", json=who, timeout=ANSWER_SECONDS)
     except requests.ConnectionError:
         return None
     return str(response.json()["access_token"]) if response.ok else None
@@ -279,7 +280,7 @@ def refused(airflow: Airflow, late: str) -> requests.Response:
     answer = {"chosen_options": ["Approve"], "params_input": {"reason": "why not"}}
     path = "/api/v2/dags/ask/dagRuns/rejected/taskInstances/approve/-1/hitlDetails"
     bearer = {"Authorization": f"Bearer {_token(airflow, 'john')}"}
-    return requests.patch(f"{airflow.url}{path}", json=answer, headers=bearer, timeout=60)
+    return requests.patch(f"{airflow.url}{path}", json=answer, headers=bearer, timeout=ANSWER_SECONDS)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,14 @@ def test_it_is_weekly_unless_told_otherwise() -> None:
     assert retraining_schedule() == CronTriggerTimetable("@weekly", timezone="UTC")
 
 
+def test_it_is_the_usual_one_while_airflows_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> str:
+        raise ConnectionError
+
+    monkeypatch.setattr("retraining.source.Variable.get", away)
+    assert retraining_schedule() == CronTriggerTimetable("@weekly", timezone="UTC")
+
+
 def test_it_is_a_cron_text_in_a_time_zone(setting) -> None:
     setting(schedule="30 3 * * 1", timezone="Europe/Zurich")
     assert retraining_schedule() == CronTriggerTimetable("30 3 * * 1", timezone="Europe/Zurich")

@@ -25,7 +25,7 @@ from ml.registry.local import LocalRegistry
 from ml.source.sample import write_sample
 from tests.airflow.notices.servers import PASSWORD, Webhook, connection, webhook
 from tests.browser import Form, Person, browsing, needs_chromium
-from tests.live import Airflow, Run, until, wait_for_question
+from tests.live import ANSWER_SECONDS, Airflow, Run, until, wait_for_question
 from tests.production import PROJECT, SECRETS, needs_services, running_production
 from tests.tiny import BETTER, write_learning_config
 
@@ -258,7 +258,7 @@ def test_the_log_of_a_worker_is_shown(airflow: Airflow, first: Run) -> None:
 
 def test_who_may_read_the_dag_sees_the_verdict(airflow: Airflow, first: Run) -> None:
     assert "<h1>Promoted</h1>" in airflow.call("GET", _page(first)).text
-    assert requests.get(airflow.url + _page(first), timeout=30).status_code == 401
+    assert requests.get(airflow.url + _page(first), timeout=ANSWER_SECONDS).status_code == 401
 
 
 def test_the_runs_own_tab_tells_the_verdict(person: Person, first: Run) -> None:

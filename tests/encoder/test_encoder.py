@@ -199,7 +199,9 @@ def test_the_pooling_is_read_as_older_and_newer_releases_write_it(encoder, setti
         ("tokenizer.json", {"pre_tokenizer": {"type": "Whitespace"}}, "type"),
         ("tokenizer.json", {"model": {"type": "BPE"}}, "type"),
         ("tokenizer.json", {"model": {"vocab": {"[PAD]": 0, "cats": 2}}}, "vocab"),
+        ("tokenizer.json", {"normalizer": "BertNormalizer"}, "normalizer or model is no object"),
         ("modules.json", {}, "modules"),
+        ("modules.json", {"0": "Transformer"}, "not a list of modules"),
     ],
 )
 def test_a_setting_that_would_change_the_result_is_refused_by_name(encoder, file, settings, named):
@@ -238,6 +240,19 @@ def test_a_cased_tokenizer_is_read_from_either_file(encoder):
     assert not read_encoder(str(encoder)).lower_case
     write(encoder, "tokenizer_config.json", do_lower_case=True)
     with pytest.raises(ConfigError, match="do_lower_case contradicts the normalizer"):
+        read_encoder(str(encoder))
+
+
+def test_sentences_that_become_lower_case_before_a_cased_tokenizer_are_refused(encoder):
+    write(encoder, "tokenizer_config.json", do_lower_case=False)
+    write(encoder, "sentence_bert_config.json", do_lower_case=True)
+    with pytest.raises(ConfigError, match=r"do_lower_case contradicts tokenizer_config\.json"):
+        read_encoder(str(encoder))
+
+
+def test_two_vocabularies_that_differ_are_refused(encoder):
+    write(encoder, "tokenizer.json", model={"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 1}})
+    with pytest.raises(ConfigError, match=r"vocab\.txt and tokenizer\.json have different tokens"):
         read_encoder(str(encoder))
 
 

@@ -18,6 +18,7 @@ from ml.errors import LineageError, RegistryDamaged, RegistryRefused, RegistryUn
 from ml.keeping.gc import gc
 from ml.keeping.logs import log_folders
 from ml.records import RawSnapshot, RunOutcome
+from ml.registry import CHAMPION_ALIAS
 from ml.registry.open import open_registry
 from ml.source.snapshot import snapshot
 from ml.store.locks import locked
@@ -26,6 +27,7 @@ from tests.contracts.test_crash import half_written, state
 from tests.doomed import Death, doomed_processes
 from tests.judge.examples import compare_next, judged, open_run, probed, store_model
 from tests.keeping.homes import CONFIG, DAY, ROWS, age, promote_model, promoted, put
+from tests.report.words.test_record_words import SPLITS
 
 NEEDED = [("snapshots", "1" * 64), ("splits", "8" * 64), ("splits", "9" * 64), ("splits", "7" * 64)]
 FREE = [("snapshots", "a" * 64), ("splits", "b" * 64), ("trainings", "c" * 64), ("scores", "d" * 64)]
@@ -124,6 +126,31 @@ def test_what_a_run_that_has_not_ended_names_stays(home):
 
     run.keep_for_page(RunOutcome(outcome="kept", step="promote", reason="no gain", lines=()))
     assert removed(gc(CONFIG, run)) == {"snapshots": 1}
+
+
+def test_whatever_a_run_that_has_not_ended_has_come_to_stays(home):
+    run = open_run(home, "running")
+    put(run, "splits", "e" * 64)
+    age(home, 100)
+    parts = tuple(replace(part, digest="b" * 64) for part in SPLITS.parts)
+    run.keep_for_page(replace(SPLITS, snapshot="a" * 64, parts=parts))
+    comparison = compare_next(run, "another")
+    run.keep_for_page(replace(comparison, candidate=replace(comparison.candidate, test="e" * 64)))
+    run.keep_for_page(judged(comparison))
+
+    assert removed(gc(CONFIG, run)) == {"trainings": 1, "scores": 1, "reports": 1}
+    assert there(home, [*FREE, ("splits", "e" * 64)]) == [True, True, False, False, True]
+
+
+def test_a_predecessor_that_retention_has_dropped_needs_no_rows(home):
+    run = open_run(home)
+    run.registry.prune([run.registry.resolve(CHAMPION_ALIAS).version])
+    with pytest.raises(LineageError, match="retention dropped"):
+        run.registry.fetch("v2")
+
+    gc(CONFIG, run)
+
+    assert (there(home, NEEDED), there(home, FREE)) == ([True] * 4, [False] * 4)
 
 
 def test_a_run_that_failed_may_be_taken_up_again_for_a_month(home):

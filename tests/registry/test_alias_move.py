@@ -100,6 +100,31 @@ def test_what_somebody_else_moved_the_alias_to_is_not_recorded_and_stops_whoever
         retain(run, RetentionConfig())
 
 
+def test_a_kept_move_that_cannot_be_read_is_left_out_with_a_warning(home, caplog):
+    run = open_run(home)
+    with run.store.staging() as folder:
+        for name in Move._fields:
+            (folder / f"{name}.json").write_text("{")
+        run.store.commit(folder, "moves", "run-of-old")
+    run.registry.move_alias(CHAMPION_ALIAS, "v2", expected=run.registry.resolve(CHAMPION_ALIAS))
+
+    record_cut_off(run.store, run.registry)
+
+    assert versions(run) == ["v1"]
+    assert "what is kept of a move in store/moves cannot be read: it is left out" in caplog.text
+
+
+def test_an_alias_that_points_elsewhere_after_its_move_is_a_conflict(home, monkeypatch):
+    run = open_run(home)
+    move = a_move(run)
+    monkeypatch.setattr(type(run.registry), "move_alias", lambda *_, **__: None)
+
+    with pytest.raises(RegistryConflict, match="was moved to v2, but points elsewhere now"):
+        move_champion(run.store, run.registry, move)
+
+    assert versions(run) == ["v1"]
+
+
 @pytest.mark.parametrize("name", [".nfs0000", ".DS_Store", "run-1~", "#run-1#"])
 def test_a_stray_file_among_the_moves_is_no_move(home, name):
     run = open_run(home)

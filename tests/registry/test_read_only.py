@@ -23,6 +23,9 @@ def test_questions_get_the_answers_of_the_registry_behind(registry):
     assert read_only.resolve("candidate") == registry.resolve("candidate")
     assert read_only.fetch("v1") == registry.fetch("v1")
     assert list(read_only.history()) == [ENTRY]
+    assert read_only.find("v1") == registry.find("v1")
+    assert read_only.check() == registry.check() != []
+    assert read_only.kept_in_store() == registry.kept_in_store()
 
 
 @pytest.mark.parametrize(
@@ -32,8 +35,9 @@ def test_questions_get_the_answers_of_the_registry_behind(registry):
         lambda registry, folder: registry.move_alias(CHAMPION_ALIAS, "v1", expected=NoChampion()),
         lambda registry, folder: registry.record(ENTRY, DECISION),
         lambda registry, folder: registry.prune([]),
+        lambda registry, folder: registry.turn(),
     ],
-    ids=["register", "move_alias", "record", "prune"],
+    ids=["register", "move_alias", "record", "prune", "turn"],
 )
 def test_every_write_is_refused(registry, tmp_path, write):
     before = tree_digest(registry.root)

@@ -222,6 +222,20 @@ def test_an_edited_state_is_damage(champion, here, state_server):
         here.registry.history()
 
 
+def test_a_state_that_was_written_by_no_registry_is_damage(champion, here, state_server):
+    change_state(state_server, b'"candidate":"v1"', b'"candidate"')
+    state_server.lose_last("registry/states/", ".sha256")
+    with pytest.raises(RegistryDamaged, match="it cannot be read"):
+        here.registry.history()
+
+
+def test_a_version_whose_files_are_whole_but_others_is_damage(champion, there, state_server, tmp_path):
+    change_state(state_server, champion.model.encode(), b"0" * 64)
+    state_server.lose_last("registry/states/", ".sha256")
+    with pytest.raises(RegistryDamaged, match=r"lost|not those that were registered"):
+        there.registry.fetch(champion.version)
+
+
 def test_a_folder_or_another_address_beside_a_shared_store_is_refused(here, tmp_path):
     for url, store in (
         (f"file:{tmp_path}", here.store),

@@ -7,10 +7,21 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ml.cli import main
-from ml.records import DataQuality, RawSnapshot, RunOutcome, StepCosts, StepTimes, to_json
+from ml.records import (
+    DataCheck,
+    DataQuality,
+    Measured,
+    ObservedCheck,
+    RawSnapshot,
+    RunOutcome,
+    StepCosts,
+    StepTimes,
+    to_json,
+)
 from ml.report.open_metrics import metrics_text
 from tests.airflow.pages.examples import decide_next
-from tests.judge.examples import open_run
+from tests.judge.examples import compare_next, judged, open_run
+from tests.report.words.test_record_words import SPLITS
 
 
 @pytest.fixture
@@ -44,7 +55,14 @@ def test_runs_steps_and_data_are_those_of_the_reports(home):
     run.keep_for_page(StepCosts(step="split", written_bytes=77, peak_memory_bytes=5000), name="costs/split")
     snapshot = RawSnapshot(source="file:a", sha256="1" * 64, rows=7, columns=(), bytes=99, quarantined_rows=2)
     run.keep_for_page(replace(snapshot, erased_rows=1))
-    quality = DataQuality(run_id="weekly", time="2026-10-11T03:10:00+00:00", snapshot="1" * 64, rows=7, checks=())
+    run.keep_for_page(SPLITS)
+    run.keep_for_page(replace(judged(compare_next(run, "weekly")), alarms=("the champion was lost",)))
+    check = DataCheck(name="growth", column="growth", severity="warning", passed=False, observed="1.7")
+    checks = tuple(
+        ObservedCheck(docs="docs", check=each, required="0.9 to 1.5", note="why", value=Measured(value=1.7))
+        for each in (check, check, replace(check, passed=True))
+    )
+    quality = DataQuality(run_id="weekly", time="2026-10-11T03:10:00+00:00", snapshot="1" * 64, rows=7, checks=checks)
     (run.report_folder / "data_quality").mkdir()
     (run.report_folder / "data_quality" / "validate.json").write_text(to_json(quality))
 
@@ -57,6 +75,10 @@ def test_runs_steps_and_data_are_those_of_the_reports(home):
     assert [told["sincere_snapshot_rows", what] for what in ("kept", "quarantined", "erased")] == [7, 2, 1]
     assert told["sincere_snapshot_bytes",] == 99
     assert told["sincere_home_bytes", "reports"] > 0
+    assert told["sincere_alarms",] == 1
+    assert [told["sincere_part_rows", part.name] for part in SPLITS.parts] == [1200] * 3
+    assert told["sincere_data_checks", "validate", "warning", "false"] == 2
+    assert told["sincere_data_checks", "validate", "warning", "true"] == 1
 
 
 def test_a_home_without_a_run_has_figures_too(tmp_path):

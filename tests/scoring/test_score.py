@@ -232,6 +232,7 @@ def test_a_missing_text_has_no_score_and_its_row_stays(run, tmp_path):
     [
         ({"question_text": [1, 2]}, "question_text is of the type int64"),
         ({"question_text": [b"a"]}, "question_text is of the type binary"),
+        ({"question_text": pa.array([b"Pok\xe9mon"]).view(pa.string())}, "a text in it is not UTF-8"),
         ({"text": ["a"]}, "no one column question_text"),
         ({"question_text": ["a"], "label": [1]}, "a column label already"),
         ({"question_text": pa.array([], pa.string())}, "no rows"),

@@ -77,6 +77,10 @@ REFUSED = {
     "damaged xz": (lzma.compress(CSV)[:20] + b"damaged" * 20, "broken or cut off"),
     "zip with a negative offset": (with_end_of(zipped("train.csv"), offset=1_000), "broken or cut off"),
     "zip with a list elsewhere": (with_end_of(zipped("train.csv"), offset=3), "broken or cut off"),
+    "encrypted zip": (
+        zipped("train.csv").replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\x01\0"),
+        "the zip file is encrypted",
+    ),
     "zip with a name that is not UTF-8": (
         zipped("\u00fc.csv").replace("\u00fc".encode(), b"\xff\xff"),
         "broken or cut off",

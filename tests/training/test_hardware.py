@@ -3,7 +3,7 @@ import subprocess
 import pytest
 import tensorflow as tf
 
-from ml.training.hardware import choose_precision, choose_widths, tf32
+from ml.training.hardware import choose_precision, choose_widths, multiplies_bfloat16, tf32
 from tests.training.replicas import trained_on
 
 
@@ -21,6 +21,17 @@ from tests.training.replicas import trained_on
 )
 def test_the_precision_is_one_that_the_hardware_multiplies(gpus, flags, precision):
     assert choose_precision(gpus, flags) == precision
+
+
+@pytest.mark.parametrize(
+    ("told", "multiplies"),
+    [("flags\t: fma avx512_bf16\n", True), ("flags\t: fma avx2\n", False), ("", False), (None, False)],
+)
+def test_without_a_gpu_the_cpus_flags_say_whether_it_multiplies_bfloat16(tmp_path, monkeypatch, told, multiplies):
+    monkeypatch.setattr("ml.training.hardware._CPU_INFO", tmp_path / "cpuinfo")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    assert multiplies_bfloat16() is multiplies
 
 
 @pytest.mark.parametrize(

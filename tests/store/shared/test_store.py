@@ -219,7 +219,19 @@ def test_what_only_spares_a_retry_its_work_stays_in_its_home(server, here, there
     put(here, "scores", "one", scores=b"12")
     assert here.contains("scores", "one")
     assert not there.contains("scores", "one")
-    assert server.objects == {}
+    assert here.use("scores", "one")
+    assert here.names("scores") == ["one"]
+    assert (here.open("scores", "one") / "below" / "scores").read_bytes() == b"12"
+    assert here.measured("scores", "one").bytes == 2
+    here.drop_old("scores", days=1)
+    assert here.contains("scores", "one")
+    with here.replacing("scores", "one") as folder:
+        (folder / "scores").write_bytes(b"345")
+    assert here.measured("scores", "one").bytes == 3
+    assert here.drop_unused("scores", "one", since=time.time())
+    assert not here.contains("scores", "one")
+    here.drop("scores", "one")
+    assert server.asked == []
 
 
 def test_steps_of_a_checkpoint_are_the_members_of_its_training(server, here, there):

@@ -1,6 +1,7 @@
 """The tab Promotions: champion, figures and decisions as the registry has them, for those who may read the DAG."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -44,6 +45,14 @@ def test_the_figures_are_those_of_the_last_fresh_rows_with_wilson_intervals(clie
     card = text_of(client.get(PAGE).text, "Champion", "The champion on fresh rows")
     assert "Precision 0.480 0.454 - 0.506 Recall 0.570 0.542 - 0.598" in card.replace("\N{EN DASH}", "-")
     assert "On 20,000 fresh rows of 08 Nov 2026, 03:10, with 95 % intervals." in card
+
+
+def test_figures_whose_rows_are_gone_are_those_of_the_history_alone(client: TestClient, decided: Path) -> None:
+    shutil.rmtree(decided / "store" / "comparisons")
+    card = text_of(client.get(PAGE).text, "Champion", "The champion on fresh rows")
+    assert "Precision 0.480" in card
+    assert "Recall 0.570" in card
+    assert "20,000 fresh rows of 08 Nov 2026, 03:10" in card
 
 
 def test_the_champions_alarms_stand_with_it(client: TestClient, decided: Path) -> None:
