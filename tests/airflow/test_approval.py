@@ -93,7 +93,9 @@ class Airflow:
 
     def call(self, method: str, path: str, **body: Any) -> Any:
         bearer = {"Authorization": f"Bearer {self.token}"}
-        response = requests.request(method, f"{self.url}{path}", json=body or None, headers=bearer, timeout=ANSWER_SECONDS)
+        response = requests.request(
+            method, f"{self.url}{path}", json=body or None, headers=bearer, timeout=ANSWER_SECONDS
+        )
         response.raise_for_status()
         return response.json()
 
