@@ -173,7 +173,7 @@ def wait_for_parts(terminal: Terminal) -> None:
     """Wait until `make up` has started all parts, of which none need be ready."""
     until(
         lambda: "The logs of its parts" in terminal.printed,
-        seconds=240,
+        seconds=60,
         what="the start",
         told=lambda: terminal.printed,
     )
