@@ -146,11 +146,12 @@ def test_the_trained_weights_can_be_read_from_it(minilm, precision):
 
 
 def operations(folder: Path):
-    """The operations of all functions in a SavedModel: [(operation, its inputs' names)]."""
+    """The operations of all functions in a SavedModel but of those that save and restore variables."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     proto = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    return [node for function in proto.meta_graphs[0].graph_def.library.function for node in function.node_def]
+    functions = proto.meta_graphs[0].graph_def.library.function
+    return [node for function in functions if "_traced_" not in function.signature.name for node in function.node_def]
 
 
 def test_its_products_have_the_form_that_tensorflow_fuses(minilm):
@@ -162,6 +163,13 @@ def test_its_products_have_the_form_that_tensorflow_fuses(minilm):
     products = {node.name for node in nodes if node.op == "MatMul"}
     with_bias = [node for node in nodes if node.op == "BiasAdd" and node.input[0].partition(":")[0] in products]
     assert len(with_bias) == len(products) == 6 * 4 + 1
+
+
+def test_a_call_reads_no_small_variable_of_the_encoder(minilm):
+    """It reads kernels, the types' embeddings, and the head; the other embeddings are gathered where they are."""
+    kinds = [node.op for node in operations(minilm["float32"][-1])]
+    assert kinds.count("ReadVariableOp") == 6 * 4 + 1 + 2
+    assert kinds.count("ResourceGather") == 2
 
 
 def test_a_score_does_not_depend_on_the_other_texts_of_a_batch(minilm):
