@@ -52,7 +52,7 @@ class Quoter(tf.Module):
 
 
 class Heavy(tf.Module):
-    """A model that reads 100 MB of weights for each batch."""
+    """A model that reads 100 MB of weights for each batch, and once more for each 32 texts of it."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +60,10 @@ class Heavy(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
     def score(self, texts):
-        return {"probability": tf.zeros([tf.size(texts)]) + tf.reduce_sum(self.weights)}
+        total = tf.reduce_sum(self.weights)
+        for _ in tf.range(tf.size(texts) // 32):
+            total += tf.reduce_sum(self.weights)
+        return {"probability": tf.zeros([tf.size(texts)]) + total}
 
 
 def save(module, folder):
