@@ -4,9 +4,8 @@ import os
 import pty
 import subprocess
 import sys
-import time
 
-from ml.progress import progress
+from ml.progress import LINE_SECONDS, progress
 
 NESTED = """
 from ml.progress import progress
@@ -60,9 +59,10 @@ def test_longer_work_leaves_lines_in_a_log(capfd, monkeypatch):
 
 
 def test_the_last_line_in_a_log_is_the_end(capfd, monkeypatch):
-    monkeypatch.setattr("ml.progress.LINE_SECONDS", 0.2)
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     with progress("train", 3, " examples") as bar:
-        time.sleep(0.3)
+        now[0] += LINE_SECONDS
         bar.update(2)
         bar.update(1)
     lines = capfd.readouterr().err.splitlines()

@@ -175,12 +175,16 @@ def test_a_damaged_checkpoint_is_one_warning_and_a_new_start(store, tmp_path, ca
         assert [path.name for path in store.open("checkpoints", "a").iterdir()] == ["lock"]
 
 
-def test_a_checkpoint_is_due_when_the_last_one_is_old(store):
-    with open_some(store, make_trainer(), minutes=0.5 / 60) as checkpoints:
+def test_a_checkpoint_is_due_when_the_last_one_is_old(store, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("ml.training.checkpoint.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with open_some(store, make_trainer(), minutes=15) as checkpoints:
+        now[0] += 899
         assert not checkpoints.due()
-        time.sleep(0.6)
+        now[0] += 1
         assert checkpoints.due()
         checkpoints.save(0, {}, keep=())
+        now[0] += 899
         assert not checkpoints.due()
 
 
